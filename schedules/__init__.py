@@ -1,0 +1,33 @@
+"""Hand-written schedules: which an instruction set may use, best first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+from schedules import x86
+from tvmconv.target import Isa
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule: `recipe.schedule(program, target)` and `recipe.choose_tile(algorithm, shape, target, wanted)`."""
+
+    name: str
+    isas: tuple[str, ...]
+    summary: str
+    recipe: ModuleType
+
+
+SCHEDULES: tuple[Schedule, ...] = (
+    Schedule("hand", ("avx512", "avx2", "sse4"), "register tile by hand, tiles argued from the registers", x86),
+)
+
+
+def find(name: str, isa: Isa) -> Schedule:
+    """The schedule of that name for an instruction set. Raises ValueError where there is none."""
+    for schedule in SCHEDULES:
+        if schedule.name == name and isa.name in schedule.isas:
+            return schedule
+    names = sorted({schedule.name for schedule in SCHEDULES if isa.name in schedule.isas})
+    raise ValueError(f"no schedule {name!r} for {isa.name} (there is: {', '.join(names)})")

@@ -1,0 +1,37 @@
+"""The schedule moves that every kernel with a register tile shares, whatever the instruction set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
+    """Vectors along the block's last loop, the one before it unrolled; returns the loops further out."""
+    *outer, rows, columns = sch.get_loops(block)
+    vectors, lane = sch.split(columns, [None, lanes])
+    sch.vectorize(lane)
+    sch.unroll(vectors)
+    sch.unroll(rows)
+    return outer
+
+
+def register_tile(sch: Any, lanes: int) -> None:
+    """acc[MR][NR] in registers: MR·NR/lanes accumulators, one broadcast a row and channel, nothing indexed by a variable.
+
+    The zeroing is split off last: vectorize refuses a reduction whose initial value stands outside.
+    """
+    update = sch.get_sblock("update")
+    taps, _, channels = vectorize_columns(sch, update, lanes)
+    sch.unroll(channels)
+    for block in present(sch, "rows", "prefetch_panel", "prefetch_weights"):
+        sch.unroll(sch.get_loops(block)[-1])
+    for block in present(sch, "write_back", "spill"):
+        vectorize_columns(sch, block, lanes)
+    sch.decompose_reduction(update, taps)
+
+
+def present(sch: Any, *names: str) -> list[Any]:
+    """Those of the named blocks that the function has: a tile without tails, say, needs no spill."""
+    from tvm.s_tir.schedule.analysis import has_block
+
+    return [sch.get_sblock(name) for name in names if has_block(sch, name)]

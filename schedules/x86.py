@@ -1,0 +1,85 @@
+"""Hand-written schedules for x86: AVX-512, and by the same recipe every ISA that has FMA-like vectors.
+
+A tile of MR×NR needs MR·NR/lanes accumulators, NR/lanes registers for weights and one for the broadcast element
+(`Isa.fits`). With 32 registers of 16 lanes that leaves 6x64, 9x48, 14x32: all of them hide FMA's latency of 4 cycles
+on two ports (8 accumulators) and need fewer loads than FMAs. What tells them apart is what they waste on the layer's
+tails, the weights they stream (NR a channel) and the addresses they hold (MR).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedules import gemm
+from tvmconv.algorithms.ir import Algorithm, Program
+from tvmconv.shape import ConvShape
+from tvmconv.target import Isa, Target
+from tvmconv.tile import Tile
+
+# Vectors of NR → most rows that LLVM 22 keeps in registers with four channels unrolled, found by reading its code.
+_ROWS = {
+    16: {1: 12, 2: 5, 3: 4, 4: 2},
+    32: {1: 14, 2: 12, 3: 8, 4: 6},
+}
+_STEP = 4  # channels unrolled
+_WEIGHT_COST, _ROW_COST = 0.25, 0.1  # cycles a channel for each weight vector and each row beside its FMAs
+_L2_PART = 0.6  # of L2 for one block of weights: the next one streams through the rest
+
+
+def schedule(program: Program, target: Target) -> dict[str, Any]:
+    """The program's functions, scheduled: a register tile where there is one, else as LLVM vectorises the loops."""
+    return {name: _schedule(name, function, target.isa.lanes) for name, function in program.functions.items()}
+
+
+def _schedule(name: str, function: Any, lanes: int) -> Any:
+    import tvm
+    from tvm.s_tir import Schedule
+
+    sch = Schedule(tvm.IRModule({name: function}))
+    sch.work_on(name)
+    if gemm.present(sch, "update"):
+        gemm.register_tile(sch, lanes)
+    return sch.mod[name]
+
+
+def cycles(isa: Isa, mr: int, vectors: int) -> float:
+    """Estimated cycles of one channel of one tile on two FMA ports and two load ports."""
+    fma, loads, latency = mr * vectors / 2, (mr + vectors) / 2, 4
+    return max(fma, loads, latency) + _WEIGHT_COST * vectors + _ROW_COST * mr
+
+
+def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None) -> Tile:
+    """The wanted tile with its open sizes filled in, or the one that wastes least on the tails of this layer.
+
+    K is blocked so that the weights of one block stay in L2. Raises ValueError for a tile that does not fit.
+    """
+    view = algorithm.view(shape, wanted or Tile(1, target.isa.lanes))
+    mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(view.m, view.oc, target.isa)
+    kc = wanted.kc if wanted and wanted.kc else int(_L2_PART * target.l2) // (view.taps * nr * 4)
+    kc = _largest_divisor(view.channels, kc)
+    kr = _largest_divisor(kc, wanted.kr if wanted and wanted.kr > 1 else _STEP)
+    pf = wanted.pf if wanted and wanted.pf else 256 // nr
+    tile = Tile(mr, nr, kr, wanted.mc if wanted else 0, 0, 0 if kc == view.channels else kc, pf)
+    if nr % target.isa.lanes:
+        raise ValueError(f"tile {tile}: NR must be a multiple of the {target.isa.lanes} lanes of {target.isa.name}")
+    if not target.isa.fits(tile):
+        raise ValueError(
+            f"tile {tile} needs {target.isa.registers_of(tile)} vector registers and {target.isa.name} has "
+            f"{target.isa.registers}; {'x'.join(map(str, _least_waste(view.m, view.oc, target.isa)))} would fit"
+        )
+    return tile
+
+
+def _least_waste(m: int, oc: int, isa: Isa) -> tuple[int, int]:
+    """MR and NR with the fewest estimated cycles for an m×oc matrix, tails computed in full; of equals the tallest."""
+
+    def cost(mr: int, vectors: int) -> float:
+        return -(-m // mr) * -(-oc // (vectors * isa.lanes)) * cycles(isa, mr, vectors)
+
+    choices = [(mr, vectors) for vectors, most in _ROWS[isa.registers].items() for mr in range(1, most + 1)]
+    mr, vectors = min(choices, key=lambda choice: (round(cost(*choice), 6), -choice[0]))
+    return mr, vectors * isa.lanes
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(d for d in range(max(1, min(number, limit)), 0, -1) if number % d == 0)

@@ -1,0 +1,45 @@
+"""Convolutions compiled by TVM: build a kernel for a layer, prepare it with weights, call it on arrays.
+
+    kernel = tvmconv.build("ic64ih56oc64kh3ph1", algorithm="indirect", target="native")
+    conv = kernel.prepare(weights, bias, clamp=(0, 6), weights="OIHW")
+    y = conv(x)
+
+The public names are imported when they are first used, so that `import tvmconv` costs neither TVM nor NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tvmconv.builder import build
+    from tvmconv.kernel import Conv, Kernel, load
+    from tvmconv.shape import ConvShape
+    from tvmconv.tile import Tile
+
+__all__ = ["Conv", "ConvShape", "Kernel", "Tile", "__version__", "build", "load"]
+
+__version__ = "0.1.0"
+
+# No public name may be a module's too: importing the module would put it in the name's place.
+_HOMES = {
+    "build": "tvmconv.builder",
+    "load": "tvmconv.kernel",
+    "Conv": "tvmconv.kernel",
+    "Kernel": "tvmconv.kernel",
+    "ConvShape": "tvmconv.shape",
+    "Tile": "tvmconv.tile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tvmconv' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,24 @@
+"""The algorithms, as values. Each file is one family; TVM is imported only when a module is made."""
+
+from __future__ import annotations
+
+import difflib
+
+from tvmconv.algorithms.gemm import Gemm
+from tvmconv.algorithms.im2col import Im2row
+from tvmconv.algorithms.indirect import Indirect
+from tvmconv.algorithms.ir import Algorithm
+
+ALGORITHMS: tuple[Algorithm, ...] = (Indirect(), Im2row(), Gemm())
+
+
+def algorithm(name: str) -> Algorithm:
+    """The algorithm of that name. Raises ValueError for an unknown one."""
+    for known in ALGORITHMS:
+        if known.name == name:
+            return known
+    names = [known.name for known in ALGORITHMS]
+    close = difflib.get_close_matches(name, names, n=1)
+    raise ValueError(
+        f"unknown algorithm {name!r}{f', did you mean {close[0]}?' if close else ''} (known: {', '.join(names)})"
+    )

@@ -1,0 +1,60 @@
+"""The input itself is the matrix: 1x1 kernels, stride 1, no padding."""
+
+from __future__ import annotations
+
+from tvmconv.algorithms.ir import Phase, Program, no_preparation
+from tvmconv.algorithms.packing import pack_function
+from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+
+class Gemm:
+    """No workspace. The images of a batch are the rows of one matrix."""
+
+    name = "gemm"
+    layout = "nhwc"
+    summary = "the input itself is the matrix: 1x1, stride 1, no padding"
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        if shape.depthwise:
+            return "gemm does not suit depthwise: one channel a group leaves no matrix product; use direct"
+        if (shape.kh, shape.kw, shape.sh, shape.sw) != (1, 1, 1, 1):
+            return "gemm takes 1x1 kernels of stride 1 alone; use indirect, im2row or direct"
+        if any((shape.ph, shape.pw, shape.pb, shape.pr)):
+            return "gemm takes no padding; use indirect, im2row or direct"
+        return None
+
+    def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
+        return MatrixView(1, shape.g, shape.mb * shape.m, shape.ocg, 1, shape.icg, tile)
+
+    def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
+        return 0
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        from tvm.script import tirx as T
+
+        view = self.view(shape, tile)
+        MR, M = tile.mr, view.m
+        PIXEL, GROUP = shape.ic * BYTES, shape.icg * BYTES
+
+        @T.inline
+        def rows(row, x, workspace, address, n, g, rt, t):
+            for i in range(MR):
+                with T.sblock("rows"):
+                    vi, vt = T.axis.remap("SS", [i, t])
+                    T.reads()
+                    T.writes(row[vi])
+                    m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
+                    row[vi] = x + T.cast(m, "int64") * PIXEL + T.cast(g, "int64") * GROUP
+
+        return Program(
+            functions={
+                "pack": pack_function(shape, view.layout),
+                "prepare": no_preparation(),
+                "run": matrix_product("run", view, rows),
+            },
+            phases=(Phase("run", view.units),),
+            images=1,
+            packed_bytes=view.layout.elements * BYTES,
+        )

@@ -1,0 +1,92 @@
+"""Indirect convolution: GEMM whose rows are found through a buffer of indices.
+
+M. Dukhan, "The Indirect Convolution Algorithm", 2019 (arXiv 1907.02129), sections 3.1 and 3.2; the order of the buffer
+is XNNPACK's. The buffer depends on the shape alone: it is built once and is valid for every input, wherever it lies.
+"""
+
+from __future__ import annotations
+
+from tvmconv.algorithms.ir import PLAIN_C, Phase, Program
+from tvmconv.algorithms.packing import pack_function
+from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+class Indirect:
+    """Workspace: a zero vector of IC elements (of one group), then indices[row tile][tap][MR], int32.
+
+    An index is a pixel of one image, or −1 for a pixel of the padding, which stands for the zero vector. Rows past the
+    last output pixel repeat it.
+    """
+
+    name = "indirect"
+    layout = "nhwc"
+    summary = "GEMM whose rows are found through an indirection buffer (Dukhan 2019)"
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        if shape.depthwise:
+            return "indirect convolution does not suit depthwise: one channel a group leaves no matrix product; use direct"
+        return None
+
+    def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
+        return MatrixView(shape.mb, shape.g, shape.m, shape.ocg, shape.taps, shape.icg, tile)
+
+    def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
+        return {
+            "zero_vector": shape.icg * BYTES,
+            "indirection": shape.taps * self.view(shape, tile).row_tiles * tile.mr * BYTES,
+        }
+
+    def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
+        return sum(self.memory(shape, tile).values())
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        from tvm.script import tirx as T
+
+        view = self.view(shape, tile)
+        RT, TAPS, MR = view.row_tiles, shape.taps, tile.mr
+        M, ICG, OW = shape.m, shape.icg, shape.ow
+        PIXEL, IMAGE = shape.ic * BYTES, shape.ih * shape.iw * shape.ic * BYTES
+        DH, DW = shape.dh + 1, shape.dw + 1
+
+        @T.prim_func(s_tir=True)
+        def prepare(workspace: T.handle("float32"), indices: T.handle("int32")):
+            T.func_attr({"global_symbol": "prepare", "tirx.noalias": True, "calling_conv": PLAIN_C})
+            zero = T.decl_buffer((ICG,), "float32", data=workspace, align=4)
+            I = T.decl_buffer((RT, TAPS, MR), "int32", data=indices, elem_offset=ICG, align=4)
+            for c in range(ICG):
+                with T.sblock("zero_vector"):
+                    vc = T.axis.spatial(ICG, c)
+                    zero[vc] = T.float32(0)
+            for it, t, i in T.grid(RT, TAPS, MR):
+                with T.sblock("indirection"):
+                    vit, vt, vi = T.axis.remap("SSS", [it, t, i])
+                    m: T.let[T.int32] = T.min(vit * MR + vi, M - 1)
+                    h: T.let[T.int32] = m // OW * shape.sh - shape.ph + vt // shape.kw * DH
+                    w: T.let[T.int32] = m % OW * shape.sw - shape.pw + vt % shape.kw * DW
+                    inside: T.let[T.bool] = T.And(T.And(h >= 0, h < shape.ih), T.And(w >= 0, w < shape.iw))
+                    I[vit, vt, vi] = T.Select(inside, h * shape.iw + w, -1)
+
+        @T.inline
+        def rows(row, x, workspace, address, n, g, rt, t):
+            I = T.decl_buffer((RT, TAPS, MR), "int32", data=workspace, elem_offset=ICG, align=4)
+            for i in range(MR):
+                with T.sblock("rows"):
+                    vi, vt = T.axis.remap("SS", [i, t])
+                    T.reads()
+                    T.writes(row[vi])
+                    pixel: T.let[T.int64] = T.cast(I[rt, vt, vi], "int64")
+                    start: T.let[T.int64] = x + T.cast(n, "int64") * IMAGE + T.cast(g, "int64") * (ICG * BYTES)
+                    row[vi] = T.Select(pixel < 0, address, start + pixel * PIXEL)
+
+        return Program(
+            functions={
+                "pack": pack_function(shape, view.layout),
+                "prepare": prepare,
+                "run": matrix_product("run", view, rows),
+            },
+            phases=(Phase("run", view.units),),
+            images=1,
+            packed_bytes=view.layout.elements * BYTES,
+            memory=self.memory(shape, tile),
+        )

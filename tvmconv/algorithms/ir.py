@@ -1,0 +1,78 @@
+"""What an algorithm hands to schedules and to the linker: TIR functions, phases, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+if TYPE_CHECKING:
+    from tvmconv.algorithms.register_tile import MatrixView
+
+# TVM leaves a function alone that already has a calling convention, and compiles it with the plain C one:
+# pointers and integers in, nothing out.
+PLAIN_C = 3
+
+# Register tiles live on the stack (and from there in registers) instead of in a workspace allocated by TVM's runtime.
+ON_STACK = {"disable_lower_builtin": True}
+
+NO_CLAMP = float("inf")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A function of the module that is called with a range of its independent units, on one or on many threads."""
+
+    function: str
+    units: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """The compute definition of one layer, before any schedule.
+
+    functions: `pack(w, bias, packed)`, `prepare(workspace, address)` and one
+    `phase(x, packed, y, workspace, address, image, first, last)` for each of `phases`, where x and address (the
+    workspace's) are addresses as int64, so that a row can be found in either. `phases` run in order, `images` times.
+    """
+
+    functions: Mapping[str, Any]
+    phases: tuple[Phase, ...]
+    images: int
+    packed_bytes: int
+    memory: Mapping[str, int] = field(default_factory=dict)  # bytes of each part of the workspace
+
+
+class Algorithm(Protocol):
+    """One algorithm for one layout."""
+
+    name: str
+    layout: str
+    summary: str
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        """Why this algorithm cannot compute the problem, or None."""
+
+    def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
+        """The problem as matrix products, which is what a tile is chosen for."""
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        """The problem as TIR with named blocks."""
+
+    def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
+        """Bytes of extra memory, all of it in the workspace argument."""
+
+
+def no_preparation() -> Any:
+    """prepare(workspace, address) of an algorithm whose workspace needs none."""
+    from tvm.script import tirx as T
+
+    @T.prim_func(s_tir=True)
+    def prepare(workspace: T.handle("float32"), address: T.handle("int32")):
+        T.func_attr({"global_symbol": "prepare", "tirx.noalias": True, "calling_conv": PLAIN_C})
+        T.evaluate(0)
+
+    return prepare

@@ -1,0 +1,98 @@
+"""The packed operand: clamp bounds, bias and weights in the order in which a kernel reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv.algorithms.ir import NO_CLAMP, PLAIN_C
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+
+@dataclass(frozen=True)
+class PackedLayout:
+    """One f32 array: HEADER elements (lower bound, upper bound, rest unused), bias[G][P][NR], then
+    weights[G][P][KB][taps][KC][NR], all panels filled up with zeros to NR output channels.
+
+    taps and channels are those of the algorithm's view of K, in the order tap, channel: an algorithm that lays out
+    whole patches sees one tap of KH·KW·IC channels.
+    """
+
+    groups: int
+    oc: int  # of one group
+    taps: int
+    channels: int
+    tile: Tile
+
+    HEADER = 16  # one cache line, so that weights keep the alignment of the array
+
+    @property
+    def panels(self) -> int:
+        return -(-self.oc // self.tile.nr)
+
+    @property
+    def kc(self) -> int:
+        return self.tile.kc or self.channels
+
+    @property
+    def k_blocks(self) -> int:
+        return self.channels // self.kc
+
+    @property
+    def bias_shape(self) -> tuple[int, int, int]:
+        return self.groups, self.panels, self.tile.nr
+
+    @property
+    def bias_offset(self) -> int:
+        return self.HEADER
+
+    @property
+    def weights_shape(self) -> tuple[int, int, int, int, int, int]:
+        return self.groups, self.panels, self.k_blocks, self.taps, self.kc, self.tile.nr
+
+    @property
+    def weights_offset(self) -> int:
+        return self.HEADER + self.groups * self.panels * self.tile.nr
+
+    @property
+    def elements(self) -> int:
+        return self.weights_offset + self.groups * self.panels * self.taps * self.channels * self.tile.nr
+
+
+def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
+    """pack(w OIHW, bias or NULL, packed): a plain C function without clamp (bounds are set to infinity)."""
+    from tvm.script import tirx as T
+
+    G, P, KB, TAPS, KC, NR = layout.weights_shape
+    OCG, ICG = shape.ocg, shape.icg
+
+    @T.prim_func(s_tir=True)
+    def pack(w: T.handle("float32"), bias: T.handle("float32"), packed: T.handle("float32")):
+        T.func_attr({"global_symbol": "pack", "tirx.noalias": True, "calling_conv": PLAIN_C})
+        W = T.decl_buffer((shape.oc, ICG, shape.kh, shape.kw), "float32", data=w, align=4)
+        B = T.decl_buffer((shape.oc,), "float32", data=bias, align=4)
+        header = T.decl_buffer((2,), "float32", data=packed, align=4)
+        packed_bias = T.decl_buffer(layout.bias_shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        packed_w = T.decl_buffer(
+            layout.weights_shape, "float32", data=packed, elem_offset=layout.weights_offset, align=4
+        )
+        header[0] = T.float32(-NO_CLAMP)
+        header[1] = T.float32(NO_CLAMP)
+        for g, p, j in T.grid(G, P, NR):
+            with T.sblock("bias"):
+                vg, vp, vj = T.axis.remap("SSS", [g, p, j])
+                packed_bias[vg, vp, vj] = T.if_then_else(
+                    T.And(T.Not(T.isnullptr(bias)), vp * NR + vj < OCG), B[vg * OCG + vp * NR + vj], T.float32(0)
+                )
+        for g, p, kb, t, c, j in T.grid(G, P, KB, TAPS, KC, NR):
+            with T.sblock("weights"):
+                vg, vp, vkb, vt, vc, vj = T.axis.remap("SSSSSS", [g, p, kb, t, c, j])
+                k: T.let[T.int32] = vt * (KB * KC) + vkb * KC + vc
+                packed_w[vg, vp, vkb, vt, vc, vj] = T.if_then_else(
+                    vp * NR + vj < OCG,
+                    W[vg * OCG + vp * NR + vj, k % ICG, k // ICG // shape.kw, k // ICG % shape.kw],
+                    T.float32(0),
+                )
+
+    return pack

@@ -1,0 +1,211 @@
+"""build: from a problem to a kernel file, through a cache keyed by all that decides it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import schedules
+import tvmconv
+from tvmconv import link, target as targets
+from tvmconv.algorithms import algorithm as find_algorithm
+from tvmconv.algorithms.ir import Program
+from tvmconv.kernel import SCHEMA, Kernel, load
+from tvmconv.shape import ConvShape
+from tvmconv.target import Target
+from tvmconv.tile import Tile
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that decides a kernel. tile None: the schedule's own choice for the shape."""
+
+    shape: ConvShape
+    algorithm: str = "indirect"
+    target: str = "native"
+    schedule: str = "hand"
+    tile: Tile | None = None
+    threads: int = 1
+
+    @property
+    def made_for(self) -> Target:
+        return targets.parse(self.target)
+
+    @property
+    def prefix(self) -> str:
+        """What the kernel's C symbols begin with."""
+        return f"{self.shape}_{self.algorithm}"
+
+    def check(self) -> Request:
+        """The same request with its tile decided. Raises ValueError where it cannot be met."""
+        algorithm, target = find_algorithm(self.algorithm), self.made_for
+        if reason := algorithm.rejects(self.shape):
+            raise ValueError(f"{self.shape}: {reason}")
+        chosen = schedules.find(self.schedule, target.isa).recipe.choose_tile(
+            algorithm, self.shape, target, self.tile
+        )
+        return replace(self, tile=chosen, target=target.name)
+
+
+def build(
+    workload: str | ConvShape,
+    algorithm: str = "indirect",
+    target: str = "native",
+    schedule: str = "hand",
+    tile: Tile | str | None = None,
+    threads: int = 1,
+) -> Kernel:
+    """Compiles one problem, or takes it from the cache.
+
+    workload is a benchdnn descriptor or a ConvShape. Raises ValueError for a descriptor, name or tile that is wrong,
+    or where the algorithm rejects the problem; link.LinkError where the linker fails.
+    """
+    shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
+    tile = Tile.parse(tile) if isinstance(tile, str) else tile
+    return load(build_path(Request(shape, algorithm, target, schedule, tile, threads)))
+
+
+def build_path(request: Request) -> Path:
+    """The kernel's file in the cache, compiled now if it is not there."""
+    request = request.check()
+    path = link.cache() / "kernels" / f"{request.shape}_{request.algorithm}-{_key(request)}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _compile(request, path)
+    return path
+
+
+def build_all(
+    requests: Iterable[Request], jobs: int, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[Request, Path | Exception]:
+    """Compiles many requests in `jobs` processes. A request that fails maps to its exception; the others go on."""
+    todo = list(dict.fromkeys(requests))
+    results: dict[Request, Path | Exception] = {}
+    progress(0, len(todo))
+    with ProcessPoolExecutor(max(1, min(jobs, len(todo))), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(build_path, request): request for request in todo}
+        for done, future in enumerate(as_completed(futures), 1):
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            results[futures[future]] = error if error is not None else future.result()
+            progress(done, len(todo))
+    return results
+
+
+def module_text(request: Request) -> str:
+    """The scheduled TIR of a request, as TVMScript."""
+    request = request.check()
+    return str(_module(request, _program(request)).script())
+
+
+def assembly(request: Request) -> str:
+    """The target's assembly of a request."""
+    from tvmconv import lower
+
+    request = request.check()
+    return lower.assembly(_module(request, _program(request)), request.made_for)
+
+
+def llvm_ir(request: Request) -> str:
+    """The optimised LLVM IR of a request."""
+    from tvmconv import lower
+
+    request = request.check()
+    return lower.llvm_ir(_module(request, _program(request)), request.made_for)
+
+
+def _program(request: Request) -> Program:
+    assert request.tile
+    return find_algorithm(request.algorithm).module(request.shape, request.tile)
+
+
+def _module(request: Request, program: Program) -> Any:
+    """The scheduled functions under the kernel's own names, and the FFI entries that call the C interface."""
+    import tvm
+
+    from tvmconv.entries import ffi_entries
+
+    recipe = schedules.find(request.schedule, request.made_for.isa).recipe
+    functions = recipe.schedule(program, request.made_for)
+    named = {f"{request.prefix}_tir_{name}": function for name, function in functions.items()}
+    named |= ffi_entries(request.prefix, request.shape, program.packed_bytes, sum(program.memory.values()))
+    return tvm.IRModule({name: function.with_attr("global_symbol", name) for name, function in named.items()})
+
+
+def _compile(request: Request, path: Path) -> None:
+    """Writes the kernel under another name in the same folder and renames it, so that no half of one is ever seen."""
+    from tvmconv import lower
+    from tvmconv.entries import C_FUNCTIONS, FFI_FUNCTIONS
+
+    program = _program(request)
+    description = _description(request, program)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
+        made, source, output = (Path(folder) / name for name in ("kernel.o", "kernel.c", "kernel.so"))
+        lower.write_object(_module(request, program), request.made_for, made)
+        source.write_text(link.shim_source(request.prefix, program, sum(program.memory.values()), description))
+        symbols = [f"{request.prefix}_{name}" for name in C_FUNCTIONS]
+        symbols += [f"__tvm_ffi_{request.prefix}_{name}" for name in FFI_FUNCTIONS] + ["__TVMFFI*"]
+        link.link(made, source, symbols, request.made_for, output)
+        os.replace(output, path)
+
+
+def _description(request: Request, program: Program) -> dict[str, Any]:
+    """What the file says of itself in its section .tvmconv."""
+    target, shape = request.made_for, request.shape
+    return {
+        "schema": SCHEMA,
+        "prefix": request.prefix,
+        "workload": str(shape),
+        "algorithm": request.algorithm,
+        "schedule": request.schedule,
+        "tile": str(request.tile),
+        "layout": find_algorithm(request.algorithm).layout,
+        "dtype": "float32",
+        "x_shape": shape.x_shape,
+        "w_shape": shape.w_shape,
+        "y_shape": shape.y_shape,
+        "packed_bytes": program.packed_bytes,
+        "workspace": dict(program.memory),
+        "target": target.name,
+        "triple": target.triple,
+        "mcpu": target.mcpu,
+        "features": list(target.features),
+        "versions": dict(_versions()),
+    }
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    import tvm
+
+    llvm = tvm.target.codegen.llvm_version_major()
+    return {"tvmconv": tvmconv.__version__, "tvm": importlib.metadata.version("apache-tvm"), "llvm": str(llvm)}
+
+
+def _key(request: Request) -> str:
+    """A hash of the request and of the sources that turn it into a kernel."""
+    return hashlib.sha256(json.dumps([asdict(request), str(request.shape), _sources()], default=str).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _sources() -> str:
+    """A hash of what builds kernels: this project's files, and the versions of TVM and of the linker."""
+    digest = hashlib.sha256()
+    for name in ("apache-tvm", "apache-tvm-ffi", "ziglang"):
+        digest.update(importlib.metadata.version(name).encode())
+    package, recipes = Path(__file__).parent, Path(schedules.__file__).parent
+    files = [package / f"{name}.py" for name in ("tile", "target", "shape", "lower", "link", "entries", "builder")]
+    for file in sorted([*files, *package.glob("algorithms/*.py"), *package.glob("native/*"), *recipes.glob("*.py")]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

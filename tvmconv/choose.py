@@ -1,0 +1,28 @@
+"""The algorithm that `auto` takes for a layer where nothing has been measured."""
+
+from __future__ import annotations
+
+from tvmconv.algorithms import ALGORITHMS
+from tvmconv.shape import ConvShape
+
+
+def by_rule(shape: ConvShape, layout: str = "nhwc") -> str:
+    """The name of the algorithm that the rule gives: the first of the preferred ones that takes the shape.
+
+    Raises ValueError if none of them computes this shape in this layout.
+    """
+    algorithms = {algorithm.name: algorithm for algorithm in ALGORITHMS if algorithm.layout == layout}
+    for name in _preferred(shape):
+        if name in algorithms and algorithms[name].rejects(shape) is None:
+            return name
+    raise ValueError(f"no algorithm computes {shape} in layout {layout}")
+
+
+def _preferred(shape: ConvShape) -> tuple[str, ...]:
+    """Names, best first. direct closes every line, because it rejects nothing."""
+    if shape.depthwise:
+        return ("direct",)
+    if shape.icg < 16:
+        # The indirection buffer has an entry for each tap and pixel: with few channels that costs more than a copy.
+        return ("im2row", "direct")
+    return ("gemm", "indirect", "im2row", "direct")

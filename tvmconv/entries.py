@@ -1,0 +1,56 @@
+"""The FFI entries of a kernel: TVM functions that check their arguments and call the plain C interface.
+
+With them any TVM runtime, a stock RPC server's included, can load a kernel and run it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmconv.shape import ConvShape
+
+C_FUNCTIONS = ("describe", "packed_bytes", "workspace_bytes", "pack", "clamp", "prepare", "run")
+FFI_FUNCTIONS = ("pack", "clamp", "prepare", "run")
+
+
+def ffi_entries(prefix: str, shape: ConvShape, packed_bytes: int, workspace_bytes: int) -> dict[str, Any]:
+    """pack(w OIHW, bias, packed), clamp(lower, upper, packed), prepare(workspace), run(x, packed, y, workspace).
+
+    packed and workspace are float32 of their sizes in bytes / 4 (a workspace of one element where none is needed).
+    Arrays need their element's alignment alone.
+    """
+    from tvm.script import tirx as T
+
+    packed_elements, workspace_elements = packed_bytes // 4, max(1, workspace_bytes // 4)
+
+    @T.prim_func(s_tir=True)
+    def pack(
+        w: T.Buffer(shape.w_shape, "float32", align=4),
+        bias: T.Buffer((shape.oc,), "float32", align=4),
+        packed: T.Buffer((packed_elements,), "float32", align=4),
+    ):
+        T.evaluate(T.call_extern("int32", f"{prefix}_pack", w.data, bias.data, packed.data))
+
+    @T.prim_func(s_tir=True)
+    def clamp(lower: T.float32, upper: T.float32, packed: T.Buffer((packed_elements,), "float32", align=4)):
+        T.evaluate(T.call_extern("int32", f"{prefix}_clamp", lower, upper, packed.data))
+
+    @T.prim_func(s_tir=True)
+    def prepare(workspace: T.Buffer((workspace_elements,), "float32", align=4)):
+        T.evaluate(T.call_extern("int32", f"{prefix}_prepare", workspace.data))
+
+    @T.prim_func(s_tir=True)
+    def run(
+        x: T.Buffer(shape.x_shape, "float32", align=4),
+        packed: T.Buffer((packed_elements,), "float32", align=4),
+        y: T.Buffer(shape.y_shape, "float32", align=4),
+        workspace: T.Buffer((workspace_elements,), "float32", align=4),
+    ):
+        T.evaluate(
+            T.call_extern(
+                "int32", f"{prefix}_run", x.data, packed.data, y.data, workspace.data, T.reinterpret("handle", T.int64(0))
+            )
+        )
+
+    functions = zip(FFI_FUNCTIONS, (pack, clamp, prepare, run), strict=True)
+    return {f"{prefix}_{name}": function for name, function in functions}

@@ -1,0 +1,315 @@
+"""Kernel: a compiled file. Conv: a kernel prepared with weights. NumPy and ctypes, no TVM."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import io
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from tvmconv.shape import ConvShape
+from tvmconv.target import host_features
+
+SCHEMA = 1  # of the description in a kernel's section .tvmconv
+SECTION = ".tvmconv"
+ALIGNMENT = 64  # of the memory that is allocated here; a kernel asks only for its element's
+
+_STATUS = {
+    1: "a pointer is NULL that must not be",
+    2: "a pointer is not aligned to 4 bytes",
+    4: "the lower bound of the clamp is above the upper one",
+    8: "the thread pool failed",
+}
+# Axes of each weight layout, transposed to OIHW.
+_WEIGHT_LAYOUTS = {"OIHW": (0, 1, 2, 3), "OHWI": (0, 3, 1, 2), "HWIO": (3, 2, 0, 1)}
+_IMAGES = ("x", "out")  # torch's axes of an image are N, C, H, W however it lies in memory
+_HEADER = Path(__file__).with_name("native") / "tvmconv.h"
+
+Array = np.ndarray[Any, Any]
+
+
+def load(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
+    """Opens a kernel file; prefix picks one kernel of a file that holds several.
+
+    Raises FileNotFoundError, or ValueError for a file that is not a kernel, is truncated, or was made for another
+    machine.
+    """
+    path = Path(path)
+    described = descriptions(path)
+    if prefix is None and len(described) > 1:
+        raise ValueError(f"{path} holds {len(described)} kernels, name one by its prefix: {', '.join(described)}")
+    prefix = prefix or next(iter(described))
+    if prefix not in described:
+        raise ValueError(f"{path} holds no kernel {prefix!r} (it holds: {', '.join(described)})")
+    return Kernel(path, described[prefix])
+
+
+def descriptions(path: Path) -> dict[str, dict[str, Any]]:
+    """What a kernel file says of its kernels, by prefix, read without loading it. Raises as load does."""
+    content = path.read_bytes()
+    try:
+        section = ELFFile(io.BytesIO(content)).get_section_by_name(SECTION)
+        texts = section.data().split(b"\0") if section else []
+        found = [json.loads(text) for text in texts if text]
+        if not found:
+            raise ValueError(f"{path} was not made by tvmconv: it has no section {SECTION}")
+        newer = [kernel["schema"] for kernel in found if kernel["schema"] != SCHEMA]
+        if newer:
+            raise ValueError(f"{path} has a description of schema {newer[0]}; this tvmconv reads schema {SCHEMA}")
+        return {kernel["prefix"]: kernel for kernel in found}
+    except (ELFError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a kernel file, or a truncated one; build it again") from error
+
+
+class Kernel:
+    """One compiled problem: a file, and the C functions in it."""
+
+    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+        self.path = path
+        self.description = dict(description)
+        self.shape = ConvShape.parse(description["workload"])
+        self._check_machine()
+        self._library = _library(str(path.resolve()), path.stat().st_mtime_ns)
+        self._functions: dict[str, Callable[..., int]] = {}
+
+    @property
+    def algorithm(self) -> str:
+        return str(self.description["algorithm"])
+
+    @property
+    def layout(self) -> str:
+        return str(self.description["layout"])
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of packed weights, bias and clamp bounds."""
+        return int(self.description["packed_bytes"])
+
+    @property
+    def indirection_bytes(self) -> int:
+        """Bytes of the workspace that are an indirection buffer."""
+        return int(self.description["workspace"].get("indirection", 0))
+
+    def workspace_bytes(self, threads: int = 1) -> int:
+        """Bytes of extra memory that run needs with so many threads."""
+        return self._call_size("workspace_bytes", threads)
+
+    def prepare(
+        self, w: Any, bias: Any = None, clamp: tuple[float, float] | None = None, weights: str = "OIHW", threads: int = 1
+    ) -> Conv:
+        """Packs weights, bias and clamp bounds for many calls.
+
+        w: float32 of (OC, IC/G, KH, KW), or as `weights` (OIHW, OHWI, HWIO) says; bias: float32 of (OC,) or None;
+        clamp: (lowest, highest) output or None. Raises ValueError or TypeError for anything else.
+        """
+        if threads != 1:
+            raise ValueError(f"threads={threads}: kernels run on one thread")
+        if weights not in _WEIGHT_LAYOUTS:
+            raise ValueError(f"unknown weight layout {weights!r} (known: {', '.join(_WEIGHT_LAYOUTS)})")
+        axes = _WEIGHT_LAYOUTS[weights]
+        expected = tuple(self.shape.w_shape[axes.index(axis)] for axis in range(4))
+        w = _checked("w", w, expected, contiguous=False)
+        packed = aligned(self.packed_bytes).view(np.float32)
+        b = None if bias is None else np.ascontiguousarray(_checked("bias", bias, (self.shape.oc,), contiguous=False))
+        w = np.ascontiguousarray(w.transpose(axes))
+        self._call("pack", _address(w), _address(b), _address(packed))
+        if clamp is not None:
+            lower, upper = (float(bound) for bound in clamp)
+            if not lower <= upper:
+                raise ValueError(f"clamp={clamp}: the lower bound is above the upper one")
+            self._call("clamp", ctypes.c_float(lower), ctypes.c_float(upper), _address(packed))
+        return Conv(self, packed)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the kernel's file to path, by rename: never half of it."""
+        path = Path(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as copy:
+            try:
+                with self.path.open("rb") as source:
+                    shutil.copyfileobj(source, copy)
+                os.chmod(copy.name, 0o644)
+                os.replace(copy.name, path)
+            except BaseException:
+                Path(copy.name).unlink(missing_ok=True)
+                raise
+
+    def header(self) -> str:
+        """A C header that declares the kernel's functions, complete in itself."""
+        p = self.description["prefix"]
+        return (
+            f"/* {self.description['workload']}, {self.algorithm}, {self.description['target']}, made by tvmconv. */\n"
+            + _HEADER.read_text()
+            + f"""
+/* x is float{list(self.shape.x_shape)} (NHWC), y float{list(self.shape.y_shape)} (NHWC), w float{list(self.shape.w_shape)} (OIHW).
+   Each function returns TVMCONV_OK or another status; none allocates, aborts or keeps state. Memory needs the
+   alignment of its elements alone; 64 bytes are fastest. */
+const char *{p}_describe(void);             /* JSON */
+size_t {p}_packed_bytes(void);
+size_t {p}_workspace_bytes(int32_t threads);
+int {p}_pack(const float *w, const float *bias, void *packed);       /* once; bias may be NULL */
+int {p}_clamp(float lower, float upper, void *packed);               /* after pack; without it nothing is clamped */
+int {p}_prepare(void *workspace);                                    /* once for each workspace */
+int {p}_run(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool);
+"""
+        )
+
+    def _check_machine(self) -> None:
+        made_for = self.description["triple"].partition("-")[0]
+        if made_for != platform.machine():
+            raise ValueError(f"{self.path} was made for {made_for}; this machine is {platform.machine()}")
+        missing = [feature for feature in self.description["features"] if feature not in host_features()]
+        if missing:
+            raise ValueError(
+                f"{self.path} was made for {self.description['target']}, and this machine lacks {', '.join(missing)}; "
+                "build it with --target native"
+            )
+
+    def _function(self, name: str) -> Callable[..., int]:
+        if name not in self._functions:
+            function = getattr(self._library, f"{self.description['prefix']}_{name}")
+            function.restype = ctypes.c_size_t if name.endswith("_bytes") else ctypes.c_int
+            self._functions[name] = function
+        return self._functions[name]
+
+    def _call_size(self, name: str, *arguments: int) -> int:
+        return int(self._function(name)(*map(ctypes.c_int32, arguments)))
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        if status := self._function(name)(*arguments):
+            raise ValueError(f"{self.description['prefix']}_{name}: {_STATUS.get(status, f'status {status}')}")
+
+
+class Conv:
+    """A kernel with its packed weights. Calls may run at the same time if each has a workspace of its own."""
+
+    def __init__(self, kernel: Kernel, packed: Array) -> None:
+        self.kernel = kernel
+        self.packed = packed
+        self._workspace = self.new_workspace()
+
+    @property
+    def algorithm(self) -> str:
+        return self.kernel.algorithm
+
+    @property
+    def layout(self) -> str:
+        return self.kernel.layout
+
+    @property
+    def workspace_bytes(self) -> int:
+        return self.kernel.workspace_bytes()
+
+    def new_workspace(self, memory: Array | None = None) -> Array:
+        """A prepared workspace: uint8 of at least workspace_bytes, in `memory` if given, else newly allocated."""
+        workspace = aligned(self.workspace_bytes) if memory is None else _checked_workspace(memory, self.workspace_bytes)
+        if self.workspace_bytes:
+            self.kernel._call("prepare", _address(workspace))
+        return workspace
+
+    def __call__(self, x: Any, out: Any = None, workspace: Array | None = None) -> Any:
+        """y = clamp(conv(x) + bias). x: float32 of (N, H, W, IC); y: float32 of (N, OH, OW, OC).
+
+        Without `out` a new array is made; without `workspace` the one made at prepare is used, so that calls on
+        several threads at once need one each (new_workspace). torch in gives torch out. Raises ValueError or TypeError
+        for arrays of another shape, type or layout; nothing is copied.
+        """
+        tensor = _is_torch(x)
+        y = np.empty(self.kernel.shape.y_shape, np.float32) if out is None else out
+        self.bind(x, y, workspace)()
+        return _to_torch(y) if tensor and out is None else y
+
+    def bind(self, x: Any, y: Any, workspace: Array | None = None) -> Callable[[], None]:
+        """The call with its arguments checked and converted once, for loops: each call of it computes y from x."""
+        shape = self.kernel.shape
+        x, y = _checked("x", x, shape.x_shape), _checked("out", y, shape.y_shape, writable=True)
+        workspace = self._workspace if workspace is None else _checked_workspace(workspace, self.workspace_bytes)
+        if np.may_share_memory(x, y):
+            raise ValueError("out overlaps x; give it memory of its own")
+        arguments = (_address(x), _address(self.packed), _address(y), _address(workspace), None)
+        keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function("run"), self.kernel
+
+        def call() -> None:
+            if run(*arguments):
+                kernel._call("run", *arguments)
+
+        call.keep_alive = keep_alive  # type: ignore[attr-defined]
+        return call
+
+
+def aligned(size: int) -> Array:
+    """`size` bytes of new memory at an address that is a multiple of ALIGNMENT."""
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+@functools.lru_cache(maxsize=None)
+def _library(path: str, changed: int) -> ctypes.CDLL:
+    """The loaded file; a file that was replaced since is loaded anew under its new time stamp."""
+    try:
+        return ctypes.CDLL(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from None
+
+
+def _address(array: Array | None) -> ctypes.c_void_p | None:
+    return None if array is None else ctypes.c_void_p(array.ctypes.data)
+
+
+def _is_torch(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "torch"
+
+
+def _to_torch(array: Array) -> Any:
+    """The NumPy array's memory as a torch tensor of shape (N, C, H, W) in channels_last, as torch convolutions have it."""
+    import torch
+
+    return torch.from_numpy(array).permute(0, 3, 1, 2)
+
+
+def _as_numpy(name: str, value: Any) -> Array:
+    if isinstance(value, np.ndarray):
+        return value
+    if _is_torch(value):
+        if value.device.type != "cpu":
+            raise TypeError(f"{name} is on {value.device}; kernels run on the CPU: pass {name}.cpu()")
+        array: Array = np.from_dlpack(value.detach())
+        return array.transpose(0, 2, 3, 1) if name in _IMAGES else array
+    raise TypeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a torch tensor")
+
+
+def _checked(
+    name: str, value: Any, shape: tuple[int, ...], contiguous: bool = True, writable: bool = False
+) -> Array:
+    """The value as an array that a kernel can take as it lies. Raises TypeError or ValueError with what would be right."""
+    array = _as_numpy(name, value)
+    if array.dtype != np.float32:
+        raise TypeError(f"{name} is {array.dtype}; pass float32")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; this kernel takes {shape}")
+    if contiguous and not array.flags.c_contiguous:
+        raise ValueError(f"{name} is not contiguous; pass numpy.ascontiguousarray({name})")
+    if not array.flags.aligned:
+        raise ValueError(f"{name} is not aligned to its elements of {array.itemsize} bytes; pass {name}.copy()")
+    if writable and not array.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    return array
+
+
+def _checked_workspace(memory: Array, needed: int) -> Array:
+    if not isinstance(memory, np.ndarray) or not memory.flags.c_contiguous or not memory.flags.writeable:
+        raise TypeError("workspace must be a contiguous, writable NumPy array, such as conv.new_workspace() makes")
+    if memory.nbytes < needed:
+        raise ValueError(f"workspace has {memory.nbytes} bytes; this kernel needs {needed}")
+    return memory

@@ -1,0 +1,67 @@
+"""From an object file to a self-contained shared object, by zig alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tvmconv.algorithms.ir import Program
+from tvmconv.target import Target
+
+NATIVE = Path(__file__).with_name("native")
+_SECONDS = 120  # a link takes 0.1 s, and a few seconds the first time
+
+
+class LinkError(RuntimeError):
+    """The linker failed; the message holds its last lines."""
+
+
+def shim_source(prefix: str, program: Program, workspace_bytes: int, description: Mapping[str, Any]) -> str:
+    """The C file that puts the plain C interface around one program's functions."""
+    phases = " ".join(f"X({phase.function}, {phase.units})" for phase in program.phases)
+    defines = {
+        "PREFIX": prefix,
+        "PACKED_BYTES": program.packed_bytes,
+        "WORKSPACE_BYTES": workspace_bytes,
+        "IMAGES": program.images,
+        "DESCRIPTION": json.dumps(json.dumps(description)),
+        "PHASES(X)": phases,
+    }
+    return "".join(f"#define {name} {value}\n" for name, value in defines.items()) + '#include "shim.c"\n'
+
+
+def zig(*arguments: str | Path) -> None:
+    """Runs `zig cc`. Raises LinkError with what it said."""
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(cache() / "zig"))}
+    command = [sys.executable, "-m", "ziglang", "cc", *map(str, arguments)]
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise LinkError(f"zig did not end within {_SECONDS} s") from None
+    if done.returncode:
+        raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
+
+
+def link(object_file: Path, source: Path, symbols: list[str], target: Target, output: Path) -> None:
+    """Links an object file with its shim. Exports the given symbols only, and depends on no library."""
+    zig_triple = target.triple.replace("-unknown-", "-")
+    exports = source.with_suffix(".map")
+    exports.write_text("{ global: " + " ".join(f"{symbol};" for symbol in symbols) + " local: *; };\n")
+    zig(
+        *("-target", zig_triple, "-shared", "-nostdlib", "-O2", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector"),
+        *("-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", "-Wl,-S", f"-Wl,--version-script={exports}"),
+        *("-o", output, source, object_file),
+    )
+
+
+def cache() -> Path:
+    """The folder of built kernels and of zig's own cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "tvmconv"

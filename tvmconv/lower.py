@@ -1,0 +1,48 @@
+"""From scheduled TIR to an object file: TVM's passes in this project's order, then its LLVM code generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tvmconv.target import Target
+
+
+def tvm_target(target: Target) -> Any:
+    """The target as TVM writes it down, host included."""
+    import tvm
+
+    made = tvm.target.Target({"kind": "llvm", "mtriple": target.triple, "mcpu": target.mcpu})
+    return made.with_host(made)
+
+
+def generate(module: Any, target: Target) -> Any:
+    """LLVM code for an IRModule of plain C functions and FFI entries; returns a TVM runtime module.
+
+    Storage rewrite is left out of the default pipeline: it would drop the annotation that keeps register tiles on the
+    stack, and make calls of TVM's allocator of them.
+    """
+    import tvm
+    from tvm import tirx
+    from tvm.s_tir.pipeline import default_s_tir_pipeline
+
+    made = tvm_target(target)
+    with tvm.transform.PassContext(config={"tirx.disable_storage_rewrite": True}):
+        pipeline, finalize_host, _ = default_s_tir_pipeline()
+        module = finalize_host()(pipeline(tirx.transform.BindTarget(made)(module)))
+    return tvm.get_global_func("target.build.llvm")(module, made)
+
+
+def write_object(module: Any, target: Target, path: Path) -> None:
+    """Compiles an IRModule into a relocatable object file."""
+    generate(module, target).write_to_file(str(path), "o")
+
+
+def assembly(module: Any, target: Target) -> str:
+    """The target's assembly of an IRModule."""
+    return str(generate(module, target).inspect_source("asm"))
+
+
+def llvm_ir(module: Any, target: Target) -> str:
+    """The optimised LLVM IR of an IRModule."""
+    return str(generate(module, target).inspect_source("ll"))

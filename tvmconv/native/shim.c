@@ -1,0 +1,87 @@
+/* The plain C interface of one kernel, around the functions that TVM compiled. Included by a generated file that
+   defines PREFIX, PACKED_BYTES, WORKSPACE_BYTES, IMAGES, DESCRIPTION and PHASES(X) (one X(name, units) for each). */
+#include <stddef.h>
+#include <stdint.h>
+#include "tvmconv.h"
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define PUBLIC __attribute__((visibility("default")))
+#define TIR(name) JOIN(JOIN(PREFIX, tir), name)
+
+void TIR(pack)(const float *w, const float *bias, float *packed);
+void TIR(prepare)(void *workspace, void *same_workspace);
+#define DECLARE(name, units)                                                                                   \
+    void TIR(name)(int64_t x, const float *packed, float *y, void *workspace, int64_t address, int32_t image, \
+                   int32_t first, int32_t last);
+PHASES(DECLARE)
+
+static const char description[] __attribute__((section(".tvmconv"), used)) = DESCRIPTION;
+
+PUBLIC const char *JOIN(PREFIX, describe)(void) { return description; }
+PUBLIC size_t JOIN(PREFIX, packed_bytes)(void) { return PACKED_BYTES; }
+PUBLIC size_t JOIN(PREFIX, workspace_bytes)(int32_t threads) { (void)threads; return WORKSPACE_BYTES; }
+
+static int misplaced(const void *p) { return (uintptr_t)p % sizeof(float) ? TVMCONV_MISALIGNED : TVMCONV_OK; }
+static int missing(const void *p) { return p ? misplaced(p) : TVMCONV_NULL; }
+static int missing_workspace(const void *p) { return WORKSPACE_BYTES ? missing(p) : TVMCONV_OK; }
+
+PUBLIC int JOIN(PREFIX, pack)(const float *w, const float *bias, void *packed) {
+    int bad = missing(w) | missing(packed) | misplaced(bias);
+    if (bad) return bad;
+    TIR(pack)(w, bias, packed);
+    return TVMCONV_OK;
+}
+
+PUBLIC int JOIN(PREFIX, clamp)(float lower, float upper, void *packed) {
+    int bad = missing(packed);
+    if (bad) return bad;
+    if (!(lower <= upper)) return TVMCONV_BOUNDS;
+    ((float *)packed)[0] = lower;
+    ((float *)packed)[1] = upper;
+    return TVMCONV_OK;
+}
+
+PUBLIC int JOIN(PREFIX, prepare)(void *workspace) {
+    int bad = missing_workspace(workspace);
+    if (bad) return bad;
+    if (WORKSPACE_BYTES) TIR(prepare)(workspace, workspace);
+    return TVMCONV_OK;
+}
+
+typedef struct {
+    const float *x, *packed;
+    float *y;
+    void *workspace;
+    int32_t image;
+} call;
+
+/* One phase on a range of its units, and on one unit as a task of a pool. */
+#define RANGE(name, units)                                                                                        \
+    static void JOIN(name, range)(const call *c, int32_t first, int32_t last) {                                   \
+        TIR(name)((int64_t)(intptr_t)c->x, c->packed, c->y, c->workspace, (int64_t)(intptr_t)c->workspace,         \
+                  c->image, first, last);                                                                         \
+    }                                                                                                             \
+    static void JOIN(name, task)(void *arg, int32_t unit) { JOIN(name, range)(arg, unit, unit + 1); }
+PHASES(RANGE)
+
+PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool) {
+    int bad = missing(x) | missing(packed) | missing(y) | missing_workspace(workspace);
+    if (bad) return bad;
+    call c = {x, packed, y, workspace, 0};
+    for (; c.image < IMAGES; c.image++) {
+#define CALL(name, units)                                                                      \
+    if (!pool) JOIN(name, range)(&c, 0, units);                                                \
+    else if (pool->parallel_for(pool->ctx, JOIN(name, task), &c, units)) return TVMCONV_POOL;
+        PHASES(CALL)
+    }
+    return TVMCONV_OK;
+}
+
+/* The FFI entries report errors through this function of TVM's runtime, which fills the pointer when it loads the
+   file; without it they only return their status, and nothing of TVM is needed to load the file. */
+PUBLIC __attribute__((weak)) void (*__TVMFFIErrorSetRaisedFromCStrParts)(const char *, const char **, int32_t);
+__attribute__((weak, visibility("hidden"))) void TVMFFIErrorSetRaisedFromCStrParts(const char *kind,
+                                                                                   const char **parts, int32_t n) {
+    if (__TVMFFIErrorSetRaisedFromCStrParts) __TVMFFIErrorSetRaisedFromCStrParts(kind, parts, n);
+}

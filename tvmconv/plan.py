@@ -1,0 +1,86 @@
+"""What is to be done: layers times algorithms, in one setting, and the row that each of them will fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv import choose
+from tvmconv.algorithms import algorithm
+from tvmconv.record import Row
+from tvmconv.target import Target
+from tvmconv.tile import Tile
+from tvmconv.workload import Layer
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all rows of a run have in common. `tile` None: the schedule chooses."""
+
+    target: Target
+    layout: str = "nhwc"
+    device: str = "local"
+    threads: int = 1
+    cpus: tuple[int, ...] = ()
+    schedule: str = "hand"
+    tile: Tile | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One layer by one algorithm; with a `reason` it cannot be done."""
+
+    layer: Layer
+    algorithm: str
+    reason: str | None = None
+
+
+def plan(layers: Sequence[Layer], algorithms: Sequence[str], setting: Setting) -> Iterator[Task]:
+    """Every layer by every algorithm named, layers outermost. `auto` stands for the rule's choice for each layer."""
+    for layer in layers:
+        for name in algorithms:
+            yield _task(layer, name, setting.layout)
+
+
+def _task(layer: Layer, name: str, layout: str) -> Task:
+    if layer.shape is None or layer.reason:
+        return Task(layer, name, layer.reason)
+    if name == AUTO:
+        try:
+            name = choose.by_rule(layer.shape, layout)
+        except ValueError as error:
+            return Task(layer, name, str(error))
+    chosen = algorithm(name)
+    if layout != chosen.layout:
+        return Task(layer, name, f"{name} has no {layout} form: use --layout {chosen.layout}")
+    return Task(layer, name, chosen.rejects(layer.shape))
+
+
+def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, peer: str | None = None) -> Row:
+    """A result that says what is asked for and nothing yet of what comes out: its status is "skipped"."""
+    return {
+        "kind": "result",
+        "source": layer.source,
+        "workload": str(layer.shape) if layer.shape else None,
+        "name": layer.name,
+        "count": layer.count,
+        "layout": setting.layout,
+        "target": setting.target.name,
+        "device": setting.device,
+        "threads": setting.threads,
+        "cpus": list(setting.cpus),
+        "algorithm": algorithm,
+        "peer": peer,
+        "schedule": setting.schedule if algorithm else None,
+        "tile": str(setting.tile) if algorithm and setting.tile else None,
+        "status": "skipped",
+        "reason": None,
+    }
+
+
+def finished(row: Row, status: str, reason: str | None = None, **results: Any) -> Row:
+    """`row` with what came out."""
+    return {**row, "status": status, "reason": reason, **results}

@@ -1,0 +1,133 @@
+"""Results as data: the rows that every command prints with --json, and the file that collects them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tvmconv
+from tvmconv.target import host_features
+
+# One JSON object: the first of a run has kind "context", all others kind "result".
+Row = dict[str, Any]
+
+SCHEMA = 1
+
+# What makes two measurements comparable: the same code, on the same machine.
+_SAME_CONTEXT = ("schema", "tvmconv", "tvm", "llvm", "cpu", "features")
+_SAME_ROW = ("workload", "algorithm", "peer", "layout", "target", "device", "threads", "cpus", "schedule", "tile", "cold")
+
+
+class BadFile(ValueError):
+    """A file that exists and is not what it should be."""
+
+
+def context(argv: Sequence[str], llvm: str | None, peak_gflops: float | None = None) -> Row:
+    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` one core's measured FMA peak."""
+    return {
+        "kind": "context",
+        "schema": SCHEMA,
+        "argv": list(argv),
+        "tvmconv": tvmconv.__version__,
+        "tvm": _version("apache-tvm"),
+        "llvm": llvm,
+        "cpu": _cpu_name(),
+        "features": sorted(host_features()),
+        "peak_gflops": peak_gflops,
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _cpu_name() -> str:
+    """The processor as Linux names it; x86 alone has a name there, others get the machine's."""
+    for text in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = text.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def identity(row: Row) -> str:
+    """What a row measures: two rows of one context with the same identity are the same measurement."""
+    return json.dumps([row.get(key) for key in _SAME_ROW])
+
+
+def line(row: Row) -> str:
+    """The row as one line of JSON, with its newline. Raises ValueError for NaN and infinity, which JSON has not."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class ResultFile:
+    """A file of JSON lines that grows: context, its results, the next context, its results.
+
+    Opening it keeps what is there. A last line that was cut off in the middle of writing is removed. Raises BadFile,
+    with one sentence, if another line is no row.
+    """
+
+    def __init__(self, path: Path, context: Row) -> None:
+        self.path = path
+        self._context = context
+        self._announced = False
+        self._known = {identity(row): row for row in self._comparable(_read_repaired(path))}
+        self._file = path.open("a", encoding="utf-8")
+
+    def known(self, row: Row) -> Row | None:
+        """The successful result of an earlier, comparable run that measured the same as `row` asks for."""
+        return self._known.get(identity(row))
+
+    def append(self, row: Row) -> None:
+        """Write one more result, so that it is there even if the next moment is the last."""
+        if not self._announced:
+            self._file.write(line(self._context))
+            self._announced = True
+        self._file.write(line(row))
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _comparable(self, rows: Sequence[Row]) -> Iterator[Row]:
+        same = False
+        for row in rows:
+            if row["kind"] == "context":
+                same = all(row.get(key) == self._context.get(key) for key in _SAME_CONTEXT)
+            elif same and row.get("status") == "ok":
+                yield row
+
+
+def _read_repaired(path: Path) -> list[Row]:
+    """The rows of the file, none if it does not exist."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    whole = data.rfind(b"\n") + 1
+    rows = [_parse(text, f"{path}:{number}") for number, text in enumerate(data[:whole].splitlines(), start=1)]
+    if whole < len(data):
+        if not rows and not data.startswith(b"{"):
+            raise BadFile(f"{path} is not a file of tvmconv's results: give another name")
+        os.truncate(path, whole)
+    return rows
+
+
+def _parse(text: bytes, where: str) -> Row:
+    try:
+        row = json.loads(text)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or row.get("kind") not in ("context", "result"):
+        raise BadFile(f"{where} is not one of tvmconv's results: give another file name, or remove the line")
+    return row

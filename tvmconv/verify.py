@@ -1,0 +1,223 @@
+"""Proof that a kernel is exact: integer data, compared for equality, in memory that catches every stray access.
+
+Kernels run in processes of their own, kept alive from one to the next: a crash or a hang costs one verdict.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvmconv.guard import Place, forbid_writing, guarded
+from tvmconv.kernel import Conv, load
+from tvmconv.reference import Case, integer_case
+from tvmconv.shape import ConvShape
+
+_SEED = 20190704
+# Seconds that a check may take, and operations that even a kernel without vectors does in a second.
+_PATIENCE, _SLOWEST = 60.0, 50e6
+
+
+@dataclass(frozen=True)
+class Check:
+    """A kernel's file, the problem it was built for, the threads to run it with."""
+
+    kernel: Path
+    shape: ConvShape
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found. `max_error` is the largest difference, None where nothing could be compared."""
+
+    status: Literal["ok", "mismatch", "error"]
+    reason: str | None = None
+    max_error: float | None = None
+
+    @property
+    def exact(self) -> bool:
+        return self.status == "ok"
+
+
+def verify(checks: Sequence[Check], jobs: int = 1) -> Iterator[Verdict]:
+    """One verdict for each check, in order, as soon as it is known; `jobs` run at a time."""
+    queue = deque(enumerate(checks))
+    verdicts: dict[int, Verdict] = {}
+    workers = [_Worker() for _ in range(min(jobs, len(checks)))]
+    try:
+        for index in range(len(checks)):
+            while index not in verdicts:
+                for worker in workers:
+                    if worker.index is None and queue:
+                        worker.begin(*queue.popleft())
+                verdicts |= _next_verdicts([worker for worker in workers if worker.index is not None])
+            yield verdicts.pop(index)
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def _next_verdicts(busy: Sequence[_Worker]) -> dict[int, Verdict]:
+    """Wait until a worker answers, dies or is late."""
+    patience = min(worker.deadline for worker in busy) - time.monotonic()
+    answered = wait([worker.connection for worker in busy], max(0.0, patience))
+    return dict(
+        worker.finish()
+        for worker in busy
+        if worker.connection in answered or time.monotonic() >= worker.deadline
+    )
+
+
+class _Worker:
+    """A process that checks one kernel after another."""
+
+    def __init__(self) -> None:
+        self.index: int | None = None  # of the check it is at
+        self.deadline = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        self.connection, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tvmconv.verify", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),  # stdout belongs to the rows
+        )
+        theirs.close()
+
+    def begin(self, index: int, check: Check) -> None:
+        self.index = index
+        self.deadline = time.monotonic() + _PATIENCE + check.shape.flops / _SLOWEST
+        if self._process.poll() is not None:
+            self._start()
+        self.connection.send(check)
+
+    def finish(self) -> tuple[int, Verdict]:
+        """The verdict on the check that has ended, one way or the other; after that the worker is free."""
+        assert self.index is not None
+        index, self.index = self.index, None
+        try:
+            if self.connection.poll():
+                verdict: Verdict = self.connection.recv()
+                return index, verdict
+            reason = "the kernel ran into the time limit: it hangs, or this machine is overloaded"
+        except EOFError:
+            reason = _cause_of_death(self._process.wait())
+        self.kill()
+        return index, Verdict("error", reason)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+
+
+def _cause_of_death(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"the kernel crashed ({signal.Signals(-exit_code).name})"
+    return f"the kernel ended its process with exit code {exit_code}"
+
+
+def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, Problem]:
+    """Run one kernel in this process, in every way that must make no difference; also returns the problem it solved.
+
+    Without and with bias and clamp; x, y and workspace flush with either end of their pages and 4 bytes off, x in pages
+    that cannot be written to, y and workspace full of NaN; at last in the memory that `other` has just used, in turns.
+    """
+    kernel, case = load(check.kernel), _case(check.shape)
+    plain = Problem(kernel.prepare(case.w, weights="OIHW", threads=check.threads), case.x, case.plain)
+    conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=check.threads)
+    fused = Problem(conv, case.x, case.fused)
+    for problem, what in ((plain, "plain"), (fused, "with bias and clamp")):
+        for place in get_args(Place):
+            verdict = problem.solve(place, _workspace((conv,), place), f"{what}, arrays at the {place} of their pages")
+            if not verdict.exact:
+                return verdict, problem
+    return (fused.solve_after(other) if other else verdict), fused
+
+
+@functools.lru_cache(maxsize=1)
+def _case(shape: ConvShape) -> Case:
+    return integer_case(shape, _SEED)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A kernel that has its weights, an input, the output that it must give."""
+
+    conv: Conv
+    x: NDArray[np.float32]
+    expected: NDArray[np.float32]
+
+    def solve(self, place: Place, workspace: NDArray[np.uint8], what: str) -> Verdict:
+        """Prepare `workspace` and run, x and y at that place of their pages."""
+        x, y = guarded(self.x.shape, place), guarded(self.expected.shape, place)
+        x[...] = self.x
+        forbid_writing(x)
+        y.fill(np.nan)
+        self.conv.prepare_workspace(workspace)
+        self.conv(x, out=y, workspace=workspace)
+        return _compare(y, self.expected, what)
+
+    def solve_after(self, other: Problem) -> Verdict:
+        """Solve this problem, the other one and this one again, all in one workspace."""
+        workspace = _workspace((self.conv, other.conv), "last byte")
+        for problem in (self, other, self):
+            verdict = problem.solve("last byte", workspace, "with a workspace that another kernel has used")
+        return verdict
+
+
+def _workspace(convs: Iterable[Conv], place: Place) -> NDArray[np.uint8]:
+    """Memory for any of `convs`, every float in it NaN."""
+    workspace = guarded((max(conv.workspace_bytes for conv in convs),), place, np.uint8)
+    workspace.fill(0xFF)
+    return workspace
+
+
+def _compare(y: NDArray[np.float32], expected: NDArray[np.float32], what: str) -> Verdict:
+    if np.array_equal(y, expected):
+        return Verdict("ok", max_error=0.0)
+    wrong = np.argwhere(y != expected)
+    first = tuple(wrong[0])
+    reason = (
+        f"{what}: {len(wrong)} of {y.size} outputs are wrong, the first at n{first[0]} h{first[1]} w{first[2]} c{first[3]}:"
+        f" {y[first]:g} in the place of {expected[first]:g}"
+    )
+    error = float(np.max(np.abs(y - expected)))
+    return Verdict("mismatch", reason, error if np.isfinite(error) else None)
+
+
+def _serve(connection: Connection) -> None:
+    """Answer each Check with a Verdict until the other end closes."""
+    other: Problem | None = None
+    while True:
+        try:
+            check: Check = connection.recv()
+        except EOFError:
+            return
+        try:
+            verdict, problem = check_kernel(check, other)
+        except Exception as error:
+            verdict = Verdict("error", f"{type(error).__name__}: {error}")
+        else:
+            other = problem if verdict.exact else other
+        connection.send(verdict)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
+    _serve(Connection(int(sys.argv[1])))
