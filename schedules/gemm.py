@@ -8,7 +8,7 @@ from typing import Any
 def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
     """Vectors along the block's last loop, the one before it unrolled; returns the loops further out."""
     *outer, rows, columns = sch.get_loops(block)
-    vectors, lane = sch.split(columns, [None, lanes])
+    vectors, lane = sch.split(columns, [None, min(lanes, int(sch.get(columns).extent))])
     sch.vectorize(lane)
     sch.unroll(vectors)
     sch.unroll(rows)
@@ -21,7 +21,7 @@ def register_tile(sch: Any, lanes: int) -> None:
     The zeroing is split off last: vectorize refuses a reduction whose initial value stands outside.
     """
     update = sch.get_sblock("update")
-    taps, _, channels = vectorize_columns(sch, update, lanes)
+    taps, *_, channels = vectorize_columns(sch, update, lanes)
     sch.unroll(channels)
     for block in present(sch, "rows", "prefetch_panel", "prefetch_weights"):
         sch.unroll(sch.get_loops(block)[-1])

@@ -55,12 +55,14 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     """
     view = algorithm.view(shape, wanted or Tile(1, target.isa.lanes))
     mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(view.m, view.oc, target.isa)
+    if shape.depthwise:  # panels overlap instead of being filled up, so they may not be wider than the channels
+        nr = min(nr, shape.oc // target.isa.lanes * target.isa.lanes) or shape.oc
     kc = wanted.kc if wanted and wanted.kc else int(_L2_PART * target.l2) // (view.taps * nr * 4)
     kc = _largest_divisor(view.channels, kc)
     kr = _largest_divisor(kc, wanted.kr if wanted and wanted.kr > 1 else _STEP)
     pf = wanted.pf if wanted and wanted.pf else 256 // nr
     tile = Tile(mr, nr, kr, wanted.mc if wanted else 0, 0, 0 if kc == view.channels else kc, pf)
-    if nr % target.isa.lanes:
+    if nr % target.isa.lanes and not (shape.depthwise and nr < target.isa.lanes):
         raise ValueError(f"tile {tile}: NR must be a multiple of the {target.isa.lanes} lanes of {target.isa.name}")
     if not target.isa.fits(tile):
         raise ValueError(

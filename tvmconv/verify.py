@@ -92,7 +92,7 @@ class _Worker:
     def _start(self) -> None:
         self.connection, theirs = Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tvmconv.verify", str(theirs.fileno())],
+            [sys.executable, "-c", f"from tvmconv.verify import serve; serve({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),  # stdout belongs to the rows
@@ -135,19 +135,20 @@ def _cause_of_death(exit_code: int) -> str:
 def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, Problem]:
     """Run one kernel in this process, in every way that must make no difference; also returns the problem it solved.
 
-    Without and with bias and clamp; x, y and workspace flush with either end of their pages and 4 bytes off, x in pages
-    that cannot be written to, y and workspace full of NaN; at last in the memory that `other` has just used, in turns.
+    Without and with bias and clamp; x, packed weights, y and workspace flush with either end of their pages and 4 bytes
+    off, the first two in pages that cannot be written to, the others full of NaN; at last in a workspace that `other`
+    has used since.
     """
     kernel, case = load(check.kernel), _case(check.shape)
-    plain = Problem(kernel.prepare(case.w, weights="OIHW", threads=check.threads), case.x, case.plain)
-    conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=check.threads)
-    fused = Problem(conv, case.x, case.fused)
-    for problem, what in ((plain, "plain"), (fused, "with bias and clamp")):
+    plain = kernel.prepare(case.w, weights="OIHW", threads=check.threads)
+    fused = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=check.threads)
+    for conv, expected, what in ((plain, case.plain, "plain"), (fused, case.fused, "with bias and clamp")):
+        problem = Problem(conv, case.x, expected)
         for place in get_args(Place):
             verdict = problem.solve(place, _workspace((conv,), place), f"{what}, arrays at the {place} of their pages")
             if not verdict.exact:
                 return verdict, problem
-    return (fused.solve_after(other) if other else verdict), fused
+    return (problem.solve_after(other) if other else verdict), problem
 
 
 @functools.lru_cache(maxsize=1)
@@ -164,21 +165,28 @@ class Problem:
     expected: NDArray[np.float32]
 
     def solve(self, place: Place, workspace: NDArray[np.uint8], what: str) -> Verdict:
-        """Prepare `workspace` and run, x and y at that place of their pages."""
-        x, y = guarded(self.x.shape, place), guarded(self.expected.shape, place)
-        x[...] = self.x
-        forbid_writing(x)
+        """Prepare `workspace` and run, everything else at that place of its pages."""
+        y = guarded(self.expected.shape, place)
         y.fill(np.nan)
-        self.conv.prepare_workspace(workspace)
-        self.conv(x, out=y, workspace=workspace)
+        conv = Conv(self.conv.kernel, _read_only(self.conv.packed, place))
+        conv(_read_only(self.x, place), out=y, workspace=conv.new_workspace(workspace))
         return _compare(y, self.expected, what)
 
     def solve_after(self, other: Problem) -> Verdict:
         """Solve this problem, the other one and this one again, all in one workspace."""
         workspace = _workspace((self.conv, other.conv), "last byte")
         for problem in (self, other, self):
-            verdict = problem.solve("last byte", workspace, "with a workspace that another kernel has used")
+            verdict = problem.solve("last byte", workspace, "in a workspace that another kernel has used")
+            if not verdict.exact:
+                break
         return verdict
+
+
+def _read_only(array: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
+    copy = guarded(array.shape, place)
+    copy[...] = array
+    forbid_writing(copy)
+    return copy
 
 
 def _workspace(convs: Iterable[Conv], place: Place) -> NDArray[np.uint8]:
@@ -201,8 +209,10 @@ def _compare(y: NDArray[np.float32], expected: NDArray[np.float32], what: str) -
     return Verdict("mismatch", reason, error if np.isfinite(error) else None)
 
 
-def _serve(connection: Connection) -> None:
-    """Answer each Check with a Verdict until the other end closes."""
+def serve(descriptor: int) -> None:
+    """A worker's whole life: answer each Check that comes through the pipe with a Verdict, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
+    connection = Connection(descriptor)
     other: Problem | None = None
     while True:
         try:
@@ -216,8 +226,3 @@ def _serve(connection: Connection) -> None:
         else:
             other = problem if verdict.exact else other
         connection.send(verdict)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
-    _serve(Connection(int(sys.argv[1])))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 
+from tvmconv.algorithms.direct import Direct
 from tvmconv.algorithms.gemm import Gemm
 from tvmconv.algorithms.im2col import Im2row
 from tvmconv.algorithms.indirect import Indirect
 from tvmconv.algorithms.ir import Algorithm
 
-ALGORITHMS: tuple[Algorithm, ...] = (Indirect(), Im2row(), Gemm())
+ALGORITHMS: tuple[Algorithm, ...] = (Indirect(), Im2row(), Gemm(), Direct())
 
 
 def algorithm(name: str) -> Algorithm:

@@ -16,7 +16,8 @@ class PackedLayout:
     weights[G][P][KB][taps][KC][NR], all panels filled up with zeros to NR output channels.
 
     taps and channels are those of the algorithm's view of K, in the order tap, channel: an algorithm that lays out
-    whole patches sees one tap of KH·KW·IC channels.
+    whole patches sees one tap of KH·KW·IC channels. With overlap the last panel begins early enough to end with the
+    last channel, instead of being filled up: depthwise reads x in the same panels, and must not read past its end.
     """
 
     groups: int
@@ -24,12 +25,20 @@ class PackedLayout:
     taps: int
     channels: int
     tile: Tile
+    overlap: bool = False
 
     HEADER = 16  # one cache line, so that weights keep the alignment of the array
 
     @property
     def panels(self) -> int:
         return -(-self.oc // self.tile.nr)
+
+    def panel_start(self, panel: Any) -> Any:
+        """First output channel (of its group) of a panel: an int for an int, TIR for TIR."""
+        from tvm.script import tirx as T
+
+        start = panel * self.tile.nr
+        return T.min(start, self.oc - self.tile.nr) if self.overlap else start
 
     @property
     def kc(self) -> int:
@@ -65,7 +74,7 @@ def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
     from tvm.script import tirx as T
 
     G, P, KB, TAPS, KC, NR = layout.weights_shape
-    OCG, ICG = shape.ocg, shape.icg
+    OCG, ICG = layout.oc, shape.icg
 
     @T.prim_func(s_tir=True)
     def pack(w: T.handle("float32"), bias: T.handle("float32"), packed: T.handle("float32")):
@@ -82,16 +91,18 @@ def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
         for g, p, j in T.grid(G, P, NR):
             with T.sblock("bias"):
                 vg, vp, vj = T.axis.remap("SSS", [g, p, j])
+                start: T.let[T.int32] = layout.panel_start(vp)
                 packed_bias[vg, vp, vj] = T.if_then_else(
-                    T.And(T.Not(T.isnullptr(bias)), vp * NR + vj < OCG), B[vg * OCG + vp * NR + vj], T.float32(0)
+                    T.And(T.Not(T.isnullptr(bias)), start + vj < OCG), B[vg * OCG + start + vj], T.float32(0)
                 )
         for g, p, kb, t, c, j in T.grid(G, P, KB, TAPS, KC, NR):
             with T.sblock("weights"):
                 vg, vp, vkb, vt, vc, vj = T.axis.remap("SSSSSS", [g, p, kb, t, c, j])
                 k: T.let[T.int32] = vt * (KB * KC) + vkb * KC + vc
+                start: T.let[T.int32] = layout.panel_start(vp)
                 packed_w[vg, vp, vkb, vt, vc, vj] = T.if_then_else(
-                    vp * NR + vj < OCG,
-                    W[vg * OCG + vp * NR + vj, k % ICG, k // ICG // shape.kw, k // ICG % shape.kw],
+                    start + vj < OCG,
+                    W[vg * OCG + start + vj, k % ICG, k // ICG // shape.kw, k // ICG % shape.kw],
                     T.float32(0),
                 )
 

@@ -34,10 +34,11 @@ class MatrixView:
     taps: int
     channels: int  # of one group and tap
     tile: Tile
+    overlap: bool = False  # of the last panel with the one before it (PackedLayout)
 
     @property
     def layout(self) -> PackedLayout:
-        return PackedLayout(self.groups, self.oc, self.taps, self.channels, self.tile)
+        return PackedLayout(self.groups, self.oc, self.taps, self.channels, self.tile, self.overlap)
 
     @property
     def row_tiles(self) -> int:
@@ -66,7 +67,7 @@ def prefetch(element: Any, locality: int) -> Any:
     return T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(element), read, T.int32(locality), data_cache)
 
 
-def write_back_block(tile: Tile, oc: int, k_blocks: int) -> Any:
+def write_back_block(layout: PackedLayout) -> Any:
     """A macro that ends a tile: row i of acc becomes row `m + i·step` of y, for i < valid.
 
     The first block of K adds the bias, later ones the partial sum in y; the last one clamps. A NaN passes the clamp,
@@ -75,8 +76,8 @@ def write_back_block(tile: Tile, oc: int, k_blocks: int) -> Any:
     """
     from tvm.script import tirx as T
 
-    MR, NR = tile.mr, tile.nr
-    EDGE = oc % NR
+    MR, NR, oc, k_blocks = layout.tile.mr, layout.tile.nr, layout.oc, layout.k_blocks
+    FULL = layout.overlap or oc % NR == 0
 
     @T.inline
     def finish(dst, sum_, bias, bounds, m, column, panel, j, kb):
@@ -87,14 +88,15 @@ def write_back_block(tile: Tile, oc: int, k_blocks: int) -> Any:
 
     @T.inline
     def write_back(acc, y, bias, bounds, g, p, m, step, valid, kb):
-        if EDGE == 0:
+        column: T.let[T.int32] = g * oc + layout.panel_start(p)
+        if FULL:
             for i, j in T.grid(MR, NR):
                 with T.sblock("write_back"):
                     vi, vj = T.axis.remap("SS", [i, j])
                     T.reads(acc[vi, vj])
                     T.writes()
                     if vi < valid:
-                        finish(y, acc[vi, vj], bias, bounds, m + vi * step, g * oc + p * NR + vj, (g, p), vj, kb)
+                        finish(y, acc[vi, vj], bias, bounds, m + vi * step, column + vj, (g, p), vj, kb)
         else:
             spilled = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
             for i, j in T.grid(MR, NR):
@@ -110,7 +112,7 @@ def write_back_block(tile: Tile, oc: int, k_blocks: int) -> Any:
                         vj = T.axis.spatial(NR, j)
                         T.reads(spilled[vi, vj])
                         T.writes()
-                        finish(y, spilled[vi, vj], bias, bounds, m + vi * step, g * oc + p * NR + vj, (g, p), vj, kb)
+                        finish(y, spilled[vi, vj], bias, bounds, m + vi * step, column + vj, (g, p), vj, kb)
 
     return write_back
 
@@ -134,7 +136,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
     SHARE = BLOCK // BT
     LINES = -(-KR * NR // (BT * LINE)) if G * P * KB > 1 else 0
     F32 = PointerType(PrimType("float32"))
-    write_back = write_back_block(tile, OCG, KB)
+    write_back = write_back_block(layout)
 
     @T.prim_func(s_tir=True)
     def product(

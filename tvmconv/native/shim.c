@@ -78,10 +78,15 @@ PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void 
     return TVMCONV_OK;
 }
 
-/* The FFI entries report errors through this function of TVM's runtime, which fills the pointer when it loads the
-   file; without it they only return their status, and nothing of TVM is needed to load the file. */
-PUBLIC __attribute__((weak)) void (*__TVMFFIErrorSetRaisedFromCStrParts)(const char *, const char **, int32_t);
+/* The FFI entries report errors through a function of TVM's runtime, which fills this pointer when it loads the file;
+   so nothing of TVM is needed to load it. The message comes in parts and the pointer takes it whole. */
+PUBLIC __attribute__((weak)) void (*__TVMFFIErrorSetRaisedFromCStr)(const char *kind, const char *message);
 __attribute__((weak, visibility("hidden"))) void TVMFFIErrorSetRaisedFromCStrParts(const char *kind,
                                                                                    const char **parts, int32_t n) {
-    if (__TVMFFIErrorSetRaisedFromCStrParts) __TVMFFIErrorSetRaisedFromCStrParts(kind, parts, n);
+    char message[512];
+    size_t used = 0;
+    for (int32_t i = 0; i < n; i++)
+        for (const char *c = parts[i]; c && *c && used + 1 < sizeof message; c++) message[used++] = *c;
+    message[used] = 0;
+    if (__TVMFFIErrorSetRaisedFromCStr) __TVMFFIErrorSetRaisedFromCStr(kind, message);
 }

@@ -1,0 +1,81 @@
+"""What may be imported by whom, and what a cheap command must not load."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+import tvmconv
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ROOMS = {path.stem for path in (ROOT / "tvmconv").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+
+
+def loaded_by(program: str) -> set[str]:
+    """The modules a fresh Python has loaded after `program`."""
+    report = "\nimport sys; print(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program + report], text=True, capture_output=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("program", "forbidden"),
+    [
+        ("import tvmconv", {"tvm", "numpy", "rich"}),
+        ("import tvmconv.shape, tvmconv.networks, tvmconv.tile, tvmconv.workload", {"tvm", "numpy", "rich"}),
+        ("import tvmconv.target", {"tvm"}),
+        ("import tvmconv.reference", {"tvm"}),
+        ("import tvmconv.kernel", {"tvm"}),
+        ("import tvmconv.cli", {"tvm", "numpy", "rich"}),
+    ],
+)
+def test_import_is_light(program: str, forbidden: set[str]) -> None:
+    assert not loaded_by(program) & forbidden
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["bench", "--help"], ["--version"], ["list", "networks", "--json"]])
+def test_command_is_light(arguments: list[str]) -> None:
+    program = f"""
+import tvmconv.cli
+try:
+    tvmconv.cli.main({arguments})
+except SystemExit as done:
+    assert not done.code
+"""
+    assert not loaded_by(program) & {"tvm", "numpy"}
+
+
+def test_every_room_has_its_place_in_the_layers() -> None:
+    (layers,) = (c["layers"] for c in PYPROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    placed = {name.strip(" ()") for layer in layers for name in layer.split("|")}
+    assert {f"tvmconv.{room}" for room in ROOMS - {"__init__", "__main__"}} <= placed
+
+
+def test_reference_shares_no_code_with_what_it_judges() -> None:
+    ours = {name for name in loaded_by("import tvmconv.reference") if name.startswith(("tvmconv.", "schedules"))}
+    assert ours == {"tvmconv.reference", "tvmconv.shape"}
+
+
+def test_public_names_lead_home() -> None:
+    for name in tvmconv.__all__:
+        assert getattr(tvmconv, name) is not None
+    assert set(tvmconv.__all__) <= set(dir(tvmconv))
+    with pytest.raises(AttributeError, match="no attribute 'biuld'"):
+        _ = tvmconv.biuld
+
+
+def test_importing_a_module_hides_no_public_name() -> None:
+    assert not ROOMS & set(tvmconv.__all__)
+    import_module("tvmconv.builder")
+    assert isinstance(tvmconv.build, FunctionType)

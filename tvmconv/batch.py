@@ -1,0 +1,87 @@
+"""Many tasks at once: their kernels built, and proved to be exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvmconv.builder import Request, build_all
+from tvmconv.kernel import descriptions
+from tvmconv.plan import Setting, Task, blank_row, finished
+from tvmconv.record import Row
+from tvmconv.verify import Check, verify
+
+
+@dataclass(frozen=True)
+class Built:
+    """A task, its kernel's file and its row; where there is no kernel the row says why, and is finished."""
+
+    task: Task
+    row: Row
+    kernel: Path | None = None
+
+
+def build_tasks(
+    tasks: Sequence[Task], setting: Setting, jobs: int, progress: Callable[[int, int], None]
+) -> list[Built]:
+    """The kernels of all tasks, in order, `jobs` compiled at a time.
+
+    Raises ValueError for a schedule or a tile that cannot be had.
+    """
+    requests = {task: _request(task, setting) for task in tasks if task.reason is None}
+    kernels = build_all(requests.values(), jobs, progress)
+    built = []
+    for task in tasks:
+        row = blank_row(task.layer, setting, algorithm=task.algorithm)
+        if task.reason is not None:
+            built.append(Built(task, finished(row, "rejected", task.reason)))
+            continue
+        row["tile"] = str(requests[task].tile)
+        kernel = kernels[requests[task]]
+        if isinstance(kernel, Exception):
+            built.append(Built(task, finished(row, "error", f"the build failed: {one_line(kernel)}")))
+        else:
+            built.append(Built(task, row, kernel))
+    return built
+
+
+def _request(task: Task, setting: Setting) -> Request:
+    assert task.layer.shape is not None
+    request = Request(
+        task.layer.shape, task.algorithm, setting.target.name, setting.schedule, setting.tile, setting.threads
+    )
+    return request.check()
+
+
+def verified(built: Sequence[Built], setting: Setting, jobs: int) -> Iterator[Row]:
+    """The row of each task with what verify found, in order, each as soon as it is known."""
+    checks = [
+        Check(item.kernel, item.task.layer.shape, setting.threads)
+        for item in built
+        if item.kernel is not None and item.task.layer.shape is not None
+    ]
+    verdicts = verify(checks, jobs)
+    for item in built:
+        if item.kernel is None:
+            yield finished(item.row, item.row["status"], item.row["reason"], exact=None, max_error=None)
+        else:
+            verdict = next(verdicts)
+            yield finished(
+                item.row, verdict.status, verdict.reason, exact=verdict.exact, max_error=verdict.max_error
+            )
+
+
+def llvm_version(built: Sequence[Built]) -> str | None:
+    """The LLVM that made the kernels, as one of them tells, so that TVM need not be imported to ask it."""
+    for item in built:
+        if item.kernel is not None:
+            (description,) = descriptions(item.kernel).values()
+            return str(description["versions"]["llvm"])
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """The error as one line: its last one, which in TVM's is the message."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

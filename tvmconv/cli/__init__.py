@@ -1,0 +1,57 @@
+"""The command `tvmconv`. Each subcommand is a module here, imported when it is called for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from tvmconv.cli import arguments
+from tvmconv.cli.output import Output
+
+# Exit codes: what was asked for went wrong, the call itself was wrong, Ctrl-C, nobody reads any more.
+FAILED, WRONG_CALL, INTERRUPTED, CLOSED_PIPE = 1, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, without the program's name; `None` takes the process's own. Returns the exit code.
+
+    --help, --version and a command line that cannot be parsed end in SystemExit, as argparse does it.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    verbose = 0
+    try:
+        options = arguments.parse(argv)
+        verbose = options.verbose
+        with Output(argv, options) as output:
+            code: int = import_module(f"tvmconv.cli.{options.command}").run(options, output)
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit: let that go nowhere, instead of to a second complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except Exception as error:
+        if verbose >= 2:
+            traceback.print_exc()
+        print(f"tvmconv: {_sentence(error, verbose)}", file=sys.stderr)
+        return _code(error)
+
+
+def _sentence(error: Exception, verbose: int) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, (ValueError, TypeError, OSError)):
+        return lines[0]
+    return f"{type(error).__name__}: {lines[-1]}" + ("" if verbose >= 2 else " (-vv shows where)")
+
+
+def _code(error: Exception) -> int:
+    from tvmconv.record import BadFile
+
+    wrong_call = isinstance(error, (ValueError, TypeError)) and not isinstance(error, BadFile)
+    return WRONG_CALL if wrong_call else FAILED

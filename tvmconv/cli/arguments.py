@@ -1,0 +1,222 @@
+"""The command line: its grammar, its defaults, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+import tvmconv
+from tvmconv import target as targets
+from tvmconv.algorithms import ALGORITHMS, algorithm
+from tvmconv.plan import AUTO, Setting
+from tvmconv.tile import Tile
+
+_T = TypeVar("_T")
+
+LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
+
+_WORKLOADS = """\
+WORKLOAD is one of
+  ic64ih56oc64kh3ph1  a benchdnn descriptor; a missing mb is 1 here (2 in benchdnn)
+  resnet18            a network: `tvmconv list networks` names all
+  resnet18/conv1      a layer of one: `tvmconv list layers resnet18` names all
+  @FILE               a benchdnn batch file
+
+Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
+
+
+class Algorithms(NamedTuple):
+    """What -a asks for. Those that were named have to run at least once, those that `all` brings need not."""
+
+    names: tuple[str, ...]
+    named: bool
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if self.named and name != AUTO)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line's options. Ends in SystemExit for --help, --version and a command line that is wrong."""
+    return _parser().parse_args(argv)
+
+
+def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
+    """What the common options say. Raises ValueError where they contradict the machine, or each other."""
+    cpus = _cpus(options.cpus, options.threads)
+    if options.threads != 1:
+        raise ValueError(f"--threads {options.threads}: kernels run on one thread yet, use --threads 1")
+    missing = [feature for feature in options.target.features if feature not in targets.host_features()]
+    if runs_here and missing:
+        raise ValueError(
+            f"this machine cannot run {options.target.name}: it lacks {', '.join(missing)}; use --target native"
+        )
+    return Setting(
+        target=options.target,
+        layout=options.layout,
+        threads=options.threads,
+        cpus=cpus,
+        schedule=options.schedule,
+        tile=options.tile,
+    )
+
+
+def _cpus(asked: tuple[int, ...] | None, threads: int) -> tuple[int, ...]:
+    """One CPU for each thread: those asked for, else the first that this process may use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    cpus = tuple(allowed) if asked is None else asked
+    forbidden = sorted(set(cpus).difference(allowed))
+    if forbidden:
+        raise ValueError(f"--cpus: no CPU {forbidden[0]} for this process, it may use {', '.join(map(str, allowed))}")
+    if len(cpus) < threads:
+        raise ValueError(f"--threads {threads} needs as many CPUs, but there are {len(cpus)}: {', '.join(map(str, cpus))}")
+    return cpus[:threads]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"tvmconv: {message.removeprefix('argument ')} (`{self.prog} --help` says more)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="tvmconv", description="Convolution layers for CPUs, compiled by TVM.")
+    parser.add_argument("--version", action="version", version=f"tvmconv {tvmconv.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(name: str, summary: str, *parents: argparse.ArgumentParser, **more: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            parents=[*parents, _output_options()],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **more,
+        )
+        assert isinstance(added, argparse.ArgumentParser)
+        return added
+
+    listing = command("list", "say what there is: networks, a network's layers, algorithms, targets, peers")
+    listing.add_argument("what", choices=LISTS, metavar="|".join(LISTS))
+    listing.add_argument("network", nargs="?", metavar="NETWORK", help="whose layers are to be listed")
+    listing.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only names in which REGEX is found")
+
+    show = command("show", "show a layer, its extra memory, or its code", _work("all; auto for code"), epilog=_WORKLOADS)
+    kind = show.add_mutually_exclusive_group()
+    kind.add_argument("--tir", action="store_true", help="print the scheduled TIR")
+    kind.add_argument("--asm", action="store_true", help="print the target's assembly")
+    kind.add_argument("--workspace", action="store_true", help="print the bytes of extra memory")
+
+    command("verify", "prove kernels exact on integer data", _work("all"), epilog=_WORKLOADS)
+
+    bench = command("bench", "verify, then measure, interleaved with other libraries", _work("all"), epilog=_WORKLOADS)
+    bench.add_argument("--peers", default="", metavar="P[,P…]|all", help="libraries to compare with (`list peers`)")
+    bench.add_argument("--cold", action="store_true", help="evict x, weights, indirection and y before each run")
+    bench.add_argument("--samples", type=_type(_positive), default=None, metavar="N", help="rounds of each contestant")
+    bench.add_argument("--min-time", type=_type(_seconds), default=None, metavar="S", help="seconds of a round, at least")
+    bench.add_argument("--max-time", type=_type(_seconds), default=None, metavar="S", help="seconds of a layer, at most")
+    bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
+
+    build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
+    build.add_argument("-o", dest="output", required=True, metavar="FILE|DIR/", help="FILE for one kernel, DIR/ for many")
+    return parser
+
+
+def _output_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--json", action="store_true", help="one JSON object a line on stdout, and nothing else there")
+    options.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv: errors with a traceback")
+    options.add_argument("-q", "--quiet", action="store_true", help="no progress, no warnings")
+    options.add_argument("--version", action="version", version=f"tvmconv {tvmconv.__version__}")
+    return options
+
+
+def _work(algorithms_default: str) -> argparse.ArgumentParser:
+    """The options of every command that works on layers."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("workloads", nargs="+", metavar="WORKLOAD")
+    options.add_argument(
+        "-a", "--algorithm", type=_type(_algorithms), default=None, metavar="A[,A…]|all|auto",
+        help=f"algorithms (default: {algorithms_default})",
+    )  # fmt: skip
+    options.add_argument(
+        "-t", "--target", type=_type(targets.parse), default="native", metavar="T", help="machine (default: %(default)s)"
+    )
+    options.add_argument("--layout", choices=("nhwc", "nchw"), default="nhwc", help="of x and y (default: %(default)s)")
+    options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")
+    options.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
+    options.add_argument("--schedule", default="hand", metavar="NAME", help="default: %(default)s (`list schedules`)")
+    options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: the schedule's)")
+    options.add_argument(
+        "--jobs", type=_type(_positive), default=len(os.sched_getaffinity(0)), metavar="N",
+        help="processes that build and verify (default: %(default)s)",
+    )  # fmt: skip
+    return options
+
+
+def _type(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """`parse` for argparse, which would replace a ValueError's sentence by one of its own."""
+
+    def parse_argument(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).replace("%", "%%")) from None
+
+    return parse_argument
+
+
+def all_algorithms() -> Algorithms:
+    """What `-a all` stands for."""
+    return Algorithms(tuple(dict.fromkeys(known.name for known in ALGORITHMS)), named=False)
+
+
+def _algorithms(text: str) -> Algorithms:
+    if text == "all":
+        return all_algorithms()
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
+    if not names:
+        raise ValueError("name at least one algorithm, or all, or auto")
+    for name in names:
+        if name == "all":
+            raise ValueError("all stands for itself: name it alone")
+        if name != AUTO:
+            algorithm(name)
+    return Algorithms(names, named=True)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _cpu_list(text: str) -> tuple[int, ...]:
+    """CPU numbers from a list such as 0,2-3."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part, re.ASCII)
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"{text!r} is not a list of CPUs such as 0,2-3")
+        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(dict.fromkeys(cpus))
+
+
+def _regex(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None

@@ -1,0 +1,102 @@
+"""tvmconv compile: kernels as files, each with its C header."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tvmconv import report
+from tvmconv.batch import Built, build_tasks, llvm_version
+from tvmconv.cli import arguments
+from tvmconv.cli.output import Output, exit_code
+from tvmconv.entries import C_FUNCTIONS
+from tvmconv.kernel import Kernel, load
+from tvmconv.plan import AUTO, finished, plan
+from tvmconv.record import Row
+from tvmconv.workload import resolve
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    setting = arguments.setting(options, runs_here=False)
+    algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
+    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
+    folder, file = _destination(options.output, sum(task.reason is None for task in tasks))
+    output.table_at_end(report.compile_table)
+
+    started = time.monotonic()
+    with output.progress("build") as progress:
+        built = build_tasks(tasks, setting, options.jobs, progress)
+    output.context(llvm_version(built))
+    folder.mkdir(exist_ok=True)
+    stems = iter(_stems([item for item in built if item.kernel]))
+    for item in built:
+        if item.kernel is None:
+            output.row(item.row)
+            continue
+        kernel, path = load(item.kernel), folder / (file or f"{next(stems)}.so")
+        kernel.save(path)
+        header = path.with_suffix(".h")
+        _write(header, kernel.header())
+        chosen_by = "rule" if AUTO in algorithms.names else "user"
+        output.row(_row(item, kernel, path, header, time.monotonic() - started, chosen_by))
+    return exit_code(output.rows, algorithms.required)
+
+
+def _row(item: Built, kernel: Kernel, path: Path, header: Path, seconds: float, chosen_by: str) -> Row:
+    """`seconds` is the time from the start of the first build until this file was there."""
+    return finished(
+        item.row,
+        "ok",
+        path=str(path),
+        header=str(header),
+        symbols=[f"{kernel.description['prefix']}_{name}" for name in C_FUNCTIONS],
+        seconds=round(seconds, 3),
+        chosen_by=chosen_by,
+        workspace_bytes=kernel.workspace_bytes(),
+        packed_weight_bytes=kernel.packed_bytes,
+    )
+
+
+def _destination(text: str, kernels: int) -> tuple[Path, str | None]:
+    """The folder that -o names, and the file in it if it names one. Raises ValueError where nothing can be put."""
+    path = Path(text)
+    is_folder = text.endswith("/") or path.is_dir()
+    if not path.parent.is_dir():
+        raise ValueError(f"-o {text}: there is no folder {path.parent}; make it first")
+    if is_folder and path.exists() and not path.is_dir():
+        raise ValueError(f"-o {text}: {path} is a file; name a folder, or leave the / out")
+    if not is_folder and kernels > 1:
+        raise ValueError(f"-o {text} is one file, but there are {kernels} kernels: name a folder, -o {text}/")
+    if not is_folder and path.suffix == ".h":
+        raise ValueError(f"-o {text} is where the C header would go; name the shared object, -o {path.with_suffix('.so')}")
+    return (path, None) if is_folder else (path.parent, path.name)
+
+
+def _stems(built: Sequence[Built]) -> list[str]:
+    """A file name for each kernel: the layers' names if they tell the kernels apart, else names that do."""
+    algorithms = [item.task.algorithm for item in built]
+    workloads = [str(item.task.layer.shape) for item in built]
+    names = [re.sub(r"[^\w.+-]", "_", item.task.layer.name or str(item.task.layer.shape)) for item in built]
+    for parts in ((names,), (names, algorithms), (names, workloads, algorithms)):
+        stems = ["-".join(stem) for stem in zip(*parts, strict=True)]
+        if len(set(stems)) == len(stems):
+            break
+    return stems  # two that are the same even now are the same kernel
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file under another name and rename it, so that no half of it is ever seen."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            file.write(text)
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

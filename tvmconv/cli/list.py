@@ -1,0 +1,96 @@
+"""tvmconv list: what there is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from tvmconv import networks
+from tvmconv import target as targets
+from tvmconv.algorithms import ALGORITHMS
+from tvmconv.cli.output import Output
+
+Item = dict[str, Any]
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    if (options.what == "layers") != (options.network is not None):
+        raise ValueError("`list layers NETWORK` needs a network, and no other list takes one")
+    items = _ITEMS[options.what](options)
+    found = [item for item in items if options.match is None or options.match.search(item["name"])]
+    for item in found:
+        output.row({"kind": "result", **item})
+    if found:
+        output.show(import_module("tvmconv.report").listing(found))
+        return 0
+    output.warn(f"no name of {options.what} matches {options.match.pattern!r}")
+    return 1
+
+
+def _networks(options: argparse.Namespace) -> Iterator[Item]:
+    for name in networks.NETWORKS:
+        layers = networks.layers(name)
+        yield {
+            "name": name,
+            "distinct": len(layers),
+            "layers": sum(layer.count for layer in layers),
+            "gflop": round(sum(layer.count * layer.shape.flops for layer in layers) / 1e9, 3),
+        }
+
+
+def _layers(options: argparse.Namespace) -> Iterator[Item]:
+    for layer in networks.layers(options.network):
+        yield {
+            "name": layer.name,
+            "count": layer.count,
+            "workload": str(layer.shape),
+            "gflop": round(layer.shape.flops / 1e9, 3),
+        }
+
+
+def _algorithms(options: argparse.Namespace) -> Iterator[Item]:
+    for algorithm in ALGORITHMS:
+        yield {"name": algorithm.name, "layout": algorithm.layout, "summary": algorithm.summary}
+
+
+def _schedules(options: argparse.Namespace) -> Iterator[Item]:
+    import schedules
+
+    for schedule in schedules.SCHEDULES:
+        yield {"name": schedule.name, "isas": " ".join(schedule.isas), "summary": schedule.summary}
+
+
+def _targets(options: argparse.Namespace) -> Iterator[Item]:
+    for target in targets.TARGETS:
+        missing = [feature for feature in target.features if feature not in targets.host_features()]
+        yield {
+            "name": target.name,
+            "isa": target.isa.name,
+            "mcpu": target.mcpu,
+            "here": f"no: lacks {missing[0]}" if missing else "native" if target == targets.native() else "runs",
+        }
+
+
+def _devices(options: argparse.Namespace) -> Iterator[Item]:
+    yield {"name": "local", "target": targets.native().name, "summary": "this machine"}
+
+
+def _peers(options: argparse.Namespace) -> Iterator[Item]:
+    from tvmconv import peers
+
+    for peer in peers.PEERS:
+        version = peers.available(peer)
+        yield {"name": peer.name, "version": version, "install": None if version else peers.install_line(peer)}
+
+
+_ITEMS = {
+    "networks": _networks,
+    "layers": _layers,
+    "algorithms": _algorithms,
+    "schedules": _schedules,
+    "targets": _targets,
+    "devices": _devices,
+    "peers": _peers,
+}

@@ -1,0 +1,96 @@
+"""Where a command's words go: rows and tables to stdout, warnings and progress to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tvmconv import record
+from tvmconv.record import Row
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Progress = Callable[[int, int], None]
+
+
+class Output:
+    """Collects the rows of a run. With --json prints each at once, the context first; else a table at the end."""
+
+    def __init__(self, argv: Sequence[str], options: argparse.Namespace) -> None:
+        self.argv = argv
+        self.rows: list[Row] = []
+        self.verbose: int = options.verbose
+        self._json: bool = options.json
+        self._quiet: bool = options.quiet
+        self._table: Callable[[list[Row]], RenderableType] | None = None
+        self._context: Row | None = None
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Print the table, of the rows there are if Ctrl-C came."""
+        if self._json or self._table is None or not self.rows or not (kind is None or kind is KeyboardInterrupt):
+            return
+        self.show(self._table(self.rows))
+
+    def context(self, llvm: str | None = None, peak_gflops: float | None = None) -> Row:
+        """The context of this run, printed the first time."""
+        if self._context is None:
+            self._context = record.context(self.argv, llvm, peak_gflops)
+            self._print_json(self._context)
+        return self._context
+
+    def row(self, row: Row) -> None:
+        self.context()
+        self.rows.append(row)
+        self._print_json(row)
+
+    def table_at_end(self, table: Callable[[list[Row]], RenderableType]) -> None:
+        """Without --json, show this of all rows when the command ends."""
+        self._table = table
+
+    def _print_json(self, row: Row) -> None:
+        if self._json:
+            sys.stdout.write(record.line(row))
+            sys.stdout.flush()
+
+    def show(self, text: RenderableType) -> None:
+        """For people: not with --json."""
+        if not self._json:
+            from tvmconv.report import show
+
+            show(text)
+
+    def warn(self, sentence: str) -> None:
+        if not self._quiet:
+            print(f"tvmconv: {sentence}", file=sys.stderr)
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Progress]:
+        """A bar that is given (done, total), on a terminal only."""
+        if self._quiet or not sys.stderr.isatty():
+            yield lambda done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def exit_code(rows: Sequence[Row], required: Sequence[str] = ()) -> int:
+    """1 if anything was wrong or failed, nothing was ok, or one of the `required` algorithms never was."""
+    statuses = {row["status"] for row in rows}
+    if "ok" not in statuses or statuses & {"mismatch", "error"}:
+        return 1
+    done = {row["algorithm"] for row in rows if row["status"] != "rejected"}
+    return int(not done.issuperset(required))

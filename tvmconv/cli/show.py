@@ -1,0 +1,47 @@
+"""tvmconv show: a layer, its extra memory, or its code."""
+
+from __future__ import annotations
+
+import argparse
+
+from tvmconv import report
+from tvmconv.algorithms import algorithm
+from tvmconv.builder import Request, assembly, module_text
+from tvmconv.cli import arguments
+from tvmconv.cli.output import Output, exit_code
+from tvmconv.plan import AUTO, Setting, Task, blank_row, finished, plan
+from tvmconv.record import Row
+from tvmconv.workload import resolve
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    setting = arguments.setting(options, runs_here=False)
+    code = options.tir or options.asm
+    default = arguments.Algorithms((AUTO,), named=False) if code else arguments.all_algorithms()
+    algorithms = options.algorithm or default
+    if not code:
+        output.table_at_end(report.workspace_table if options.workspace else report.layer_tables)
+    for task in plan(resolve(options.workloads, output.warn), algorithms.names, setting):
+        row = _row(task, setting, options)
+        output.row(row)
+        if code:
+            output.show(row.get("tir") or row.get("asm") or f"{task.algorithm} rejects {row['workload']}: {row['reason']}")
+    return exit_code(output.rows, algorithms.required)
+
+
+def _row(task: Task, setting: Setting, options: argparse.Namespace) -> Row:
+    row = blank_row(task.layer, setting, algorithm=task.algorithm)
+    shape = task.layer.shape
+    if task.reason is not None or shape is None:
+        return finished(row, "rejected", task.reason)
+    request = Request(
+        shape, task.algorithm, setting.target.name, setting.schedule, setting.tile, setting.threads
+    ).check()
+    assert request.tile is not None
+    row["tile"] = str(request.tile)
+    if options.tir:
+        return finished(row, "ok", tir=module_text(request))
+    if options.asm:
+        return finished(row, "ok", asm=assembly(request))
+    workspace = algorithm(task.algorithm).workspace(shape, request.tile, setting.threads)
+    return finished(row, "ok", workspace_bytes=workspace, flops=shape.flops)

@@ -1,0 +1,34 @@
+"""tvmconv verify: are the kernels exact?"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+
+from tvmconv import report
+from tvmconv.batch import build_tasks, llvm_version, verified
+from tvmconv.cli import arguments
+from tvmconv.cli.output import Output, exit_code
+from tvmconv.plan import plan
+from tvmconv.workload import resolve
+
+# Tasks built before the first of them is verified: enough that starting the compilers costs little beside them.
+_CHUNK = 64
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    setting = arguments.setting(options, runs_here=True)
+    algorithms = options.algorithm or arguments.all_algorithms()
+    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
+    output.table_at_end(report.verify_table)
+
+    remaining = iter(tasks)
+    while chunk := list(islice(remaining, _CHUNK)):
+        with output.progress("build") as progress:
+            built = build_tasks(chunk, setting, options.jobs, progress)
+        output.context(llvm_version(built))
+        with output.progress("verify") as progress:
+            for row in verified(built, setting, options.jobs):
+                output.row(row)
+                progress(len(output.rows), len(tasks))
+    return exit_code(output.rows, algorithms.required)
