@@ -25,7 +25,7 @@ def register_tile(sch: Any, lanes: int) -> None:
     sch.unroll(channels)
     for block in present(sch, "rows", "prefetch_panel", "prefetch_weights"):
         sch.unroll(sch.get_loops(block)[-1])
-    for block in present(sch, "write_back", "spill"):
+    for block in present(sch, "write_back", "write_back_sum", "spill"):
         vectorize_columns(sch, block, lanes)
     sch.decompose_reduction(update, taps)
 

@@ -8,6 +8,7 @@ tails, the weights they stream (NR a channel) and the addresses they hold (MR).
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 from schedules import gemm
@@ -22,8 +23,9 @@ _ROWS = {
     32: {1: 14, 2: 12, 3: 8, 4: 6},
 }
 _STEP = 4  # channels unrolled
-_WEIGHT_COST, _ROW_COST = 0.25, 0.1  # cycles a channel for each weight vector and each row beside its FMAs
-_L2_PART = 0.6  # of L2 for one block of weights: the next one streams through the rest
+_WEIGHT_COST, _ROW_COST = 0.2, 0.2  # cycles a channel for each weight vector and each row beside its FMAs
+_OPEN = Tile(1, 1)  # sizes that a tile from outside has left open
+_L2_PART = 0.3  # of L2 for one block of weights: the next one streams through the rest
 
 
 def schedule(program: Program, target: Target) -> dict[str, Any]:
@@ -53,15 +55,27 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
 
     K is blocked so that the weights of one block stay in L2. Raises ValueError for a tile that does not fit.
     """
-    view = algorithm.view(shape, wanted or Tile(1, target.isa.lanes))
-    mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(view.m, view.oc, target.isa)
+    isa = target.isa
+    view = algorithm.view(shape, wanted or Tile(1, isa.lanes))
+    mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(view.m, view.oc, isa)
     if shape.depthwise:  # panels overlap instead of being filled up, so they may not be wider than the channels
-        nr = min(nr, shape.oc // target.isa.lanes * target.isa.lanes) or shape.oc
-    kc = wanted.kc if wanted and wanted.kc else int(_L2_PART * target.l2) // (view.taps * nr * 4)
-    kc = _largest_divisor(view.channels, kc)
-    kr = _largest_divisor(kc, wanted.kr if wanted and wanted.kr > 1 else _STEP)
-    pf = wanted.pf if wanted and wanted.pf else 256 // nr
-    tile = Tile(mr, nr, kr, wanted.mc if wanted else 0, 0, 0 if kc == view.channels else kc, pf)
+        nr = min(nr, shape.oc // isa.lanes * isa.lanes) or shape.oc
+    block = int(_L2_PART * target.l2)
+    kc = view.channels if view.whole_k else _largest_divisor(view.channels, block // (view.taps * nr * 4))
+    tile = Tile(
+        mr,
+        nr,
+        kr=_largest_divisor(kc, _STEP),
+        kc=0 if kc == view.channels else kc,
+        pf=256 // nr,
+        st=int(not view.whole_k and view.weight_bytes(nr) > 2 * block),
+    )
+    if wanted:
+        tile = replace(tile, **{name: size for name, size in asdict(wanted).items() if size != getattr(_OPEN, name)})
+    if view.whole_k and (tile.kc or tile.st):
+        raise ValueError(f"tile {tile}: {algorithm.name} does not block K; leave out kc and st")
+    if view.channels % (tile.kc or view.channels) or (tile.kc or view.channels) % tile.kr:
+        raise ValueError(f"tile {tile}: KC must divide the {view.channels} channels, and KR must divide KC")
     if nr % target.isa.lanes and not (shape.depthwise and nr < target.isa.lanes):
         raise ValueError(f"tile {tile}: NR must be a multiple of the {target.isa.lanes} lanes of {target.isa.name}")
     if not target.isa.fits(tile):

@@ -16,8 +16,6 @@ if sys.version_info < (3, 10):  # noqa: UP036 - first of all, and in words that 
     sys.exit("tvmconv needs Python 3.10 or newer, and {} is {}.{}".format(sys.executable, *sys.version_info))
 
 import fcntl
-import importlib.util
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +93,8 @@ class Environment:
             os.close(lock)
 
     def _install(self, extras: list[str], lock: int) -> None:
+        import importlib.util  # like subprocess below, too slow a start for calls that install nothing
+
         afresh = self._must_start_afresh(lock)
         if afresh and importlib.util.find_spec("ensurepip") is None:
             raise SetupError(
@@ -164,6 +164,8 @@ def _ensured(extras: Sequence[str]) -> Environment:
 
 def _run(failure: str, lock: int, *command: str) -> None:
     """Run `command` silently; if it fails show the last of what it said and raise SetupError(`failure`)."""
+    import subprocess
+
     # The child holds the lock too: if this process is killed, nobody else begins while pip still writes.
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=(lock,)

@@ -193,6 +193,15 @@ def test_installs_again_only_when_dependencies_change(checkout: Checkout, old: s
         assert "tvmconv" in checkout.installations()[1], "what was installed is built upon"
 
 
+def test_failed_change_is_not_forgotten_when_taken_back(checkout: Checkout) -> None:
+    checkout.run("tvmconv")
+    checkout.edit_pyproject("numpy>=2.2", "numpy>=2.3")
+    assert checkout.run("tvmconv", PIP_FAILS="1")[0] == 1
+    checkout.edit_pyproject("numpy>=2.3", "numpy>=2.2")
+    assert checkout.run("tvmconv")[0] == 0
+    assert checkout.installations()[2] == "dev python"
+
+
 def test_setup_adds_an_extra_that_stays(checkout: Checkout) -> None:
     code, out, err = checkout.run("tvmconv", "setup", "peers-onednn")
     assert (code, out) == (0, "")

@@ -67,9 +67,7 @@ def verified(built: Sequence[Built], setting: Setting, jobs: int) -> Iterator[Ro
             yield finished(item.row, item.row["status"], item.row["reason"], exact=None, max_error=None)
         else:
             verdict = next(verdicts)
-            yield finished(
-                item.row, verdict.status, verdict.reason, exact=verdict.exact, max_error=verdict.max_error
-            )
+            yield finished(item.row, verdict.status, verdict.reason, exact=verdict.exact, max_error=verdict.max_error)
 
 
 def llvm_version(built: Sequence[Built]) -> str | None:

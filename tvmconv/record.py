@@ -21,7 +21,22 @@ SCHEMA = 1
 
 # What makes two measurements comparable: the same code, on the same machine.
 _SAME_CONTEXT = ("schema", "tvmconv", "tvm", "llvm", "cpu", "features")
-_SAME_ROW = ("workload", "algorithm", "peer", "layout", "target", "device", "threads", "cpus", "schedule", "tile", "cold")
+_SAME_ROW = (
+    "workload",
+    "algorithm",
+    "peer",
+    "layout",
+    "target",
+    "device",
+    "threads",
+    "cpus",
+    "schedule",
+    "tile",
+    "cold",
+)
+
+# What every row begins with, by which the first half of one is told from a file of something else.
+_START = b'{"kind": "'
 
 
 class BadFile(ValueError):
@@ -116,8 +131,9 @@ def _read_repaired(path: Path) -> list[Row]:
         return []
     whole = data.rfind(b"\n") + 1
     rows = [_parse(text, f"{path}:{number}") for number, text in enumerate(data[:whole].splitlines(), start=1)]
-    if whole < len(data):
-        if not rows and not data.startswith(b"{"):
+    torn = data[whole:]
+    if torn:
+        if not torn.startswith(_START[: len(torn)]):
             raise BadFile(f"{path} is not a file of tvmconv's results: give another name")
         os.truncate(path, whole)
     return rows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -23,9 +24,12 @@ _BAD, _GOOD, _FAINT = "bold red", "bold green", "dim"
 
 def show(text: RenderableType) -> None:
     """Print to stdout: in colour and folded to the terminal's width if it is one, else plain and as wide as needed."""
-    terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else _UNLIMITED, highlight=False, emoji=False, markup=False)
-    console.print(text, soft_wrap=isinstance(text, str))
+    width = None if sys.stdout.isatty() else _UNLIMITED
+    console = Console(file=sys.stdout, width=width, highlight=False, emoji=False, markup=False)
+    with console.capture() as captured:  # rich would answer a closed pipe by an exit code of its own
+        console.print(text)
+    sys.stdout.write(captured.get())
+    sys.stdout.flush()
 
 
 def listing(items: Sequence[Row]) -> RenderableType:
@@ -57,9 +61,10 @@ def layer_tables(rows: Sequence[Row]) -> RenderableType:
     """Each layer with its sizes, and what each algorithm would do with it."""
     parts: list[RenderableType] = []
     for layer in _layers(rows):
-        parts.append(Text(" ".join(filter(None, (layer[0]["workload"], layer[0]["name"]))) or layer[0]["source"], "bold"))
-        if layer[0]["workload"]:
-            parts += [f"  {line}" for line in _sizes(ConvShape.parse(layer[0]["workload"]))]
+        workload, name = layer[0]["workload"], layer[0]["name"]
+        parts.append(Text(f"{workload or layer[0]['source']} {name or ''}", "bold"))
+        if workload:
+            parts += [f"  {line}" for line in _sizes(ConvShape.parse(workload))]
         table = _table("algorithm", "tile", "workspace", "")
         for row in layer:
             known = row["status"] == "ok"
@@ -87,6 +92,81 @@ def compile_table(rows: Sequence[Row]) -> RenderableType:
             symbols = f"{row['symbols'][0].rpartition('_')[0]}_*"
             table.add_row(row["path"], row["algorithm"], row["tile"], _bytes(row["workspace_bytes"]), symbols)
     return Group(table, _remarks(rows))
+
+
+def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> RenderableType:
+    """Each layer by each contestant: milliseconds, below it GFLOP/s and percent of the peak; then each network's sums.
+
+    The fastest is marked; contestants in `uncounted` are shown, but are never the fastest.
+    """
+    winners = {id(fastest(layer, uncounted)) for layer in _layers(rows)}
+    table = _by_layer(rows, lambda row: _time(row, winner=id(row) in winners))
+    networks = [list(layers) for _, layers in groupby(_layers(rows), key=lambda layer: layer[0]["source"])]
+    mixes = []
+    for network in networks:
+        if len(network) > 1:
+            table.add_section()
+            for title, cells in network_sums(network).items():
+                table.add_row(f"{network[0][0]['source']}: {title}", *(cells[name] for name in contestants(rows)))
+            mixes.append(_best_mix(network))
+    legend = "ms; below it GFLOP/s and % of this core's measured FMA peak; * is the fastest"
+    return Group(table, *mixes, _remarks(rows), legend)
+
+
+def fastest(layer: Sequence[Row], uncounted: Collection[str] = ()) -> Row | None:
+    """The row of least median time, None if there is none."""
+    timed = [row for row in layer if seconds(row) is not None and contestant(row) not in uncounted]
+    return min(timed, key=lambda row: row["seconds"]["median"], default=None)
+
+
+def seconds(row: Row) -> float | None:
+    """The median time of a run, None if it was not measured."""
+    return row["seconds"]["median"] if row["status"] == "ok" else None
+
+
+def network_sums(network: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
+    """By title and contestant: the time of all layers as often as they occur, and the largest workspace."""
+    sums: dict[str, dict[str, str]] = {"sum, ms": {}, "peak workspace": {}}
+    for name in contestants(row for layer in network for row in layer):
+        own = [row for layer in network for row in layer if contestant(row) == name and row["status"] == "ok"]
+        complete = len(own) == len(network)
+        sizes = [row["workspace_bytes"] for row in own]
+        sums["sum, ms"][name] = milliseconds(_total(own)) if complete else "n/a"
+        sums["peak workspace"][name] = _bytes(max(sizes)) if complete and None not in sizes else "n/a"
+    return sums
+
+
+def _best_mix(network: Sequence[Sequence[Row]]) -> str:
+    """The network's time if each layer is computed by the fastest of our own algorithms."""
+    best = [fastest([row for row in layer if row["algorithm"]]) for layer in network]
+    chosen = [row for row in best if row]
+    source = network[0][0]["source"]
+    if len(chosen) < len(network):
+        return f"{source}: best mix n/a, {len(network) - len(chosen)} of {len(network)} layers have no time"
+    mix = ", ".join(f"{name} {count}" for name, count in Counter(map(contestant, chosen)).most_common())
+    workspace = max(row["workspace_bytes"] for row in chosen)
+    return f"{source}: best mix {milliseconds(_total(chosen))} ms, peak workspace {_bytes(workspace)}; layers: {mix}"
+
+
+def _total(rows: Sequence[Row]) -> float:
+    return float(sum(row["count"] * row["seconds"]["median"] for row in rows))
+
+
+def _time(row: Row, winner: bool) -> RenderableType:
+    if row["status"] in ("rejected", "skipped"):
+        return Text("–", _FAINT)
+    if row["status"] != "ok":
+        return Text(row["status"].upper(), _BAD)
+    share = f" {row['peak_fraction']:.0%}" if row["peak_fraction"] is not None else ""
+    time = Text(f"{'* ' if winner else ''}{milliseconds(row['seconds']['median'])}\n", _GOOD if winner else "")
+    return time.append(f"{row['gflops']:.1f}{share}", _FAINT)
+
+
+def milliseconds(seconds: float) -> str:
+    """Three digits; below 1 ms three behind the point, so whole microseconds."""
+    milliseconds = seconds * 1e3
+    digits = max(0, 3 - len(str(int(milliseconds))) + (milliseconds < 1))
+    return f"{milliseconds:.{digits}f}"
 
 
 def _table(*columns: str) -> Table:

@@ -75,9 +75,7 @@ def _next_verdicts(busy: Sequence[_Worker]) -> dict[int, Verdict]:
     patience = min(worker.deadline for worker in busy) - time.monotonic()
     answered = wait([worker.connection for worker in busy], max(0.0, patience))
     return dict(
-        worker.finish()
-        for worker in busy
-        if worker.connection in answered or time.monotonic() >= worker.deadline
+        worker.finish() for worker in busy if worker.connection in answered or time.monotonic() >= worker.deadline
     )
 
 
@@ -95,7 +93,7 @@ class _Worker:
             [sys.executable, "-c", f"from tvmconv.verify import serve; serve({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),  # stdout belongs to the rows
+            stdout=subprocess.DEVNULL,
         )
         theirs.close()
 
@@ -200,9 +198,9 @@ def _compare(y: NDArray[np.float32], expected: NDArray[np.float32], what: str) -
     if np.array_equal(y, expected):
         return Verdict("ok", max_error=0.0)
     wrong = np.argwhere(y != expected)
-    first = tuple(wrong[0])
+    n, h, w, c = first = tuple(wrong[0])
     reason = (
-        f"{what}: {len(wrong)} of {y.size} outputs are wrong, the first at n{first[0]} h{first[1]} w{first[2]} c{first[3]}:"
+        f"{what}: {len(wrong)} of {y.size} outputs are wrong, the first at n{n} h{h} w{w} c{c}:"
         f" {y[first]:g} in the place of {expected[first]:g}"
     )
     error = float(np.max(np.abs(y - expected)))

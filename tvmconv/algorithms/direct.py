@@ -52,7 +52,7 @@ class Direct:
         output channels are all channels."""
         groups, oc = (1, shape.oc) if shape.depthwise else (shape.g, shape.ocg)
         columns = Span.of(shape.ow, shape.sw, shape.pw, (shape.kw - 1) * (shape.dw + 1), shape.iw)
-        return MatrixView(1, groups, columns.inside or 1, oc, shape.taps, shape.icg, tile, shape.depthwise)
+        return MatrixView(1, groups, columns.inside or 1, oc, shape.taps, shape.icg, tile, shape.depthwise, whole_k=True)
 
     def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
         return 0
@@ -191,7 +191,7 @@ def loop_nest(shape: ConvShape, view: MatrixView, tiles: Tiles) -> Any:
                                 k: T.let[T.int32] = vco * KR + vci
                                 start: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
                                 X = T.decl_buffer((IH * IW * IC,), "float32", data=start, align=4)
-                                offset: T.let[T.int32] = ((r0 + vr) * DH * IW + tap * DW) * IC + k
+                                offset: T.let[T.int64] = T.cast(((r0 + vr) * DH * IW + tap * DW) * IC, "int64") + k
                                 acc[vi, vj] = (
                                     acc[vi, vj]
                                     + X[offset + (vj if DEPTHWISE else 0)]

@@ -35,10 +35,15 @@ class MatrixView:
     channels: int  # of one group and tap
     tile: Tile
     overlap: bool = False  # of the last panel with the one before it (PackedLayout)
+    whole_k: bool = False  # the algorithm sums all of K at once
 
     @property
     def layout(self) -> PackedLayout:
         return PackedLayout(self.groups, self.oc, self.taps, self.channels, self.tile, self.overlap)
+
+    def weight_bytes(self, nr: int) -> int:
+        """Bytes of all packed weights in panels of nr columns."""
+        return self.groups * -(-self.oc // nr) * nr * self.taps * self.channels * BYTES
 
     @property
     def row_tiles(self) -> int:
@@ -80,23 +85,35 @@ def write_back_block(layout: PackedLayout) -> Any:
     FULL = layout.overlap or oc % NR == 0
 
     @T.inline
-    def finish(dst, sum_, bias, bounds, m, column, panel, j, kb):
-        total: T.let[T.float32] = sum_ + T.if_then_else(kb == 0, bias[panel[0], panel[1], j], dst[m, column])
-        upper: T.let[T.float32] = T.Select(kb == k_blocks - 1, bounds[1], T.float32(NO_CLAMP))
-        lower: T.let[T.float32] = T.Select(kb == k_blocks - 1, bounds[0], T.float32(-NO_CLAMP))
-        dst[m, column] = T.max(lower, T.min(upper, total))
+    def store(dst, total, limits, m, column):
+        dst[m, column] = T.max(limits[0], T.min(limits[1], total))
 
     @T.inline
     def write_back(acc, y, bias, bounds, g, p, m, step, valid, kb):
         column: T.let[T.int32] = g * oc + layout.panel_start(p)
+        limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
+        with T.sblock("limits"):
+            T.reads()
+            T.writes(limits[0:2])
+            limits[0] = T.if_then_else(kb == k_blocks - 1, bounds[0], T.float32(-NO_CLAMP))
+            limits[1] = T.if_then_else(kb == k_blocks - 1, bounds[1], T.float32(NO_CLAMP))
         if FULL:
-            for i, j in T.grid(MR, NR):
-                with T.sblock("write_back"):
-                    vi, vj = T.axis.remap("SS", [i, j])
-                    T.reads(acc[vi, vj])
-                    T.writes()
-                    if vi < valid:
-                        finish(y, acc[vi, vj], bias, bounds, m + vi * step, column + vj, (g, p), vj, kb)
+            if kb == 0:
+                for i, j in T.grid(MR, NR):
+                    with T.sblock("write_back"):
+                        vi, vj = T.axis.remap("SS", [i, j])
+                        T.reads(acc[vi, vj])
+                        T.writes()
+                        if vi < valid:
+                            store(y, acc[vi, vj] + bias[g, p, vj], limits, m + vi * step, column + vj)
+            if kb > 0:
+                for i, j in T.grid(MR, NR):
+                    with T.sblock("write_back_sum"):
+                        vi, vj = T.axis.remap("SS", [i, j])
+                        T.reads(acc[vi, vj])
+                        T.writes()
+                        if vi < valid:
+                            store(y, acc[vi, vj] + y[m + vi * step, column + vj], limits, m + vi * step, column + vj)
         else:
             spilled = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
             for i, j in T.grid(MR, NR):
@@ -112,7 +129,8 @@ def write_back_block(layout: PackedLayout) -> Any:
                         vj = T.axis.spatial(NR, j)
                         T.reads(spilled[vi, vj])
                         T.writes()
-                        finish(y, spilled[vi, vj], bias, bounds, m + vi * step, column + vj, (g, p), vj, kb)
+                        before: T.let[T.float32] = T.if_then_else(kb == 0, bias[g, p, vj], y[m + vi * step, column + vj])
+                        store(y, spilled[vi, vj] + before, limits, m + vi * step, column + vj)
 
     return write_back
 
@@ -134,7 +152,8 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
     BLOCK, STEPS = TAPS * KC * NR, TAPS * KC // KR  # elements and steps of one block of K of one panel
     # While one block of weights is used, the next is fetched into L2: each row tile fetches its share, evenly spread.
     SHARE = BLOCK // BT
-    LINES = -(-KR * NR // (BT * LINE)) if G * P * KB > 1 else 0
+    STRIDE = -(-SHARE // STEPS)
+    LINES = -(-STRIDE // LINE) if tile.st else 0
     F32 = PointerType(PrimType("float32"))
     write_back = write_back_block(layout)
 
@@ -182,7 +201,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
                                         T.reads()
                                         T.writes()
                                         step: T.let[T.int32] = vt * (KC // KR) + vco
-                                        T.evaluate(prefetch(stream[next_block + step * SHARE // STEPS + vl * LINE], L2))
+                                        T.evaluate(prefetch(stream[next_block + step * STRIDE + vl * LINE], L2))
                             for ci in range(KR):
                                 if PF > 0:
                                     for line in range(-(-NR // LINE)):

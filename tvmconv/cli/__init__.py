@@ -1,4 +1,4 @@
-"""The command `tvmconv`. Each subcommand is a module here, imported when it is called for."""
+"""The command `tvmconv`. Each subcommand is a module in commands, imported when it is called for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = arguments.parse(argv)
         verbose = options.verbose
         with Output(argv, options) as output:
-            code: int = import_module(f"tvmconv.cli.{options.command}").run(options, output)
+            code: int = import_module(f"tvmconv.cli.commands.{options.command}").run(options, output)
         return code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -73,7 +73,9 @@ def _cpus(asked: tuple[int, ...] | None, threads: int) -> tuple[int, ...]:
     if forbidden:
         raise ValueError(f"--cpus: no CPU {forbidden[0]} for this process, it may use {', '.join(map(str, allowed))}")
     if len(cpus) < threads:
-        raise ValueError(f"--threads {threads} needs as many CPUs, but there are {len(cpus)}: {', '.join(map(str, cpus))}")
+        raise ValueError(
+            f"--threads {threads} needs as many CPUs, but there are only {len(cpus)}: use --threads {len(cpus)}"
+        )
     return cpus[:threads]
 
 
@@ -85,10 +87,10 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tvmconv", description="Convolution layers for CPUs, compiled by TVM.")
     parser.add_argument("--version", action="version", version=f"tvmconv {tvmconv.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, summary: str, *parents: argparse.ArgumentParser, **more: Any) -> argparse.ArgumentParser:
-        added = commands.add_parser(
+    def command(name: str, summary: str, *parents: _Parser, **more: Any) -> _Parser:
+        return commands.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
@@ -96,15 +98,13 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             **more,
         )
-        assert isinstance(added, argparse.ArgumentParser)
-        return added
 
     listing = command("list", "say what there is: networks, a network's layers, algorithms, targets, peers")
     listing.add_argument("what", choices=LISTS, metavar="|".join(LISTS))
     listing.add_argument("network", nargs="?", metavar="NETWORK", help="whose layers are to be listed")
     listing.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only names in which REGEX is found")
 
-    show = command("show", "show a layer, its extra memory, or its code", _work("all; auto for code"), epilog=_WORKLOADS)
+    show = command("show", "show a layer, its extra memory, its code", _work("all; auto for code"), epilog=_WORKLOADS)
     kind = show.add_mutually_exclusive_group()
     kind.add_argument("--tir", action="store_true", help="print the scheduled TIR")
     kind.add_argument("--asm", action="store_true", help="print the target's assembly")
@@ -115,18 +115,20 @@ def _parser() -> argparse.ArgumentParser:
     bench = command("bench", "verify, then measure, interleaved with other libraries", _work("all"), epilog=_WORKLOADS)
     bench.add_argument("--peers", default="", metavar="P[,P…]|all", help="libraries to compare with (`list peers`)")
     bench.add_argument("--cold", action="store_true", help="evict x, weights, indirection and y before each run")
-    bench.add_argument("--samples", type=_type(_positive), default=None, metavar="N", help="rounds of each contestant")
-    bench.add_argument("--min-time", type=_type(_seconds), default=None, metavar="S", help="seconds of a round, at least")
-    bench.add_argument("--max-time", type=_type(_seconds), default=None, metavar="S", help="seconds of a layer, at most")
+    bench.add_argument("--samples", type=_type(_positive), metavar="N", help="rounds of each contestant")
+    bench.add_argument("--min-time", type=_type(_seconds), metavar="S", help="seconds of a round, at least")
+    bench.add_argument("--max-time", type=_type(_seconds), metavar="S", help="seconds of a layer, at most")
     bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
 
     build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
-    build.add_argument("-o", dest="output", required=True, metavar="FILE|DIR/", help="FILE for one kernel, DIR/ for many")
+    build.add_argument(
+        "-o", dest="output", required=True, metavar="FILE|DIR/", help="a file for one kernel, a folder for many"
+    )
     return parser
 
 
-def _output_options() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _output_options() -> _Parser:
+    options = _Parser(add_help=False)
     options.add_argument("--json", action="store_true", help="one JSON object a line on stdout, and nothing else there")
     options.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv: errors with a traceback")
     options.add_argument("-q", "--quiet", action="store_true", help="no progress, no warnings")
@@ -134,22 +136,27 @@ def _output_options() -> argparse.ArgumentParser:
     return options
 
 
-def _work(algorithms_default: str) -> argparse.ArgumentParser:
+def _work(algorithms_default: str) -> _Parser:
     """The options of every command that works on layers."""
-    options = argparse.ArgumentParser(add_help=False)
+    options = _Parser(add_help=False)
     options.add_argument("workloads", nargs="+", metavar="WORKLOAD")
     options.add_argument(
         "-a", "--algorithm", type=_type(_algorithms), default=None, metavar="A[,A…]|all|auto",
         help=f"algorithms (default: {algorithms_default})",
     )  # fmt: skip
     options.add_argument(
-        "-t", "--target", type=_type(targets.parse), default="native", metavar="T", help="machine (default: %(default)s)"
+        "-t",
+        "--target",
+        type=_type(targets.parse),
+        default="native",
+        metavar="T",
+        help="default: %(default)s (`list targets`)",
     )
     options.add_argument("--layout", choices=("nhwc", "nchw"), default="nhwc", help="of x and y (default: %(default)s)")
     options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")
     options.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
     options.add_argument("--schedule", default="hand", metavar="NAME", help="default: %(default)s (`list schedules`)")
-    options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: the schedule's)")
+    options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: by schedule)")
     options.add_argument(
         "--jobs", type=_type(_positive), default=len(os.sched_getaffinity(0)), metavar="N",
         help="processes that build and verify (default: %(default)s)",

@@ -24,7 +24,7 @@ class Output:
     def __init__(self, argv: Sequence[str], options: argparse.Namespace) -> None:
         self.argv = argv
         self.rows: list[Row] = []
-        self.verbose: int = options.verbose
+        self._verbose: int = options.verbose
         self._json: bool = options.json
         self._quiet: bool = options.quiet
         self._table: Callable[[list[Row]], RenderableType] | None = None
@@ -33,7 +33,7 @@ class Output:
     def __enter__(self) -> Output:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         """Print the table, of the rows there are if Ctrl-C came."""
         if self._json or self._table is None or not self.rows or not (kind is None or kind is KeyboardInterrupt):
             return
@@ -66,6 +66,16 @@ class Output:
             from tvmconv.report import show
 
             show(text)
+
+    def text(self, text: str) -> None:
+        """Like show, as it is: for code."""
+        if not self._json:
+            print(text)
+
+    def note(self, sentence: str) -> None:
+        """For those who said -v."""
+        if self._verbose:
+            print(f"tvmconv: {sentence}", file=sys.stderr)
 
     def warn(self, sentence: str) -> None:
         if not self._quiet:

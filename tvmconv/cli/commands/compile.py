@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tvmconv import report
-from tvmconv.batch import Built, build_tasks, llvm_version
+from tvmconv.batch import Built
 from tvmconv.cli import arguments
+from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.entries import C_FUNCTIONS
 from tvmconv.kernel import Kernel, load
@@ -29,9 +30,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     output.table_at_end(report.compile_table)
 
     started = time.monotonic()
-    with output.progress("build") as progress:
-        built = build_tasks(tasks, setting, options.jobs, progress)
-    output.context(llvm_version(built))
+    built = build(tasks, setting, options.jobs, output)
     folder.mkdir(exist_ok=True)
     stems = iter(_stems([item for item in built if item.kernel]))
     for item in built:
@@ -71,9 +70,9 @@ def _destination(text: str, kernels: int) -> tuple[Path, str | None]:
     if is_folder and path.exists() and not path.is_dir():
         raise ValueError(f"-o {text}: {path} is a file; name a folder, or leave the / out")
     if not is_folder and kernels > 1:
-        raise ValueError(f"-o {text} is one file, but there are {kernels} kernels: name a folder, -o {text}/")
+        raise ValueError(f"-o {text} is one file, but there are {kernels} kernels: name a folder, -o DIR/")
     if not is_folder and path.suffix == ".h":
-        raise ValueError(f"-o {text} is where the C header would go; name the shared object, -o {path.with_suffix('.so')}")
+        raise ValueError(f"-o {text} is where the header would go: name the library, -o {path.with_suffix('.so')}")
     return (path, None) if is_folder else (path.parent, path.name)
 
 

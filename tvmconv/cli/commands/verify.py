@@ -6,8 +6,9 @@ import argparse
 from itertools import islice
 
 from tvmconv import report
-from tvmconv.batch import build_tasks, llvm_version, verified
+from tvmconv.batch import verified
 from tvmconv.cli import arguments
+from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.plan import plan
 from tvmconv.workload import resolve
@@ -24,9 +25,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
     remaining = iter(tasks)
     while chunk := list(islice(remaining, _CHUNK)):
-        with output.progress("build") as progress:
-            built = build_tasks(chunk, setting, options.jobs, progress)
-        output.context(llvm_version(built))
+        built = build(chunk, setting, options.jobs, output)
         with output.progress("verify") as progress:
             for row in verified(built, setting, options.jobs):
                 output.row(row)

@@ -25,7 +25,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
         row = _row(task, setting, options)
         output.row(row)
         if code:
-            output.show(row.get("tir") or row.get("asm") or f"{task.algorithm} rejects {row['workload']}: {row['reason']}")
+            output.text(f"# {row['workload']} {row['algorithm']} {row['tile'] or row['reason']}")
+            output.text(row.get("tir") or row.get("asm") or "")
     return exit_code(output.rows, algorithms.required)
 
 

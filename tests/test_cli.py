@@ -1,0 +1,292 @@
+"""The command's contract: rows, tables, exit codes, one line for what is wrong."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tvmconv import cli, report
+from tvmconv.cli.output import exit_code
+from tvmconv.record import Row
+
+ONE = "ic8ih6oc20kh3ph1"
+POINTWISE = "mb2ic8ih4oc16kh1"
+
+Capture = pytest.CaptureFixture[str]
+
+# Fields that every result has, whatever the command.
+COMMON = {
+    *("kind", "source", "workload", "name", "count", "layout", "target", "device", "threads", "cpus"),
+    *("algorithm", "peer", "schedule", "tile", "status", "reason"),
+}
+
+
+def run(capture: Capture, *argv: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command line."""
+    try:
+        code = cli.main(argv)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    out, err = capture.readouterr()
+    return code, out, err
+
+
+def rows(capture: Capture, *argv: str, code: int = 0) -> list[Row]:
+    """The results of a command line with --json, which is checked to be nothing but rows."""
+    found, out, _ = run(capture, *argv, "--json")
+    assert found == code
+    context, *results = map(json.loads, out.splitlines())
+    assert context["kind"] == "context"
+    assert {"schema", "argv", "tvmconv", "tvm", "llvm", "cpu", "features", "peak_gflops", "time"} <= context.keys()
+    assert all(row["kind"] == "result" for row in results)
+    return results
+
+
+def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tvmconv", *argv]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        (["networks"], ["resnet18", "vgg16", "squeezenet1.1"]),
+        (["layers", "vgg16", "--match", "^features.2"], ["features.2", "features.24"]),
+        (["algorithms"], ["direct", "gemm", "im2row", "indirect"]),
+        (["schedules"], ["hand"]),
+        (["targets", "--match", "v[34]"], ["x86-64-v3", "x86-64-v4"]),
+        (["devices"], ["local"]),
+    ],
+)
+def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
+    assert {*names} <= {row["name"] for row in rows(capsys, "list", *what)}
+    code, out, err = run(capsys, "list", *what)
+    assert (code, err) == (0, "")
+    assert all(name in out for name in names)
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ([], "COMMAND"),
+        (["tune", "resnet18"], "invalid choice: 'tune'"),
+        (["verify"], "required: WORKLOAD"),
+        (["verify", ""], "the descriptor is empty"),
+        (["verify", "ic3ih224oc"], "'oc' on"),
+        (["verify", "ic3ih2oc4kh3"], "oh would be 0"),
+        (["verify", "g2ic3ih8oc4kh3"], "must be a multiple of the 2 groups"),
+        (["verify", "resnet81"], "did you mean resnet18"),
+        (["verify", "resnet18/conv7"], "did you mean conv1"),
+        (["verify", "@/nowhere/problems"], "cannot read the batch file /nowhere/problems"),
+        (["verify", ONE, "-a", "indirekt"], "did you mean indirect"),
+        (["verify", ONE, "-a", ","], "name at least one algorithm"),
+        (["verify", ONE, "-t", "x86-64-v5"], "did you mean x86-64-v4"),
+        (["verify", ONE, "--tile", "6by64"], "not MRxNR"),
+        (["verify", ONE, "--tile", "64x64"], "registers"),
+        (["verify", ONE, "--schedule", "tuned"], "no schedule 'tuned'"),
+        (["verify", ONE, "--threads", "0"], "whole number of at least 1"),
+        (["verify", ONE, "--threads", "2", "--cpus", "0"], "--threads 1"),
+        (["verify", ONE, "--cpus", "3-1"], "not a list of CPUs"),
+        (["verify", ONE, "--cpus", "4095"], "no CPU 4095 for this process"),
+        (["verify", ONE, "--layout", "nhcw"], "invalid choice: 'nhcw'"),
+        (["bench", ONE, "--peers", "onednm"], "did you mean onednn"),
+        (["bench", ONE, "--min-time", "-1"], "not a number of seconds above 0"),
+        (["compile", ONE, "-o", "/nowhere/layer.so"], "there is no folder /nowhere"),
+        (["compile", ONE, POINTWISE, "-o", "layer.so"], "is one file, but there are 2 kernels"),
+        (["compile", ONE, "-o", "layer.h"], "layer.so"),
+        (["list", "layers"], "needs a network"),
+        (["list", "networks", "--match", "("], "not a regular expression"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(capsys: Capture, argv: list[str], sentence: str) -> None:
+    code, out, err = run(capsys, *argv)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("tvmconv: ")
+    assert sentence in err
+
+
+def test_verify(capsys: Capture) -> None:
+    found = rows(capsys, "verify", ONE, POINTWISE, "-a", "indirect,gemm")
+    assert [(row["workload"], row["algorithm"], row["status"], row["exact"]) for row in found] == [
+        ("mb1ic8ih6oc20oh6kh3ph1", "indirect", "ok", True),
+        ("mb1ic8ih6oc20oh6kh3ph1", "gemm", "rejected", None),
+        ("mb2ic8ih4oc16oh4kh1ph0", "indirect", "ok", True),
+        ("mb2ic8ih4oc16oh4kh1ph0", "gemm", "ok", True),
+    ]
+    assert all(row.keys() == {*COMMON, "exact", "max_error"} for row in found)
+    assert found[0]["max_error"] == 0.0
+    assert re.match(r"\d+x\d+", found[0]["tile"])
+    assert "1x1" in found[1]["reason"]
+
+
+def test_verify_for_people(capsys: Capture) -> None:
+    code, out, err = run(capsys, "verify", ONE, "-a", "all")
+    assert (code, err) == (0, "")
+    assert "mb1ic8ih6oc20oh6kh3ph1" in out
+    assert "3 exact, 0 wrong, 0 failed, 1 rejected" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "statuses"),
+    [
+        ([ONE, "-a", "gemm"], 1, ["rejected"]),  # nothing was ok
+        ([ONE, "-a", "gemm,indirect"], 1, ["rejected", "ok"]),  # gemm was asked for by name
+        ([ONE, "--layout", "nchw"], 1, ["rejected"] * 4),
+        ([ONE, "-a", "auto"], 0, ["ok"]),
+    ],
+)
+def test_exit_code_of_rejections(capsys: Capture, argv: list[str], code: int, statuses: list[str]) -> None:
+    assert [row["status"] for row in rows(capsys, "verify", *argv, code=code)] == statuses
+
+
+@pytest.mark.parametrize(
+    ("results", "required", "code"),
+    [
+        ([("direct", "ok"), ("gemm", "rejected")], [], 0),
+        ([("direct", "ok"), ("gemm", "rejected")], ["gemm"], 1),
+        ([("direct", "ok"), ("gemm", "rejected"), ("gemm", "ok")], ["gemm"], 0),
+        ([("direct", "ok"), ("gemm", "mismatch")], [], 1),
+        ([("direct", "ok"), ("gemm", "error")], [], 1),
+        ([("direct", "rejected")], [], 1),
+        ([], [], 1),
+    ],
+)
+def test_exit_code(results: list[tuple[str, str]], required: list[str], code: int) -> None:
+    assert exit_code([{"algorithm": name, "status": status} for name, status in results], required) == code
+
+
+def test_rejected_lines_of_a_batch_file_are_rows(capsys: Capture, tmp_path: Path) -> None:
+    batch = tmp_path / "problems"
+    batch.write_text(f"{ONE}\n--dir=BWD_W\n{ONE}\nic3ih8id8oc4kd3kh3\n")
+    found = rows(capsys, "verify", f"@{batch}", "-a", "indirect")
+    assert [row["status"] for row in found] == ["ok", "rejected", "rejected"]
+    assert f"{batch}:3" in found[1]["reason"]
+    assert (found[2]["workload"], found[2]["source"]) == (None, "ic3ih8id8oc4kd3kh3")
+
+
+def test_show(capsys: Capture) -> None:
+    code, out, _ = run(capsys, "show", ONE)
+    assert code == 0
+    assert "x 1x6x6x8 (NHWC), w 20x8x3x3 (OIHW), y 1x6x6x20" in out
+    assert "gemm takes 1x1 kernels" in out
+    (row,) = rows(capsys, "show", ONE, "--workspace", "-a", "direct")
+    assert row["workspace_bytes"] == 0
+    (row,) = rows(capsys, "show", ONE, "--asm", "-a", "indirect")
+    assert "vfmadd" in row["asm"] or "mulps" in row["asm"]
+    code, out, _ = run(capsys, "show", ONE, "--tir")
+    assert code == 0
+    assert out.startswith("# mb1ic8ih6oc20oh6kh3ph1 im2row ")
+    assert "@T.prim_func" in out
+
+
+def test_compile_one(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "layer.so"
+    (row,) = rows(capsys, "compile", ONE, "-a", "indirect", "-o", str(path))
+    assert (row["path"], row["header"], row["chosen_by"]) == (str(path), str(tmp_path / "layer.h"), "user")
+    library, header = ctypes.CDLL(str(path)), (tmp_path / "layer.h").read_text()
+    for symbol in row["symbols"]:
+        assert getattr(library, symbol)
+        assert f" {symbol}(" in header or f"*{symbol}(" in header
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["layer.h", "layer.so"]
+
+
+def test_compile_many(capsys: Capture, tmp_path: Path) -> None:
+    batch = tmp_path / "problems"
+    batch.write_text(f'{ONE}n"a/b"\n{POINTWISE}\n')
+    folder = tmp_path / "kernels"
+    found = rows(capsys, "compile", f"@{batch}", "-o", f"{folder}/")
+    names = ["a_b", "mb2ic8ih4oc16oh4kh1ph0"]
+    assert [Path(row["path"]).name for row in found] == [f"{name}.so" for name in names]
+    assert {row["chosen_by"] for row in found} == {"rule"}
+    assert {file.name for file in folder.iterdir()} == {f"{name}{end}" for name in names for end in (".so", ".h")}
+
+    found = rows(capsys, "compile", ONE, "-a", "indirect,direct", "-o", str(folder))
+    assert [Path(row["path"]).name for row in found] == [
+        "mb1ic8ih6oc20oh6kh3ph1-indirect.so",
+        "mb1ic8ih6oc20oh6kh3ph1-direct.so",
+    ]
+
+
+def test_nothing_is_written_where_nothing_can_be_built(capsys: Capture, tmp_path: Path) -> None:
+    code, _, _ = run(capsys, "compile", ONE, "-a", "gemm", "-o", f"{tmp_path}/layer.so")
+    assert code == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_pipe_is_silent() -> None:
+    for arguments in (["list", "networks"], ["list", "layers", "vgg16", "--json"]):
+        process = start(*arguments)
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(20) == cli.CLOSED_PIPE
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C between two rows, to all processes as a terminal does it: exit code 130, and every line is whole."""
+    batch = tmp_path / "problems"
+    batch.write_text("ic8ih6oc20kh3ph1\n" * 400)
+    process = start("verify", f"@{batch}", "-a", "indirect", "--json", "--jobs", "1", start_new_session=True)
+    assert process.stdout and process.stderr
+    lines = [process.stdout.readline() for _ in range(3)]
+    os.killpg(process.pid, signal.SIGINT)
+    lines += process.stdout.readlines()
+    assert process.wait(20) == cli.INTERRUPTED
+    assert process.stderr.read() == ""
+    assert [json.loads(line)["kind"] for line in lines] == ["context"] + ["result"] * (len(lines) - 1)
+    assert 3 <= len(lines) < 401
+
+
+def timed(name: str, count: int, median: float, workspace: int | None = 0, **identity: Any) -> Row:
+    seconds = {"median": median, "p20": median, "p80": median, "n": 11}
+    row = {"source": "net", "name": name, "workload": f"ic{count}", "count": count, "algorithm": None, "peer": None}
+    figures = {"seconds": seconds, "gflops": 100.0, "peak_fraction": 0.8, "workspace_bytes": workspace}
+    return {**row, "status": "ok", "reason": None, **figures, **identity}
+
+
+def test_sums_of_a_network(capsys: Capture) -> None:
+    rejected = {"status": "rejected", "reason": "not 1x1"}
+    network = [
+        timed("a", 1, 0.004, 100, algorithm="indirect"),
+        timed("a", 1, 0.001, 0, algorithm="gemm"),
+        timed("a", 1, 0.003, None, peer="onednn"),
+        timed("a", 1, 0.0005, None, peer="naive"),
+        timed("b", 3, 0.002, 2048, algorithm="indirect"),
+        timed("b", 3, 9.0, algorithm="gemm", **rejected),
+        timed("b", 3, 0.001, None, peer="onednn"),
+        timed("b", 3, 0.009, None, peer="naive"),
+    ]
+    report.show(report.bench_table(network, uncounted={"naive"}))
+    out = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "a 4.00 * 1.00 3.00 0.500" in lines
+    assert "b ×3 2.00 – * 1.00 9.00" in lines
+    assert "net: sum, ms 10.0 n/a 6.00 27.5" in lines
+    assert "net: peak workspace 2.0 KB n/a n/a n/a" in lines
+    assert "net: best mix 7.00 ms, peak workspace 2.0 KB; layers: gemm 1, indirect 1" in lines
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0000123, "0.012"),
+        (0.000999, "0.999"),
+        (0.001234, "1.23"),
+        (0.01234, "12.3"),
+        (0.1234, "123"),
+        (1.234, "1234"),
+    ],
+)
+def test_milliseconds(seconds: float, text: str) -> None:
+    assert report.milliseconds(seconds) == text

@@ -1,0 +1,123 @@
+"""The result file: what it keeps, what it takes for the same measurement, what it repairs and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tvmconv import record
+from tvmconv.record import BadFile, ResultFile, Row
+
+CONTEXT: Row = record.context(["bench", "resnet18"], llvm="22", peak_gflops=150.0)
+
+
+def result(**changes: Any) -> Row:
+    row = {
+        **{"kind": "result", "source": "resnet18", "workload": "mb1ic8ih6oc20oh6kh3ph1", "algorithm": "indirect"},
+        **{"peer": None, "layout": "nhwc", "target": "x86-64-v4", "device": "local", "threads": 1, "cpus": [0]},
+        **{"schedule": "hand", "tile": "6x64", "cold": False, "status": "ok", "gflops": 123.4},
+    }
+    return {**row, **changes}
+
+
+def written(path: Path, *rows: Row, context: Row = CONTEXT) -> None:
+    file = ResultFile(path, context)
+    for row in rows:
+        file.append(row)
+    file.close()
+
+
+def test_what_was_measured_is_known_again(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result(), result(algorithm=None, peer="onednn", schedule=None, tile=None))
+    later = ResultFile(
+        path, {**CONTEXT, "argv": ["bench", "mb1ic8ih6oc20oh6kh3ph1"], "time": "later", "peak_gflops": 140.0}
+    )
+    assert later.known(result(source="elsewhere", status="skipped", gflops=None)) == result()
+    assert later.known(result(algorithm=None, peer="onednn", schedule=None, tile=None))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workload": "mb2ic8ih6oc20oh6kh3ph1"},
+        {"algorithm": "direct"},
+        {"algorithm": None, "peer": "indirect"},
+        {"target": "x86-64-v3"},
+        {"threads": 2},
+        {"cpus": [1]},
+        {"schedule": "tuned"},
+        {"tile": "8x32"},
+        {"cold": True},
+    ],
+)
+def test_another_measurement_is_not_known(tmp_path: Path, changes: Row) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result())
+    assert ResultFile(path, CONTEXT).known(result(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tvm": "0.28"}, {"tvmconv": "9"}, {"llvm": "23"}, {"cpu": "another"}, {"features": ["sse2"]}]
+)
+def test_another_machine_or_version_is_measured_again(tmp_path: Path, changes: Row) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result())
+    assert ResultFile(path, {**CONTEXT, **changes}).known(result()) is None
+
+
+@pytest.mark.parametrize("status", ["rejected", "mismatch", "error", "skipped"])
+def test_what_failed_is_tried_again(tmp_path: Path, status: str) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result(status=status))
+    assert ResultFile(path, CONTEXT).known(result()) is None
+
+
+def test_each_result_belongs_to_the_context_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result(algorithm="direct"), context={**CONTEXT, "tvm": "0.26"})
+    written(path, result(algorithm="gemm"))
+    later = ResultFile(path, CONTEXT)
+    assert later.known(result(algorithm="gemm"))
+    assert later.known(result(algorithm="direct")) is None
+
+
+def test_nothing_is_written_if_nothing_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result())
+    before = path.read_bytes()
+    written(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_a_torn_last_line_is_repaired(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result(algorithm="gemm"), result(algorithm="direct"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    later = ResultFile(path, CONTEXT)
+    assert later.known(result(algorithm="gemm"))
+    assert later.known(result(algorithm="direct")) is None
+    later.append(result(algorithm="direct"))
+    later.close()
+    kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
+    assert kinds == ["context", "result", "context", "result"]
+
+
+@pytest.mark.parametrize("content", ["just text\n", "just text", '{"kind": "other"}\n', "[1]\n", "\n", '{"mine": 1}'])
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text(content)
+    with pytest.raises(BadFile, match=r"results\.jsonl.* tvmconv's results: give another"):
+        ResultFile(path, CONTEXT)
+    assert path.read_text() == content
+
+
+def test_a_row_is_one_line_of_valid_json() -> None:
+    assert record.line({"reason": "a\nb – c"}).count("\n") == 1
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        record.line({"max_error": float("nan")})

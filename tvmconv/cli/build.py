@@ -1,0 +1,21 @@
+"""The step that verify, bench and compile share: every kernel built, with progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from tvmconv.batch import Built, build_tasks, llvm_version
+from tvmconv.cli.output import Output
+from tvmconv.plan import Setting, Task
+
+
+def build(tasks: Sequence[Task], setting: Setting, jobs: int, output: Output) -> list[Built]:
+    """Build the kernels of all tasks, then print the context, which only a kernel can complete."""
+    started = time.monotonic()
+    with output.progress("build") as progress:
+        built = build_tasks(tasks, setting, jobs, progress)
+    kernels = sum(item.kernel is not None for item in built)
+    output.note(f"{kernels} kernels built, or found in the cache, in {time.monotonic() - started:.1f} s")
+    output.context(llvm_version(built))
+    return built

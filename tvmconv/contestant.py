@@ -1,0 +1,217 @@
+"""One contestant of a measurement, in a process of its own: set up once, run in turns, asleep in between."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvmconv import peers, probe
+from tvmconv.kernel import Kernel, load
+from tvmconv.peers.runner import Runner
+from tvmconv.reference import Case
+from tvmconv.shape import ConvShape
+from tvmconv.target import Isa
+from tvmconv.worker import answer_all
+
+
+class Entry(Protocol):
+    """What takes part: plain data that can be sent to another process, and started there.
+
+    `tolerance` is the largest error it may have, as a share of the largest expected output; 0 means exact.
+    """
+
+    @property
+    def tolerance(self) -> float: ...
+
+    def start(self, shape: ConvShape, case: Case, threads: int) -> Runner: ...
+
+
+@dataclass(frozen=True)
+class KernelEntry:
+    """A kernel of ours, by its file."""
+
+    path: Path
+    tolerance: float = 0.0
+
+    def start(self, shape: ConvShape, case: Case, threads: int) -> Runner:
+        return _KernelRunner(load(self.path), case, threads)
+
+
+@dataclass(frozen=True)
+class PeerEntry:
+    """A library of others, by its name in peers.PEERS."""
+
+    name: str
+    tolerance: float = peers.TOLERANCE
+
+    def start(self, shape: ConvShape, case: Case, threads: int) -> Runner:
+        return peers.find(self.name).start(shape, case, threads)
+
+
+class _KernelRunner:
+    """A kernel with its weights packed and its workspace prepared; x and y are NHWC as they lie."""
+
+    def __init__(self, kernel: Kernel, case: Case, threads: int) -> None:
+        conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=threads)
+        self.version, self.layout = str(kernel.description["versions"]["tvmconv"]), kernel.layout
+        self._y = np.empty(kernel.shape.y_shape, np.float32)
+        self._arrays = (case.x, conv.packed, conv.new_workspace(), self._y)
+        self.run: Callable[[], None] = conv.bind(case.x, self._y, self._arrays[2])
+
+    def forget(self) -> None:
+        self._y.fill(np.nan)
+
+    def y(self) -> NDArray[np.float32]:
+        return self._y
+
+    def memory(self) -> list[tuple[int, int]]:
+        return [(array.ctypes.data, array.nbytes) for array in self._arrays]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The first message. `cpus` are the only ones that the process may use, `isa` is what the probe measures."""
+
+    entry: Entry
+    shape: ConvShape
+    case: Case
+    threads: int
+    cpus: tuple[int, ...]
+    isa: Isa
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The answer to Setup: the contestant has computed y once, and right."""
+
+    version: str | None
+    layout: str
+
+
+@dataclass(frozen=True)
+class Play:
+    """The message that gives a contestant its turn: calls for `seconds`, back to back, or each with cold caches."""
+
+    seconds: float
+    cold: bool = False
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The answer to Play: seconds of a call on average, and the slower of the FMA probes before and after, GFLOP/s."""
+
+    seconds: float
+    probe: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """The message that asks whether y is still right."""
+
+
+@dataclass(frozen=True)
+class Right:
+    """The answer to Check: y is within the tolerance; `max_error` is its largest difference from what is expected."""
+
+    max_error: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The answer to any message that could not be answered otherwise: a wrong y, or an error, in a sentence."""
+
+    status: Literal["mismatch", "error"]
+    reason: str
+
+
+class Mismatch(Exception):
+    """y is wrong; the text says how."""
+
+
+class Contestant:
+    """A runner that is pinned to its CPUs, with the result that is expected of it."""
+
+    def __init__(self, setup: Setup) -> None:
+        os.sched_setaffinity(0, setup.cpus)  # before any library is loaded, and its threads with it
+        self._isa = setup.isa
+        self._expected, self._tolerance = setup.case.fused, setup.entry.tolerance
+        self._runner = setup.entry.start(setup.shape, setup.case, setup.threads)
+        self._runner.forget()
+        self._call = _seconds(self._runner.run)  # of one call, as far as is known: the first one is slow
+        self.check()
+        self.ready = Ready(self._runner.version, self._runner.layout)
+
+    def play(self, turn: Play) -> Turn:
+        """Everything that others left in the caches is gone after one call, which is not timed."""
+        self._runner.forget()
+        before = probe.fma_peak(self._isa)
+        self._runner.run()
+        self._call = (self._cold_call if turn.cold else self._warm_call)(turn.seconds)
+        return Turn(self._call, min(before, probe.fma_peak(self._isa)))
+
+    def check(self) -> float:
+        """The largest error of y. Raises Mismatch if it is larger than allowed, or NaN."""
+        error = float(np.max(np.abs(self._runner.y() - self._expected)))
+        allowed = self._tolerance * float(np.max(np.abs(self._expected)))
+        if not error <= allowed:
+            raise Mismatch(f"y is wrong: its largest error is {error:g}, and {allowed:g} is allowed")
+        return error
+
+    def _warm_call(self, least: float) -> float:
+        calls, elapsed, run = 0, 0.0, self._runner.run
+        while elapsed < least:
+            more = max(1, math.ceil((least - elapsed) / self._call))
+            start = time.perf_counter()
+            for _ in range(more):
+                run()
+            elapsed += time.perf_counter() - start
+            calls += more
+            self._call = elapsed / calls
+        return elapsed / calls
+
+    def _cold_call(self, least: float) -> float:
+        times: list[float] = []
+        end = time.perf_counter() + least
+        while not times or time.perf_counter() < end:
+            for address, size in self._runner.memory():
+                probe.evict(self._isa, address, size)
+            times.append(_seconds(self._runner.run))
+        return sum(times) / len(times)
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def serve(descriptor: int) -> None:
+    """This process's whole life: Setup, then any number of Play and Check."""
+    contestants: list[Contestant] = []
+
+    def answer(message: Setup | Play | Check) -> Ready | Turn | Right:
+        match message:
+            case Setup():
+                contestants.append(Contestant(message))
+                return contestants[-1].ready
+            case Play():
+                return contestants[-1].play(message)
+            case Check():
+                return Right(contestants[-1].check())
+
+    answer_all(descriptor, answer, _failure)
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, Mismatch):
+        return Failure("mismatch", str(error))
+    expected = isinstance(error, (ValueError, TypeError))  # whose text is a sentence for people
+    return Failure("error", str(error) if expected else f"{type(error).__name__}: {error}")

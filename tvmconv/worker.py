@@ -1,0 +1,95 @@
+"""A process of our own at the other end of a pipe: it may crash or hang, and costs one answer."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
+
+
+class WorkerLost(Exception):
+    """The process is gone; the text is a sentence's end that says why: "crashed (SIGSEGV)"."""
+
+
+class Worker:
+    """A process that runs `serve` of a module: it answers each message with one, and sleeps in between.
+
+    `module` must have a function serve(descriptor) that ends in answer_all.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._connection, theirs = Pipe()
+        self._complaints = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {module} import serve; serve({theirs.fileno()})"],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._complaints,
+        )
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, message: object, patience: float) -> Any:
+        """The answer to a message. Raises WorkerLost if the process dies or takes longer than `patience` seconds."""
+        deadline = time.monotonic() + patience
+        try:
+            self._connection.send(message)
+            if not self._connection.poll(max(0.0, deadline - time.monotonic())):
+                self.kill()
+                raise WorkerLost(f"did not answer within {patience:.0f} s")
+            return self._connection.recv()
+        except (EOFError, ConnectionError):
+            raise WorkerLost(self._cause_of_death()) from None
+
+    def kill(self) -> None:
+        """End the process, whatever it does, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+        self._complaints.close()
+
+    def _cause_of_death(self) -> str:
+        code = self._process.wait()
+        if code < 0:
+            return f"crashed ({signal.Signals(-code).name})"
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+        return f"ended with exit code {code}{f': {lines[-1]}' if lines else ''}"
+
+
+def answer_all(descriptor: int, answer: Callable[[Any], object], failure: Callable[[Exception], object]) -> None:
+    """A worker's whole life: answer each message until the pipe closes. An exception is answered by failure(it)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
+    _die_with_parent()
+    connection = Connection(descriptor)
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError:
+            return
+        try:
+            reply = answer(message)
+        except Exception as error:
+            reply = failure(error)
+        connection.send(reply)
+
+
+def _die_with_parent() -> None:
+    """Have Linux kill this process when its parent dies, even while it hangs."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)  # it died just before
