@@ -177,6 +177,7 @@ def _description(request: Request, program: Program) -> dict[str, Any]:
         "y_shape": shape.y_shape,
         "packed_bytes": program.packed_bytes,
         "workspace": dict(program.memory),
+        "phases": [phase.function for phase in program.phases],
         "target": target.name,
         "triple": target.triple,
         "mcpu": target.mcpu,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvmconv import peers, probe
-from tvmconv.kernel import Kernel, load
+from tvmconv.kernel import Kernel, aligned, load
 from tvmconv.peers.runner import Runner
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
@@ -62,9 +62,11 @@ class _KernelRunner:
     def __init__(self, kernel: Kernel, case: Case, threads: int) -> None:
         conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=threads)
         self.version, self.layout = str(kernel.description["versions"]["tvmconv"]), kernel.layout
-        self._y = np.empty(kernel.shape.y_shape, np.float32)
-        self._arrays = (case.x, conv.packed, conv.new_workspace(), self._y)
-        self.run: Callable[[], None] = conv.bind(case.x, self._y, self._arrays[2])
+        x, self._y = (_aligned_floats(shape) for shape in (kernel.shape.x_shape, kernel.shape.y_shape))
+        x[...] = case.x
+        workspace = conv.new_workspace()
+        self._arrays = (x, conv.packed, workspace, self._y)
+        self.run: Callable[[], None] = conv.bind(x, self._y, workspace)
 
     def forget(self) -> None:
         self._y.fill(np.nan)
@@ -74,6 +76,11 @@ class _KernelRunner:
 
     def memory(self) -> list[tuple[int, int]]:
         return [(array.ctypes.data, array.nbytes) for array in self._arrays]
+
+
+def _aligned_floats(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    floats: NDArray[np.float32] = aligned(4 * math.prod(shape)).view(np.float32).reshape(shape)
+    return floats
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Setup:
 class Ready:
     """The answer to Setup: the contestant has computed y once, and right."""
 
-    version: str | None
+    version: str
     layout: str
 
 

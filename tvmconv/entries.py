@@ -9,7 +9,7 @@ from typing import Any
 
 from tvmconv.shape import ConvShape
 
-C_FUNCTIONS = ("describe", "packed_bytes", "workspace_bytes", "pack", "clamp", "prepare", "run")
+C_FUNCTIONS = ("describe", "packed_bytes", "workspace_bytes", "pack", "clamp", "prepare", "run", "run_phase")
 FFI_FUNCTIONS = ("pack", "clamp", "prepare", "run")
 
 

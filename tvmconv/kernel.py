@@ -92,6 +92,11 @@ class Kernel:
         return str(self.description["layout"])
 
     @property
+    def phases(self) -> list[str]:
+        """What run does, in order."""
+        return list(self.description["phases"])
+
+    @property
     def packed_bytes(self) -> int:
         """Bytes of packed weights, bias and clamp bounds."""
         return int(self.description["packed_bytes"])
@@ -229,19 +234,24 @@ class Conv:
         self.bind(x, y, workspace)()
         return _to_torch(y) if tensor and out is None else y
 
-    def bind(self, x: Any, y: Any, workspace: Array | None = None) -> Callable[[], None]:
-        """The call with its arguments checked and converted once, for loops: each call of it computes y from x."""
+    def bind(self, x: Any, y: Any, workspace: Array | None = None, phase: str | None = None) -> Callable[[], None]:
+        """The call with its arguments checked and converted once, for loops: each call of it computes y from x.
+
+        phase names one of kernel.description["phases"] to run alone, for measuring: of the first image, on what the
+        phases before it have left in the workspace.
+        """
         shape = self.kernel.shape
         x, y = _checked("x", x, shape.x_shape), _checked("out", y, shape.y_shape, writable=True)
         workspace = self._workspace if workspace is None else _checked_workspace(workspace, self.workspace_bytes)
         if np.may_share_memory(x, y):
             raise ValueError("out overlaps x; give it memory of its own")
-        arguments = (_address(x), _address(self.packed), _address(y), _address(workspace), None)
-        keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function("run"), self.kernel
+        name, last = ("run", None) if phase is None else ("run_phase", self.kernel.phases.index(phase))
+        arguments = (_address(x), _address(self.packed), _address(y), _address(workspace), last)
+        keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function(name), self.kernel
 
         def call() -> None:
             if run(*arguments):
-                kernel._call("run", *arguments)
+                kernel._call(name, *arguments)
 
         call.keep_alive = keep_alive  # type: ignore[attr-defined]
         return call

@@ -21,6 +21,10 @@ _FLAGS = {
     "avx2": ("-target", "x86_64-linux-gnu", "-mavx2", "-mfma"),
     "avx512": ("-target", "x86_64-linux-gnu", "-mavx512f"),
 }
+_COMPILE = (
+    *("-O2", "-ffp-contract=fast", "-std=gnu11", "-Wall", "-Wextra", "-Werror"),
+    *("-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-fno-stack-protector"),
+)
 # Beside the accumulators two operands are live. More than latency × units (4 × 2 on all of today's cores) are needed.
 _OPERANDS = 2
 _MOST_ACCUMULATORS = 24
@@ -100,8 +104,5 @@ def _compile(flags: tuple[str, ...], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".probe-") as folder:
         library = Path(folder) / path.name
-        zig(
-            *("-O2", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all"),
-            *("-fno-stack-protector", "-Wall", "-Wextra", "-Werror", *flags, "-o", library, _SOURCE),
-        )
+        zig(*_COMPILE, *flags, "-o", library, _SOURCE)
         os.replace(library, path)

@@ -6,14 +6,11 @@ Kernels run in processes of their own, kept alive from one to the next: a crash 
 from __future__ import annotations
 
 import functools
-import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -24,6 +21,7 @@ from tvmconv.guard import Place, forbid_writing, guarded
 from tvmconv.kernel import Conv, load
 from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
+from tvmconv.worker import Worker, WorkerLost, answer_all
 
 _SEED = 20190704
 # Seconds that a check may take, and operations that even a kernel without vectors does in a second.
@@ -56,78 +54,39 @@ def verify(checks: Sequence[Check], jobs: int = 1) -> Iterator[Verdict]:
     """One verdict for each check, in order, as soon as it is known; `jobs` run at a time."""
     queue = deque(enumerate(checks))
     verdicts: dict[int, Verdict] = {}
-    workers = [_Worker() for _ in range(min(jobs, len(checks)))]
+    idle = [Worker("tvmconv.verify") for _ in range(min(jobs, len(checks)))]
+    busy: dict[Worker, int] = {}
     try:
         for index in range(len(checks)):
             while index not in verdicts:
-                for worker in workers:
-                    if worker.index is None and queue:
-                        worker.begin(*queue.popleft())
-                verdicts |= _next_verdicts([worker for worker in workers if worker.index is not None])
+                while idle and queue:
+                    busy[idle[-1]], check = queue.popleft()
+                    idle.pop().send(check, _PATIENCE + check.shape.flops / _SLOWEST)
+                for worker in _answering(busy):
+                    verdict, survivor = _receive(worker)
+                    verdicts[busy.pop(worker)] = verdict
+                    idle.append(survivor)
             yield verdicts.pop(index)
     finally:
-        for worker in workers:
+        for worker in (*idle, *busy):
             worker.kill()
 
 
-def _next_verdicts(busy: Sequence[_Worker]) -> dict[int, Verdict]:
-    """Wait until a worker answers, dies or is late."""
+def _answering(busy: Iterable[Worker]) -> list[Worker]:
+    """Wait until a worker answers, dies or is late; those that did."""
     patience = min(worker.deadline for worker in busy) - time.monotonic()
-    answered = wait([worker.connection for worker in busy], max(0.0, patience))
-    return dict(
-        worker.finish() for worker in busy if worker.connection in answered or time.monotonic() >= worker.deadline
-    )
+    ready = wait([worker.connection for worker in busy], max(0.0, patience))
+    return [worker for worker in busy if worker.connection in ready or time.monotonic() >= worker.deadline]
 
 
-class _Worker:
-    """A process that checks one kernel after another."""
-
-    def __init__(self) -> None:
-        self.index: int | None = None  # of the check it is at
-        self.deadline = 0.0
-        self._start()
-
-    def _start(self) -> None:
-        self.connection, theirs = Pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from tvmconv.verify import serve; serve({theirs.fileno()})"],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        theirs.close()
-
-    def begin(self, index: int, check: Check) -> None:
-        self.index = index
-        self.deadline = time.monotonic() + _PATIENCE + check.shape.flops / _SLOWEST
-        if self._process.poll() is not None:
-            self._start()
-        self.connection.send(check)
-
-    def finish(self) -> tuple[int, Verdict]:
-        """The verdict on the check that has ended, one way or the other; after that the worker is free."""
-        assert self.index is not None
-        index, self.index = self.index, None
-        try:
-            if self.connection.poll():
-                verdict: Verdict = self.connection.recv()
-                return index, verdict
-            reason = "the kernel ran into the time limit: it hangs, or this machine is overloaded"
-        except EOFError:
-            reason = _cause_of_death(self._process.wait())
-        self.kill()
-        return index, Verdict("error", reason)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self.connection.close()
-
-
-def _cause_of_death(exit_code: int) -> str:
-    if exit_code < 0:
-        return f"the kernel crashed ({signal.Signals(-exit_code).name})"
-    return f"the kernel ended its process with exit code {exit_code}"
+def _receive(worker: Worker) -> tuple[Verdict, Worker]:
+    """The verdict on a check, and the worker that can do another: a new one if this one is lost."""
+    try:
+        verdict: Verdict = worker.receive()
+        return verdict, worker
+    except WorkerLost as lost:
+        worker.kill()
+        return Verdict("error", f"the kernel {lost}"), Worker("tvmconv.verify")
 
 
 def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, Problem]:
@@ -208,19 +167,13 @@ def _compare(y: NDArray[np.float32], expected: NDArray[np.float32], what: str) -
 
 
 def serve(descriptor: int) -> None:
-    """A worker's whole life: answer each Check that comes through the pipe with a Verdict, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
-    connection = Connection(descriptor)
-    other: Problem | None = None
-    while True:
-        try:
-            check: Check = connection.recv()
-        except EOFError:
-            return
-        try:
-            verdict, problem = check_kernel(check, other)
-        except Exception as error:
-            verdict = Verdict("error", f"{type(error).__name__}: {error}")
-        else:
-            other = problem if verdict.exact else other
-        connection.send(verdict)
+    """A worker's whole life: answer each Check with a Verdict."""
+    solved: list[Problem] = []
+
+    def answer(check: Check) -> Verdict:
+        verdict, problem = check_kernel(check, solved[-1] if solved else None)
+        if verdict.exact:
+            solved[:] = [problem]
+        return verdict
+
+    answer_all(descriptor, answer, lambda error: Verdict("error", f"{type(error).__name__}: {error}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -28,7 +29,7 @@ class Worker:
 
     def __init__(self, module: str) -> None:
         self._connection, theirs = Pipe()
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from {module} import serve; serve({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
@@ -39,17 +40,31 @@ class Worker:
         theirs.close()
 
     @property
+    def connection(self) -> Connection:
+        """For multiprocessing.connection.wait: ready when there is an answer, or the process is gone."""
+        return self._connection
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 
     def ask(self, message: object, patience: float) -> Any:
         """The answer to a message. Raises WorkerLost if the process dies or takes longer than `patience` seconds."""
-        deadline = time.monotonic() + patience
-        try:
+        self.send(message, patience)
+        return self.receive()
+
+    def send(self, message: object, patience: float) -> None:
+        """The first half of ask; `deadline` is when patience ends, on the clock time.monotonic()."""
+        self._patience, self.deadline = patience, time.monotonic() + patience
+        with contextlib.suppress(ConnectionError):  # of a process that is gone already: receive will tell
             self._connection.send(message)
-            if not self._connection.poll(max(0.0, deadline - time.monotonic())):
+
+    def receive(self) -> Any:
+        """The second half of ask."""
+        try:
+            if not self._connection.poll(max(0.0, self.deadline - time.monotonic())):
                 self.kill()
-                raise WorkerLost(f"did not answer within {patience:.0f} s")
+                raise WorkerLost(f"did not answer within {self._patience:.0f} s")
             return self._connection.recv()
         except (EOFError, ConnectionError):
             raise WorkerLost(self._cause_of_death()) from None

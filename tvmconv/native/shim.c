@@ -65,8 +65,12 @@ typedef struct {
     static void JOIN(name, task)(void *arg, int32_t unit) { JOIN(name, range)(arg, unit, unit + 1); }
 PHASES(RANGE)
 
+static int check(const float *x, const void *packed, const float *y, const void *workspace) {
+    return missing(x) | missing(packed) | missing(y) | missing_workspace(workspace);
+}
+
 PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool) {
-    int bad = missing(x) | missing(packed) | missing(y) | missing_workspace(workspace);
+    int bad = check(x, packed, y, workspace);
     if (bad) return bad;
     call c = {x, packed, y, workspace, 0};
     for (; c.image < IMAGES; c.image++) {
@@ -75,6 +79,17 @@ PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void 
     else if (pool->parallel_for(pool->ctx, JOIN(name, task), &c, units)) return TVMCONV_POOL;
         PHASES(CALL)
     }
+    return TVMCONV_OK;
+}
+
+/* For measuring: one phase of the description's list alone, on one thread and the first image. */
+PUBLIC int JOIN(PREFIX, run_phase)(const float *x, const void *packed, float *y, void *workspace, int32_t phase) {
+    int bad = check(x, packed, y, workspace);
+    if (bad) return bad;
+    const call c = {x, packed, y, workspace, 0};
+#define CALL_ONE(name, units) \
+    if (phase-- == 0) JOIN(name, range)(&c, 0, units);
+    PHASES(CALL_ONE)
     return TVMCONV_OK;
 }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmconv.shape import ConvShape
@@ -72,7 +73,8 @@ def find(name: str) -> Peer:
             return peer
     known = [peer.name for peer in PEERS]
     close = difflib.get_close_matches(name, known, n=1)
-    raise ValueError(f"unknown peer {name!r}{f', did you mean {close[0]}?' if close else ''} (known: {', '.join(known)})")
+    guess = f", did you mean {close[0]}?" if close else ""
+    raise ValueError(f"unknown peer {name!r}{guess} (known: {', '.join(known)})")
 
 
 def available(peer: Peer) -> str | None:
@@ -85,7 +87,7 @@ def available(peer: Peer) -> str | None:
 
 def install_line(peer: Peer) -> str:
     """The command that installs the peer beside the running tvmconv: a checkout has one of its own."""
-    in_checkout = "tvmconv-stamp" in _environment_files()
+    in_checkout = (Path(sys.prefix) / "tvmconv-stamp").exists()
     return f"scripts/tvmconv setup {peer.extra}" if in_checkout else f"pip install 'tvmconv[{peer.extra}]'"
 
 
@@ -93,9 +95,3 @@ def require(peer: Peer) -> None:
     """Raise ValueError, with the line that installs it, if the peer is not there."""
     if available(peer) is None:
         raise ValueError(f"peer {peer.name} is not installed: {install_line(peer)}")
-
-
-def _environment_files() -> set[str]:
-    from pathlib import Path
-
-    return {path.name for path in Path(sys.prefix).iterdir()}

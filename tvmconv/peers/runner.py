@@ -14,7 +14,7 @@ class Runner(Protocol):
     `version` is that of the library behind it, `layout` the one in which x and y lie.
     """
 
-    version: str | None
+    version: str
     layout: str
 
     def run(self) -> None:

@@ -1,0 +1,67 @@
+"""Contestants that take a known time and misbehave on demand. Their processes import this file by its name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvmconv.reference import Case
+from tvmconv.shape import ConvShape
+
+
+@dataclass(frozen=True)
+class Fake:
+    """Keeps its core busy for `seconds` a call. The fault happens in the call of that number, counted from 1.
+
+    `fault`: crash, hang, raise, wrong (y from then on), silent (y is not written any more). `log`: gets a line
+    "PID CPUS" at the start.
+    """
+
+    seconds: float = 0.0005
+    fault: str | None = None
+    at_call: int = 1
+    tolerance: float = 0.0
+    log: Path | None = None
+
+    def start(self, shape: ConvShape, case: Case, threads: int) -> _Runner:
+        if self.log:
+            self.log.write_text(f"{os.getpid()} {sorted(os.sched_getaffinity(0))}")
+        return _Runner(self, case)
+
+
+class _Runner:
+    version, layout = "1.2.3", "nhwc"
+
+    def __init__(self, fake: Fake, case: Case) -> None:
+        self._fake, self._case, self._calls = fake, case, 0
+        self._y = np.empty_like(case.fused)
+
+    def run(self) -> None:
+        end = time.perf_counter() + self._fake.seconds
+        while time.perf_counter() < end:
+            pass
+        self._calls += 1
+        fault = self._fake.fault if self._calls >= self._fake.at_call else None
+        if fault == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif fault == "hang":
+            time.sleep(3600)
+        elif fault == "raise":
+            raise ValueError("the fake was told to fail")
+        elif fault != "silent":
+            self._y[...] = self._case.fused + (fault == "wrong")
+
+    def forget(self) -> None:
+        self._y.fill(np.nan)
+
+    def y(self) -> NDArray[np.float32]:
+        return self._y
+
+    def memory(self) -> list[tuple[int, int]]:
+        return [(self._y.ctypes.data, self._y.nbytes)]

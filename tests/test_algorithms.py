@@ -1,0 +1,122 @@
+"""Every algorithm against the definition: integer data, exact equality, NaN-filled outputs."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tvmconv import builder
+from tvmconv.algorithms import ALGORITHMS, algorithm
+from tvmconv.builder import Request
+from tvmconv.kernel import load
+from tvmconv.reference import integer_case
+from tvmconv.shape import ConvShape
+from tvmconv.target import TARGETS, host_features, native
+from tvmconv.tile import Tile
+
+# What is special about a problem → the problem.
+PROBLEMS = {
+    "plain": "ic32ih14oc64kh3ph1",
+    "no tail divides": "ic7ih13iw11oc37kh3kw3ph1pw1",
+    "1x1": "ic20ih9oc70kh1ph0",
+    "batch of 1x1": "mb3ic16ih7oc24kh1ph0",
+    "batch, stride 2": "mb2ic16ih9oc24kh3sh2ph1",
+    "stride 4, 1x1": "ic5ih9oc17kh1sh4ph0",
+    "dilation 3": "ic6ih15oc18kh3ph3dh2",
+    "14x14 kernel": "ic4ih3oc9kh14ph8",
+    "padding larger than the kernel": "ic3ih4oc16kh2ph5",
+    "H = W = 1": "ic5ih1oc33kh1ph0",
+    "asymmetric": "ic8ih5oc17kh4ph2_iw9ow3kw2sw4pw0",
+    "rows unused": "ic8ih12oh4oc16kh3sh2ph0",
+    "stem": "ic3ih30oc16kh7sh2ph3",
+    "groups": "mb2_g2ic64ih8oc44kh3ph1",
+    "groups of one output": "g4ic8ih6oc4kh3ph1",
+    "depthwise": "g32ic32ih12oc32kh3ph1",
+    "depthwise, tail": "g70ic70ih9oc70kh5ph2sh2",
+    "depthwise, narrow": "g5ic5ih12oc5kh3ph4dh1",
+    "K in blocks": "ic512ih5oc140kh3ph1",
+}
+
+
+def exact(request: Request) -> None:
+    kernel, case = load(builder.build_path(request)), integer_case(request.shape, seed=1)
+    for conv, expected in (
+        (kernel.prepare(case.w), case.plain),
+        (kernel.prepare(case.w, case.bias, case.clamp), case.fused),
+    ):
+        y = np.full(request.shape.y_shape, np.nan, np.float32)
+        np.testing.assert_array_equal(conv(case.x, out=y), expected)
+
+
+@pytest.mark.parametrize("name", [known.name for known in ALGORITHMS])
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS.keys())
+def test_exact(problem: str, name: str) -> None:
+    shape = ConvShape.parse(problem)
+    if reason := algorithm(name).rejects(shape):
+        assert name == "gemm" or (name in ("indirect", "im2row") and shape.depthwise), reason
+        return
+    exact(Request(shape, name))
+
+
+@pytest.mark.parametrize("tile", ["1x16", "14x32", "6x64_kr2_mc12_kc8_pf8_st1", "9x48_kc16", "5x16_mc5"])
+@pytest.mark.parametrize("name", ["indirect", "im2row"])
+def test_exact_with_other_tiles(name: str, tile: str) -> None:
+    """Blocks of rows and of K, streaming and prefetch change the speed alone."""
+    exact(Request(ConvShape.parse("mb2ic16ih9oc72kh3ph1"), name, tile=Tile.parse(tile)))
+
+
+@pytest.mark.parametrize("target", [target.name for target in TARGETS])
+def test_exact_on_every_instruction_set(target: str) -> None:
+    made_for = next(known for known in TARGETS if known.name == target)
+    if missing := set(made_for.features) - host_features():
+        pytest.skip(f"this machine lacks {', '.join(sorted(missing))}")
+    exact(Request(ConvShape.parse("ic12ih9oc40kh3ph1"), "indirect", target))
+
+
+@pytest.mark.parametrize("name", [known.name for known in ALGORITHMS])
+def test_all_memory_is_in_the_arguments(name: str) -> None:
+    """Besides the workspace a kernel has register tiles on its stack, 4 KB together at most, and no allocator."""
+    text = builder.llvm_ir(Request(ConvShape.parse("ic64ih9oc70kh1ph0"), name))
+    element = {"float": 4, "i32": 4, "i64": 8, "double": 8, "ptr": 8}
+    sizes = [
+        int(count or 1) * int(lanes or 1) * element[kind]
+        for count, lanes, kind in re.findall(r"= alloca (?:\[(\d+) x )?(?:<(\d+) x )?(float|double|i32|i64|ptr)\b", text)
+    ]
+    assert len(sizes) == text.count("= alloca "), "an alloca of a type that is not counted"
+    assert 0 < sum(sizes) <= 4096  # OC is not a multiple of NR, so the last panel is spilled
+    assert "AllocWorkspace" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("ic8ih4oc8kh3ph1", "gemm"), "1x1 kernels of stride 1"),
+        (("g8ic8ih4oc8kh3ph1", "indirect"), "use direct"),
+        (("ic8ih4oc8kh3ph1", "indrect"), "did you mean indirect"),
+        (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v5"), "did you mean x86-64-v4"),
+        (("ic8ih4oc8kh3ph1", "indirect", "native", "hnd"), "there is: hand"),
+        (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "6by64"), "is not MRxNR"),
+        (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "0x16"), "at least 1"),
+        (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v4", "hand", "32x64"), "133 vector registers and avx512 has 32"),
+        (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v4", "hand", "6x60"), "multiple of the 16 lanes"),
+        (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "4x16_kc3"), "must divide the 8 channels"),
+        (("ic8ih4oc8kh3ph1", "direct", "native", "hand", "4x16_kc4"), "direct does not block K"),
+    ],
+)
+def test_bad_requests_say_what_would_be_right(arguments: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)) as error:
+        builder.build(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_the_default_tile_fits_every_instruction_set() -> None:
+    for target in TARGETS:
+        for problem in PROBLEMS.values():
+            tile = Request(ConvShape.parse(problem), "direct", target.name).check().tile
+            assert tile and target.isa.fits(tile), f"{target.name} {problem} {tile}"
+
+
+def test_native_is_the_best_target_of_this_machine() -> None:
+    assert native() == next(target for target in TARGETS if host_features().issuperset(target.features))

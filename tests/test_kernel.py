@@ -1,0 +1,231 @@
+"""The Python contract: arrays as they lie, nothing stale, nothing copied, errors that say what would be right."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tvmconv
+from tvmconv import link
+from tvmconv.kernel import Array, Conv, Kernel, aligned, load
+from tvmconv.reference import Case, conv2d, integer_case
+from tvmconv.shape import ConvShape
+
+SHAPE = ConvShape.parse("mb2ic12ih9oc40kh3ph1")
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    return tvmconv.build(SHAPE, "indirect")
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return integer_case(SHAPE, seed=5)
+
+
+@pytest.fixture(scope="module")
+def conv(kernel: Kernel, case: Case) -> Conv:
+    return kernel.prepare(case.w, case.bias, case.clamp)
+
+
+def at_offset(array: Array, offset: int) -> Array:
+    """A copy that begins `offset` bytes behind a multiple of 64."""
+    memory = aligned(array.nbytes + offset)[offset:]
+    copy = memory.view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize(("x_offset", "y_offset"), list(itertools.product((0, 4, 16, 32), repeat=2)))
+def test_any_aligned_element_will_do(conv: Conv, case: Case, x_offset: int, y_offset: int) -> None:
+    x, y = at_offset(case.x, x_offset), at_offset(np.full_like(case.fused, np.nan), y_offset)
+    workspace = conv.new_workspace(aligned(conv.workspace_bytes + 4)[4:])
+    assert conv(x, out=y, workspace=workspace) is y
+    np.testing.assert_array_equal(y, case.fused)
+
+
+def test_x_may_be_read_only_and_may_move(conv: Conv, case: Case) -> None:
+    for seed in range(3):
+        x = integer_case(SHAPE, seed).x.copy()
+        x.flags.writeable = False
+        np.testing.assert_array_equal(conv(x), conv2d(x, case.w, SHAPE, case.bias, case.clamp))
+
+
+@pytest.mark.parametrize(("layout", "axes"), [("OIHW", (0, 1, 2, 3)), ("OHWI", (0, 2, 3, 1)), ("HWIO", (2, 3, 1, 0))])
+def test_weight_layouts(kernel: Kernel, case: Case, layout: str, axes: tuple[int, ...]) -> None:
+    np.testing.assert_array_equal(kernel.prepare(case.w.transpose(axes), weights=layout)(case.x), case.plain)
+
+
+def test_threads_with_a_workspace_each(conv: Conv) -> None:
+    cases = [integer_case(SHAPE, seed) for seed in range(4)]
+    wrong: list[int] = []
+
+    def many_calls(seed: int) -> None:
+        workspace = conv.new_workspace()
+        expected = conv(cases[seed].x, workspace=workspace)
+        wrong.extend(seed for _ in range(50) if not np.array_equal(conv(cases[seed].x, workspace=workspace), expected))
+
+    threads = [threading.Thread(target=many_calls, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong
+
+
+@pytest.mark.parametrize("clamp", [None, (-1e30, 1e30)])
+def test_nan_reaches_the_outputs_that_use_it(kernel: Kernel, case: Case, clamp: tuple[float, float] | None) -> None:
+    x = case.x.copy()
+    x[1, 4, 4, 3] = np.nan
+    y = kernel.prepare(case.w, clamp=clamp)(x)
+    touched = np.zeros(SHAPE.y_shape, bool)
+    touched[1, 3:6, 3:6] = True
+    np.testing.assert_array_equal(np.isnan(y), touched)
+
+
+def refusals(case: Case) -> dict[str, tuple[dict[str, object], type[Exception], str]]:
+    y = np.empty_like(case.plain)
+    frozen = y.copy()
+    frozen.flags.writeable = False
+    odd = aligned(case.x.nbytes + 1)[1:].view(np.float32).reshape(case.x.shape)
+    return {
+        "x of another shape": ({"x": case.x[:1]}, ValueError, "this kernel takes (2, 9, 9, 12)"),
+        "x of float64": ({"x": case.x.astype(np.float64)}, TypeError, "pass float32"),
+        "x a list": ({"x": case.x.tolist()}, TypeError, "pass a NumPy array or a torch tensor"),
+        "x not contiguous": ({"x": np.moveaxis(np.moveaxis(case.x, 3, 1).copy(), 1, 3)}, ValueError, "ascontiguousarray"),
+        "x misaligned": ({"x": odd}, ValueError, "not aligned"),
+        "out read-only": ({"out": frozen}, ValueError, "read-only"),
+        "out of another shape": ({"out": y[:1]}, ValueError, "this kernel takes (2, 9, 9, 40)"),
+        "workspace too small": ({"workspace": np.empty(8, np.uint8)}, ValueError, "this kernel needs"),
+        "workspace no array": ({"workspace": 5}, TypeError, "new_workspace"),
+    }
+
+
+@pytest.mark.parametrize("name", refusals(integer_case(SHAPE, 5)))
+def test_bad_arrays(conv: Conv, case: Case, name: str) -> None:
+    arguments, kind, sentence = refusals(case)[name]
+    with pytest.raises(kind, match=re.escape(sentence)):
+        conv(arguments.pop("x", case.x), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "sentence"),
+    [
+        ({"w": np.zeros((40, 12, 3, 2), np.float32)}, ValueError, "this kernel takes (40, 12, 3, 3)"),
+        ({"w": np.zeros((40, 12, 3, 3))}, TypeError, "pass float32"),
+        ({"weights": "IOHW"}, ValueError, "known: OIHW, OHWI, HWIO"),
+        ({"bias": np.zeros(39, np.float32)}, ValueError, "this kernel takes (40,)"),
+        ({"clamp": (1.0, 0.0)}, ValueError, "lower bound is above"),
+    ],
+)
+def test_bad_weights(kernel: Kernel, case: Case, arguments: dict[str, object], kind: type, sentence: str) -> None:
+    with pytest.raises(kind, match=re.escape(sentence)):
+        kernel.prepare(**{"w": case.w, **arguments})  # type: ignore[arg-type]
+
+
+def test_saved_kernel_is_the_same(kernel: Kernel, case: Case, tmp_path: Path) -> None:
+    kernel.save(tmp_path / "layer.so")
+    assert [path.name for path in tmp_path.iterdir()] == ["layer.so"]
+    np.testing.assert_array_equal(tvmconv.load(tmp_path / "layer.so").prepare(case.w)(case.x), case.plain)
+
+
+def without_feature(content: bytes) -> bytes:
+    return content.replace(b'"ssse3"', b'"sse9x"')
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda content: content[: len(content) // 2], "truncated"),
+        (lambda content: b"", "not a kernel file"),
+        (lambda content: b"text, not a program", "not a kernel file"),
+        (lambda content: content.replace(b".tvmconv\0", b".tvmcxnv\0"), "not made by tvmconv"),
+        (lambda content: content.replace(b'"schema": 1', b'"schema": 9'), "schema 9"),
+        (without_feature, "this machine lacks sse9x"),
+        (lambda content: content.replace(b'"x86_64-unk', b'"aarch6-unk'), "was made for aarch6"),
+    ],
+)
+def test_foreign_files(kernel: Kernel, tmp_path: Path, damage: object, sentence: str) -> None:
+    path = tmp_path / "layer.so"
+    path.write_bytes(damage(kernel.path.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(ValueError, match=sentence) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_numpy_is_all_that_running_needs(kernel: Kernel) -> None:
+    code = f"import sys, tvmconv; tvmconv.load({str(kernel.path)!r}); assert 'tvm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_symbol_is_left_undefined(kernel: Kernel) -> None:
+    from elftools.elf.elffile import ELFFile
+
+    with kernel.path.open("rb") as file:
+        symbols = list(ELFFile(file).get_section_by_name(".dynsym").iter_symbols())
+    undefined = {symbol.name for symbol in symbols if symbol["st_shndx"] == "SHN_UNDEF" and symbol.name}
+    assert undefined <= {"memset", "memcpy", "memmove"}
+    assert {f"{kernel.description['prefix']}_{name}" for name in ("run", "pack", "prepare", "describe")} <= {
+        symbol.name for symbol in symbols
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["indirect", "im2row", "direct"])
+def test_c_program(case: Case, tmp_path: Path, algorithm: str) -> None:
+    """A program in C, built by zig without TVM, runs the layer; with a pool of its own too."""
+    kernel = tvmconv.build(SHAPE, algorithm)
+    prefix, size = kernel.description["prefix"], {"W": case.w.size, "X": case.x.size, "Y": case.fused.size}
+    kernel.save(tmp_path / "layer.so")
+    (tmp_path / "layer.h").write_text(kernel.header())
+    np.concatenate([a.ravel() for a in (case.w, case.bias, case.x, case.fused)]).tofile(tmp_path / "data")
+    assert case.clamp
+    link.zig(
+        *("-O1", "-Wall", "-Wextra", "-Werror", f"-I{tmp_path}", f"-DPREFIX={prefix}", f"-DOC={SHAPE.oc}"),
+        *(f"-D{name}_SIZE={count}" for name, count in size.items()),
+        *(f"-DLOWER={case.clamp[0]}f", f"-DUPPER={case.clamp[1]}f"),
+        *("-o", tmp_path / "layer", Path(__file__).with_name("layer.c"), tmp_path / "layer.so", f"-Wl,-rpath,{tmp_path}"),
+    )
+    done = subprocess.run([tmp_path / "layer", tmp_path / "data"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
+    described, tasks = done.stdout.splitlines()
+    assert json.loads(described) == json.loads(json.dumps(kernel.description))
+    assert int(tasks.split()[0]) > 0
+
+
+def test_ffi_entries(kernel: Kernel, case: Case) -> None:
+    """What a TVM RPC server does with the file: load it and call pack, clamp, prepare and run on tensors."""
+    import tvm
+
+    prefix, module = kernel.description["prefix"], tvm.runtime.load_module(str(kernel.path))
+    w, bias, x = (tvm.runtime.tensor(array) for array in (case.w, case.bias, case.x))
+    packed, workspace, y = (
+        tvm.runtime.tensor(np.full(shape, np.nan, np.float32))
+        for shape in (kernel.packed_bytes // 4, kernel.workspace_bytes() // 4, SHAPE.y_shape)
+    )
+    assert case.clamp
+    module[f"{prefix}_pack"](w, bias, packed)
+    module[f"{prefix}_clamp"](*case.clamp, packed)
+    module[f"{prefix}_prepare"](workspace)
+    module[f"{prefix}_run"](x, packed, y, workspace)
+    np.testing.assert_array_equal(y.numpy(), case.fused)
+    with pytest.raises(ValueError, match=r"shape\[0\]"):
+        module[f"{prefix}_prepare"](packed)
+
+
+def test_torch_in_torch_out(conv: Conv, case: Case) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed (scripts/tvmconv setup peers-torch)")
+    x = torch.from_numpy(case.x).permute(0, 3, 1, 2)
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    y = conv(x)
+    np.testing.assert_array_equal(y.permute(0, 2, 3, 1).numpy(), case.fused)
+    with pytest.raises(ValueError, match="not contiguous"):
+        conv(x.contiguous())

@@ -1,0 +1,227 @@
+"""The measuring protocol, with contestants that take a known time and fail on demand; and the probe."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tvmconv import probe
+from tvmconv.contestant import Turn
+from tvmconv.measure import Outcome, Rules, chosen, measure
+from tvmconv.reference import Case, integer_case
+from tvmconv.shape import ConvShape
+from tvmconv.target import AVX2, AVX512, SSE4, Isa, host_features, native
+
+HERE = Path(__file__).parent
+SHAPE = ConvShape.parse("ic4ih5oc4kh3ph1")
+CASE: Case = integer_case(SHAPE, 0)
+CPU = min(os.sched_getaffinity(0))
+QUICK = Rules(samples=3, min_time=0.002, patience=20)
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process and those of the contestants find fake_contestant.py."""
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
+
+
+def fake(**options: Any) -> Any:
+    from fake_contestant import Fake
+
+    return Fake(**options)
+
+
+def run(*entries: Any, rules: Rules = QUICK, **options: Any) -> Outcome:
+    return measure(entries, SHAPE, CASE, isa=native().isa, cpus=[CPU], rules=rules, **options)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_times_are_those_of_the_calls() -> None:
+    outcome = run(fake(seconds=0.0005), fake(seconds=0.002), rules=Rules(samples=5, min_time=0.006))
+    for measurement, expected in zip(outcome.measurements, (0.0005, 0.002), strict=True):
+        assert measurement.status == "ok" and measurement.seconds
+        seconds = measurement.seconds
+        assert expected <= seconds.p20 <= seconds.median <= seconds.p80
+        assert seconds.p20 < expected * 1.2
+        assert (seconds.n, measurement.version, measurement.layout) == (5, "1.2.3", "nhwc")
+        assert measurement.max_error == 0.0
+    assert outcome.peak_gflops > 1
+
+
+def test_contestants_are_pinned_and_gone_afterwards(tmp_path: Path) -> None:
+    logs = [tmp_path / "one", tmp_path / "other"]
+    run(*(fake(log=log) for log in logs))
+    started = [log.read_text().split(maxsplit=1) for log in logs]
+    assert started[0][0] != started[1][0] != str(os.getpid())
+    for pid, cpus in started:
+        assert cpus == f"[{CPU}]"
+        assert not is_running(int(pid))
+
+
+# A run makes one call at set-up, then one to warm up and at least one timed in each of three turns.
+@pytest.mark.parametrize("at_call", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("crash", "error", "its process crashed (SIGSEGV)"),
+        ("raise", "error", "the fake was told to fail"),
+        ("wrong", "mismatch", "y is wrong: its largest error is 1, and 0 is allowed"),
+        ("silent", "mismatch", "y is wrong: its largest error is nan, and 0 is allowed"),
+    ],
+)
+def test_a_failure_is_a_result_and_the_others_go_on(fault: str, status: str, reason: str, at_call: int) -> None:
+    bad, good = run(fake(fault=fault, at_call=at_call), fake()).measurements
+    assert (bad.status, bad.reason, bad.seconds) == (status, reason, None)
+    assert good.status == "ok" and good.seconds and good.seconds.n == 3
+
+
+@pytest.mark.parametrize("at_call", [1, 2])
+def test_a_contestant_that_hangs_is_given_up(tmp_path: Path, at_call: int) -> None:
+    log = tmp_path / "log"
+    rules = Rules(samples=2, min_time=0.002, patience=2.5)
+    bad, good = run(fake(fault="hang", at_call=at_call, log=log), fake(), rules=rules).measurements
+    assert (bad.status, bad.reason) == ("error", "its process did not answer within 3 s")
+    assert good.status == "ok"
+    assert not is_running(int(log.read_text().split()[0]))
+
+
+def test_what_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = fake()
+    monkeypatch.setenv("PYTHONPATH", str(HERE.parent))  # where the class of the entry is not
+    (measurement,) = run(entry).measurements
+    assert measurement.status == "error"
+    assert "No module named 'fake_contestant'" in str(measurement.reason)
+
+
+def test_a_small_error_is_within_the_tolerance() -> None:
+    largest = float(abs(CASE.fused).max())
+    inside, outside = run(
+        fake(fault="wrong", tolerance=1.01 / largest), fake(fault="wrong", tolerance=0.99 / largest)
+    ).measurements
+    assert (inside.status, inside.max_error) == ("ok", 1.0)
+    assert outside.status == "mismatch"
+
+
+def test_slow_rounds_are_repeated_up_to_a_limit_and_then_accepted_and_said() -> None:
+    (measurement,) = run(fake(), peak_gflops=1e6).measurements
+    assert measurement.status == "ok" and measurement.seconds
+    assert (measurement.seconds.n, measurement.repeated, measurement.slow) == (3, 9, 3)
+    assert measurement.reason == "3 of 3 rounds ran below 90% of the peak"
+
+
+def test_no_round_begins_after_the_time_is_over() -> None:
+    (measurement,) = run(fake(), rules=Rules(samples=1000, min_time=0.002, max_time=0.1)).measurements
+    assert measurement.status == "ok" and measurement.seconds
+    assert 1 <= measurement.seconds.n < 100
+
+
+def test_cold_runs_are_timed_one_by_one() -> None:
+    (measurement,) = run(fake(seconds=0.0005), rules=Rules(samples=3, min_time=0.004, cold=True)).measurements
+    assert measurement.seconds and 0.0005 <= measurement.seconds.p20 < 0.0006
+
+
+def test_progress_counts_up_to_all_turns() -> None:
+    heard: list[tuple[int, int]] = []
+    run(fake(), fake(fault="raise"), progress=lambda done, wanted: heard.append((done, wanted)))
+    assert heard[-1][1] == 3 and heard == sorted(heard)
+
+
+def test_an_interrupt_leaves_no_process_behind(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def interrupt(done: int, wanted: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fake(log=log), progress=interrupt)
+    assert not is_running(int(log.read_text().split()[0]))
+
+
+def test_a_contestant_dies_with_its_parent(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    program = f"""
+import os, signal
+from pathlib import Path
+from fake_contestant import Fake
+from tvmconv import measure
+from tvmconv.reference import integer_case
+from tvmconv.shape import ConvShape
+from tvmconv.target import native
+shape = ConvShape.parse({str(SHAPE)!r})
+entry = Fake(log=Path({str(log)!r}), fault="hang", at_call=2)
+timer = __import__("threading").Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGKILL))
+timer.start()
+measure.measure([entry], shape, integer_case(shape, 0), isa=native().isa, cpus=[{CPU}])
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, capture_output=True)
+    assert done.returncode == -9, done.stderr
+    pid = int(log.read_text().split()[0])
+    gone = threading.Event()
+    for _ in range(100):
+        if not is_running(pid) or "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
+            return
+        gone.wait(0.02)
+    pytest.fail(f"process {pid} outlived its parent")
+
+
+def turns(*probes: float) -> list[Turn]:
+    return [Turn(seconds=index, probe=gflops) for index, gflops in enumerate(probes)]
+
+
+@pytest.mark.parametrize(
+    ("probes", "fast", "slow"),
+    [
+        ((100, 100, 100), (0, 1), ()),  # enough: the first ones
+        ((100, 50, 91, 100), (0, 2), ()),  # one thrown away
+        ((100, 50, 60, 89.9), (0,), (3,)),  # filled up with the nearest
+        ((50,), (), (0,)),
+        ((), (), ()),
+    ],
+)
+def test_the_turns_that_count(probes: tuple[float, ...], fast: tuple[int, ...], slow: tuple[int, ...]) -> None:
+    choice = chosen(turns(*probes), samples=2, peak=100)
+    assert tuple(turn.seconds for turn in choice.fast) == fast
+    assert tuple(turn.seconds for turn in choice.slow) == slow
+
+
+def runnable(isa: Isa) -> Any:
+    missing = not host_features().issuperset(isa.features)
+    return pytest.param(isa, id=isa.name, marks=pytest.mark.skipif(missing, reason=f"this CPU has no {isa.name}"))
+
+
+@pytest.mark.parametrize("isa", [runnable(isa) for isa in (SSE4, AVX2, AVX512)])
+def test_probe_measures_vectors(isa: Isa) -> None:
+    """The clock is unknown, but a scalar loop or one that spills is under half of one vector's FMA a nanosecond."""
+    best = max(probe.fma_peak(isa) for _ in range(10))
+    assert isa.lanes < best < 100 * isa.lanes
+
+
+def test_probe_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="the peak of mmx cannot be measured"):
+        probe.fma_peak(Isa("mmx", 8, 8, ()))
+
+
+def test_probe_may_be_compiled_by_several_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(3) as pool:
+        assert all(peak > 1 for peak in pool.map(probe.fma_peak, [SSE4] * 3))
+    assert len([path for path in (tmp_path / "tvmconv").iterdir() if path.name.startswith("probe-")]) == 1
+    assert not list((tmp_path / "tvmconv").glob(".probe-*"))
+
+
+def test_copying_takes_time() -> None:
+    assert 0.1 < probe.memcpy_bandwidth(1 << 22) < 1000

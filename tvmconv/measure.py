@@ -1,0 +1,218 @@
+"""Interleaved measuring: contestants in processes of their own, one round after another in random order.
+
+Machines like rented ones drop to half speed for seconds. So each turn has a short multiply-add probe before and
+behind it, on the same core; turns whose probe is well under the best one seen are repeated, up to a limit.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from tvmconv.contestant import Check, Entry, Failure, Play, Ready, Right, Setup, Turn
+from tvmconv.reference import Case
+from tvmconv.shape import ConvShape
+from tvmconv.target import Isa
+from tvmconv.worker import Worker, WorkerLost
+
+# A turn counts if its probe reaches this share of the best probe. For each sample wanted, so many turns may be
+# played again; what was measured is then accepted as it is, and said.
+FULL_SPEED = 0.9
+MOST_REPEATS = 3
+_PAUSE = 0.1  # seconds after a round in which nobody ran at full speed
+
+# Operations that even a kernel without vectors does in a second: a layer's size prolongs our patience.
+_SLOWEST = 50e6
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How long to measure: `samples` turns of each contestant, each of at least `min_time` seconds of calls.
+
+    After `max_time` seconds no other round begins. `cold`: caches are emptied before each call. `patience`: seconds
+    that a contestant may be silent before it counts as hanging, on top of those that its layer's size is worth.
+    """
+
+    samples: int = 11
+    min_time: float = 0.02
+    max_time: float = 30.0
+    cold: bool = False
+    patience: float = 60.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """The time of one call, over n turns: median, 20th and 80th percentile, in seconds."""
+
+    median: float
+    p20: float
+    p80: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What came out for one contestant. `seconds` is None unless the status is ok.
+
+    `repeated` turns were thrown away since the machine was slow in them; `slow` were as bad, but had to be accepted:
+    then `reason` says so. `max_error` is that of y after the last turn.
+    """
+
+    status: Literal["ok", "mismatch", "error"]
+    reason: str | None = None
+    seconds: Seconds | None = None
+    repeated: int = 0
+    slow: int = 0
+    version: str | None = None
+    layout: str | None = None
+    max_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One measurement for each entry, in order, and one core's best multiply-add probe so far, GFLOP/s."""
+
+    measurements: tuple[Measurement, ...]
+    peak_gflops: float
+
+
+def measure(
+    entries: Sequence[Entry],
+    shape: ConvShape,
+    case: Case,
+    *,
+    isa: Isa,
+    cpus: Sequence[int],
+    threads: int = 1,
+    rules: Rules | None = None,
+    peak_gflops: float = 0.0,
+    progress: Callable[[int, int], None] = lambda done, wanted: None,
+) -> Outcome:
+    """Time all entries on one layer: x to y = case.fused, bias and clamp included.
+
+    `isa` is what the probe measures, `peak_gflops` the best probe of earlier layers. `progress` hears of the turns that
+    count so far, and how many are wanted. A contestant that fails, crashes or hangs has that as its result; the
+    others go on. No process is left behind.
+    """
+    rules = rules or Rules()
+    contestants = [_Contestant(rules, shape) for _ in entries]
+    try:
+        for contestant, entry in zip(contestants, entries, strict=True):
+            contestant.set_up(Setup(entry, shape, case, threads, tuple(cpus), isa))
+        peak_gflops = _play(contestants, rules, peak_gflops, progress)
+        for contestant in contestants:
+            contestant.check()
+        return Outcome(tuple(contestant.result(peak_gflops) for contestant in contestants), peak_gflops)
+    finally:
+        for contestant in contestants:
+            contestant.kill()
+
+
+def _play(contestants: Sequence[_Contestant], rules: Rules, peak: float, progress: Callable[[int, int], None]) -> float:
+    """Rounds in random order until all have enough turns, or the time is over; the best probe."""
+    order, end = random.Random(rules.seed), time.monotonic() + rules.max_time
+    while playing := [contestant for contestant in contestants if contestant.wants_turn(peak)]:
+        order.shuffle(playing)
+        for contestant in playing:
+            contestant.play()
+        peak = max([peak, *(turn.probe for contestant in contestants for turn in contestant.turns)])
+        alive = [contestant for contestant in contestants if not contestant.failure]
+        progress(sum(contestant.full_speed(peak) for contestant in alive), rules.samples * len(alive))
+        if time.monotonic() > end:
+            break
+        if not any(contestant.turns[-1].probe >= FULL_SPEED * peak for contestant in playing if contestant.turns):
+            time.sleep(_PAUSE)
+    return peak
+
+
+@dataclass
+class _Contestant:
+    """A contestant's process, seen from here, and what it has done."""
+
+    rules: Rules
+    shape: ConvShape
+    turns: list[Turn] = field(default_factory=list)
+    failure: Failure | None = None
+    ready: Ready | None = None
+    max_error: float | None = None
+
+    def __post_init__(self) -> None:
+        self._worker = Worker("tvmconv.contestant")
+
+    def set_up(self, setup: Setup) -> None:
+        self.ready = self._ask(setup, Ready)
+
+    def play(self) -> None:
+        if turn := self._ask(Play(self.rules.min_time, self.rules.cold), Turn):
+            self.turns.append(turn)
+
+    def check(self) -> None:
+        if not self.failure and (right := self._ask(Check(), Right)):
+            self.max_error = right.max_error
+
+    def kill(self) -> None:
+        self._worker.kill()
+
+    def full_speed(self, peak: float) -> int:
+        """How many of the turns count."""
+        return min(self.rules.samples, len(chosen(self.turns, self.rules.samples, peak).fast))
+
+    def wants_turn(self, peak: float) -> bool:
+        most = self.rules.samples * (1 + MOST_REPEATS)
+        return not self.failure and self.full_speed(peak) < self.rules.samples and len(self.turns) < most
+
+    def result(self, peak: float) -> Measurement:
+        version, layout = (self.ready.version, self.ready.layout) if self.ready else (None, None)
+        if self.failure:
+            return Measurement(self.failure.status, self.failure.reason, version=version, layout=layout)
+        choice = chosen(self.turns, self.rules.samples, peak)
+        counted = [*choice.fast, *choice.slow]
+        p20, median, p80 = np.percentile([turn.seconds for turn in counted], (20, 50, 80))
+        slow = len(choice.slow)
+        return Measurement(
+            status="ok",
+            reason=f"{slow} of {len(counted)} rounds ran below {FULL_SPEED:.0%} of the peak" if slow else None,
+            seconds=Seconds(float(median), float(p20), float(p80), len(counted)),
+            repeated=len(self.turns) - len(counted),
+            slow=slow,
+            version=version,
+            layout=layout,
+            max_error=self.max_error,
+        )
+
+    def _ask(self, message: Setup | Play | Check, kind: type[_Answer]) -> _Answer | None:
+        """The answer of the kind that is expected, or None, and the failure noted."""
+        patience = self.rules.patience + self.shape.flops / _SLOWEST
+        try:
+            answer = self._worker.ask(message, patience)
+        except WorkerLost as lost:
+            answer = Failure("error", f"its process {lost}")
+        if isinstance(answer, kind):
+            return answer
+        assert isinstance(answer, Failure)
+        self.failure = answer
+        return None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The turns that count: at full speed, and, where there are not enough of them, the best of the others."""
+
+    fast: tuple[Turn, ...]
+    slow: tuple[Turn, ...]
+
+
+def chosen(turns: Sequence[Turn], samples: int, peak: float) -> Choice:
+    """The first `samples` turns whose probe is near the peak, filled up with those that come nearest to it."""
+    fast = [turn for turn in turns if turn.probe >= FULL_SPEED * peak][:samples]
+    others = [turn for turn in turns if turn.probe < FULL_SPEED * peak]
+    slow = sorted(others, key=lambda turn: turn.probe, reverse=True)[: samples - len(fast)]
+    return Choice(tuple(fast), tuple(slow))
