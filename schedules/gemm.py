@@ -16,7 +16,7 @@ def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
 
 
 def register_tile(sch: Any, lanes: int) -> None:
-    """acc[MR][NR] in registers: MR·NR/lanes accumulators, one broadcast a row and channel, nothing indexed by a variable.
+    """acc[MR][NR] in registers: MR·NR/lanes accumulators, one broadcast a row and channel.
 
     The zeroing is split off last: vectorize refuses a reduction whose initial value stands outside.
     """

@@ -19,8 +19,8 @@ from tvmconv.shape import ConvShape
 class Fake:
     """Keeps its core busy for `seconds` a call. The fault happens in the call of that number, counted from 1.
 
-    `fault`: crash, hang, raise, wrong (y from then on), silent (y is not written any more). `log`: gets a line
-    "PID CPUS" at the start.
+    `fault`: crash, hang, raise, wrong (y from then on), silent (y is not written any more). `log` is
+    written at the start: the number of the process. The version names the CPUs that it may use.
     """
 
     seconds: float = 0.0005
@@ -31,14 +31,15 @@ class Fake:
 
     def start(self, shape: ConvShape, case: Case, threads: int) -> _Runner:
         if self.log:
-            self.log.write_text(f"{os.getpid()} {sorted(os.sched_getaffinity(0))}")
+            self.log.write_text(str(os.getpid()))
         return _Runner(self, case)
 
 
 class _Runner:
-    version, layout = "1.2.3", "nhwc"
+    layout = "nhwc"
 
     def __init__(self, fake: Fake, case: Case) -> None:
+        self.version = f"1.2.3 on CPUs {sorted(os.sched_getaffinity(0))}"
         self._fake, self._case, self._calls = fake, case, 0
         self._y = np.empty_like(case.fused)
 

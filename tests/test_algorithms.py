@@ -82,7 +82,9 @@ def test_all_memory_is_in_the_arguments(name: str) -> None:
     element = {"float": 4, "i32": 4, "i64": 8, "double": 8, "ptr": 8}
     sizes = [
         int(count or 1) * int(lanes or 1) * element[kind]
-        for count, lanes, kind in re.findall(r"= alloca (?:\[(\d+) x )?(?:<(\d+) x )?(float|double|i32|i64|ptr)\b", text)
+        for count, lanes, kind in re.findall(
+            r"= alloca (?:\[(\d+) x )?(?:<(\d+) x )?(float|double|i32|i64|ptr)\b", text
+        )
     ]
     assert len(sizes) == text.count("= alloca "), "an alloca of a type that is not counted"
     assert 0 < sum(sizes) <= 4096  # OC is not a multiple of NR, so the last panel is spilled

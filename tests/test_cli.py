@@ -194,9 +194,10 @@ def test_compile_one(capsys: Capture, tmp_path: Path) -> None:
     (row,) = rows(capsys, "compile", ONE, "-a", "indirect", "-o", str(path))
     assert (row["path"], row["header"], row["chosen_by"]) == (str(path), str(tmp_path / "layer.h"), "user")
     library, header = ctypes.CDLL(str(path)), (tmp_path / "layer.h").read_text()
-    for symbol in row["symbols"]:
-        assert getattr(library, symbol)
-        assert f" {symbol}(" in header or f"*{symbol}(" in header
+    assert all(getattr(library, symbol) for symbol in row["symbols"])
+    declared = set(re.findall(r"\b(mb1ic8\w+)\(", header))
+    assert {symbol.rpartition("_indirect_")[2] for symbol in declared} >= {"describe", "pack", "prepare", "run"}
+    assert declared <= {*row["symbols"]}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["layer.h", "layer.so"]
 
 

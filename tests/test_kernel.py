@@ -15,7 +15,8 @@ import pytest
 
 import tvmconv
 from tvmconv import link
-from tvmconv.kernel import Array, Conv, Kernel, aligned, load
+from tvmconv.arrays import Array, aligned
+from tvmconv.kernel import Conv, Kernel, load
 from tvmconv.reference import Case, conv2d, integer_case
 from tvmconv.shape import ConvShape
 
@@ -101,7 +102,11 @@ def refusals(case: Case) -> dict[str, tuple[dict[str, object], type[Exception], 
         "x of another shape": ({"x": case.x[:1]}, ValueError, "this kernel takes (2, 9, 9, 12)"),
         "x of float64": ({"x": case.x.astype(np.float64)}, TypeError, "pass float32"),
         "x a list": ({"x": case.x.tolist()}, TypeError, "pass a NumPy array or a torch tensor"),
-        "x not contiguous": ({"x": np.moveaxis(np.moveaxis(case.x, 3, 1).copy(), 1, 3)}, ValueError, "ascontiguousarray"),
+        "x not contiguous": (
+            {"x": np.moveaxis(np.moveaxis(case.x, 3, 1).copy(), 1, 3)},
+            ValueError,
+            "ascontiguousarray",
+        ),
         "x misaligned": ({"x": odd}, ValueError, "not aligned"),
         "out read-only": ({"out": frozen}, ValueError, "read-only"),
         "out of another shape": ({"out": y[:1]}, ValueError, "this kernel takes (2, 9, 9, 40)"),
@@ -192,7 +197,13 @@ def test_c_program(case: Case, tmp_path: Path, algorithm: str) -> None:
         *("-O1", "-Wall", "-Wextra", "-Werror", f"-I{tmp_path}", f"-DPREFIX={prefix}", f"-DOC={SHAPE.oc}"),
         *(f"-D{name}_SIZE={count}" for name, count in size.items()),
         *(f"-DLOWER={case.clamp[0]}f", f"-DUPPER={case.clamp[1]}f"),
-        *("-o", tmp_path / "layer", Path(__file__).with_name("layer.c"), tmp_path / "layer.so", f"-Wl,-rpath,{tmp_path}"),
+        *(
+            "-o",
+            tmp_path / "layer",
+            Path(__file__).with_name("layer.c"),
+            tmp_path / "layer.so",
+            f"-Wl,-rpath,{tmp_path}",
+        ),
     )
     done = subprocess.run([tmp_path / "layer", tmp_path / "data"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done

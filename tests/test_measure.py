@@ -1,10 +1,12 @@
 """The measuring protocol, with contestants that take a known time and fail on demand; and the probe."""
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ HERE = Path(__file__).parent
 SHAPE = ConvShape.parse("ic4ih5oc4kh3ph1")
 CASE: Case = integer_case(SHAPE, 0)
 CPU = min(os.sched_getaffinity(0))
+# How much longer a call may seem to take where others use the same core.
+CROWDED = 2.5
 QUICK = Rules(samples=3, min_time=0.002, patience=20)
 
 
@@ -42,11 +46,11 @@ def run(*entries: Any, rules: Rules = QUICK, **options: Any) -> Outcome:
 
 
 def is_running(pid: int) -> bool:
+    """A process that has ended, and that nobody has asked for its exit code yet, does not count."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
         return False
-    return True
 
 
 def test_times_are_those_of_the_calls() -> None:
@@ -55,47 +59,44 @@ def test_times_are_those_of_the_calls() -> None:
         assert measurement.status == "ok" and measurement.seconds
         seconds = measurement.seconds
         assert expected <= seconds.p20 <= seconds.median <= seconds.p80
-        assert seconds.p20 < expected * 1.2
-        assert (seconds.n, measurement.version, measurement.layout) == (5, "1.2.3", "nhwc")
+        assert seconds.p20 < expected * CROWDED
+        assert (seconds.n, measurement.version, measurement.layout) == (5, f"1.2.3 on CPUs {[CPU]}", "nhwc")
         assert measurement.max_error == 0.0
     assert outcome.peak_gflops > 1
 
 
-def test_contestants_are_pinned_and_gone_afterwards(tmp_path: Path) -> None:
+def test_contestants_have_processes_of_their_own_that_are_gone_afterwards(tmp_path: Path) -> None:
     logs = [tmp_path / "one", tmp_path / "other"]
     run(*(fake(log=log) for log in logs))
-    started = [log.read_text().split(maxsplit=1) for log in logs]
-    assert started[0][0] != started[1][0] != str(os.getpid())
-    for pid, cpus in started:
-        assert cpus == f"[{CPU}]"
-        assert not is_running(int(pid))
+    pids = {int(log.read_text()) for log in logs}
+    assert len(pids - {os.getpid()}) == 2
+    assert not any(map(is_running, pids))
 
 
-# A run makes one call at set-up, then one to warm up and at least one timed in each of three turns.
-@pytest.mark.parametrize("at_call", [1, 2, 5])
-@pytest.mark.parametrize(
-    ("fault", "status", "reason"),
-    [
-        ("crash", "error", "its process crashed (SIGSEGV)"),
-        ("raise", "error", "the fake was told to fail"),
-        ("wrong", "mismatch", "y is wrong: its largest error is 1, and 0 is allowed"),
-        ("silent", "mismatch", "y is wrong: its largest error is nan, and 0 is allowed"),
-    ],
-)
-def test_a_failure_is_a_result_and_the_others_go_on(fault: str, status: str, reason: str, at_call: int) -> None:
-    bad, good = run(fake(fault=fault, at_call=at_call), fake()).measurements
-    assert (bad.status, bad.reason, bad.seconds) == (status, reason, None)
+FAILURES = {
+    "crash": ("error", "its process crashed (SIGSEGV)"),
+    "raise": ("error", "the fake was told to fail"),
+    "wrong": ("mismatch", "y is wrong: its largest error is 1, and 0 is allowed"),
+    "silent": ("mismatch", "y is wrong: its largest error is nan, and 0 is allowed"),
+}
+
+
+# One call is made at set-up, then in each of three turns one to warm up and several that are timed.
+@pytest.mark.parametrize("at_call", [1, 5])
+def test_a_failure_is_a_result_and_the_others_go_on(at_call: int) -> None:
+    *bad, good = run(*(fake(fault=fault, at_call=at_call) for fault in FAILURES), fake()).measurements
+    assert [(measurement.status, measurement.reason) for measurement in bad] == list(FAILURES.values())
+    assert not any(measurement.seconds for measurement in bad)
     assert good.status == "ok" and good.seconds and good.seconds.n == 3
 
 
-@pytest.mark.parametrize("at_call", [1, 2])
-def test_a_contestant_that_hangs_is_given_up(tmp_path: Path, at_call: int) -> None:
+def test_a_contestant_that_hangs_is_given_up(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    rules = Rules(samples=2, min_time=0.002, patience=2.5)
-    bad, good = run(fake(fault="hang", at_call=at_call, log=log), fake(), rules=rules).measurements
-    assert (bad.status, bad.reason) == ("error", "its process did not answer within 3 s")
+    rules = Rules(samples=2, min_time=0.002, patience=2)
+    bad, good = run(fake(fault="hang", at_call=2, log=log), fake(), rules=rules).measurements
+    assert (bad.status, bad.reason) == ("error", "its process did not answer within 2 s")
     assert good.status == "ok"
-    assert not is_running(int(log.read_text().split()[0]))
+    assert not is_running(int(log.read_text()))
 
 
 def test_what_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,10 +117,20 @@ def test_a_small_error_is_within_the_tolerance() -> None:
 
 
 def test_slow_rounds_are_repeated_up_to_a_limit_and_then_accepted_and_said() -> None:
-    (measurement,) = run(fake(), peak_gflops=1e6).measurements
+    rules = Rules(samples=2, min_time=0.002)
+    (measurement,) = run(fake(), peak_gflops=1e6, rules=rules).measurements
     assert measurement.status == "ok" and measurement.seconds
-    assert (measurement.seconds.n, measurement.repeated, measurement.slow) == (3, 9, 3)
-    assert measurement.reason == "3 of 3 rounds ran below 90% of the peak"
+    assert (measurement.seconds.n, measurement.repeated, measurement.slow) == (2, 6, 2)
+    assert measurement.reason == "in 2 of 2 rounds the core had less than 90% to offer"
+
+
+def test_rounds_in_which_others_use_the_core_do_not_count() -> None:
+    busy = f"import os; os.sched_setaffinity(0, [{CPU}]); print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline()
+        (measurement,) = run(fake(), rules=Rules(samples=2, min_time=0.05)).measurements
+        other.kill()
+    assert measurement.repeated == 6 and measurement.slow == 2
 
 
 def test_no_round_begins_after_the_time_is_over() -> None:
@@ -130,13 +141,14 @@ def test_no_round_begins_after_the_time_is_over() -> None:
 
 def test_cold_runs_are_timed_one_by_one() -> None:
     (measurement,) = run(fake(seconds=0.0005), rules=Rules(samples=3, min_time=0.004, cold=True)).measurements
-    assert measurement.seconds and 0.0005 <= measurement.seconds.p20 < 0.0006
+    assert measurement.seconds and 0.0005 <= measurement.seconds.p20 < 0.0005 * CROWDED
 
 
-def test_progress_counts_up_to_all_turns() -> None:
+def test_progress_counts_the_turns_of_those_still_alive() -> None:
     heard: list[tuple[int, int]] = []
     run(fake(), fake(fault="raise"), progress=lambda done, wanted: heard.append((done, wanted)))
-    assert heard[-1][1] == 3 and heard == sorted(heard)
+    assert len(heard) >= 3
+    assert all(0 <= done <= wanted == 3 for done, wanted in heard)
 
 
 def test_an_interrupt_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -147,33 +159,39 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(fake(log=log), progress=interrupt)
-    assert not is_running(int(log.read_text().split()[0]))
+    assert not is_running(int(log.read_text()))
 
 
 def test_a_contestant_dies_with_its_parent(tmp_path: Path) -> None:
     log = tmp_path / "log"
     program = f"""
-import os, signal
+import os, signal, threading, time
 from pathlib import Path
 from fake_contestant import Fake
-from tvmconv import measure
+from tvmconv.measure import measure
 from tvmconv.reference import integer_case
 from tvmconv.shape import ConvShape
 from tvmconv.target import native
+
+log = Path({str(log)!r})
+
+def die_when_it_has_started():
+    while not log.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=die_when_it_has_started).start()
 shape = ConvShape.parse({str(SHAPE)!r})
-entry = Fake(log=Path({str(log)!r}), fault="hang", at_call=2)
-timer = __import__("threading").Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGKILL))
-timer.start()
-measure.measure([entry], shape, integer_case(shape, 0), isa=native().isa, cpus=[{CPU}])
+entry = Fake(log=log, fault="hang")
+measure([entry], shape, integer_case(shape, 0), isa=native().isa, cpus=[{CPU}])
 """
     done = subprocess.run([sys.executable, "-c", program], timeout=30, capture_output=True)
-    assert done.returncode == -9, done.stderr
-    pid = int(log.read_text().split()[0])
-    gone = threading.Event()
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pid = int(log.read_text())
     for _ in range(100):
-        if not is_running(pid) or "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
+        if not is_running(pid):
             return
-        gone.wait(0.02)
+        time.sleep(0.02)
     pytest.fail(f"process {pid} outlived its parent")
 
 
@@ -195,6 +213,11 @@ def test_the_turns_that_count(probes: tuple[float, ...], fast: tuple[int, ...], 
     choice = chosen(turns(*probes), samples=2, peak=100)
     assert tuple(turn.seconds for turn in choice.fast) == fast
     assert tuple(turn.seconds for turn in choice.slow) == slow
+
+
+def test_a_turn_without_the_core_does_not_count() -> None:
+    shared, alone = Turn(2.0, probe=100, share=0.5), Turn(1.0, probe=100, share=0.99)
+    assert chosen([shared, alone], samples=1, peak=100).fast == (alone,)
 
 
 def runnable(isa: Isa) -> Any:
@@ -221,6 +244,21 @@ def test_probe_may_be_compiled_by_several_processes_at_once(tmp_path: Path, monk
         assert all(peak > 1 for peak in pool.map(probe.fma_peak, [SSE4] * 3))
     assert len([path for path in (tmp_path / "tvmconv").iterdir() if path.name.startswith("probe-")]) == 1
     assert not list((tmp_path / "tvmconv").glob(".probe-*"))
+
+
+def test_evicted_memory_is_read_more_slowly() -> None:
+    size, isa = 1 << 18, native().isa
+    source, destination = (ctypes.create_string_buffer(size) for _ in range(2))
+
+    def seconds(cold: bool) -> float:
+        if cold:
+            probe.evict(isa, ctypes.addressof(source), size)
+        start = time.perf_counter()
+        ctypes.memmove(destination, source, size)
+        return time.perf_counter() - start
+
+    warm, cold = (min(seconds(cold) for _ in range(50)) for cold in (False, True))
+    assert cold > 1.2 * warm
 
 
 def test_copying_takes_time() -> None:

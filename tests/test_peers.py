@@ -57,8 +57,16 @@ def test_a_peer_computes_what_the_reference_does(peer: peers.Peer, descriptor: s
     assert np.array_equal(first, case.fused)
     assert np.array_equal(runner.y(), case.fused)
     assert runner.version and runner.layout
-    sizes = [size for _, size in runner.memory()]
-    assert sum(sizes) >= 4 * (case.x.size + case.w.size + case.bias.size + case.fused.size)
+
+
+@pytest.mark.parametrize("peer", INSTALLED)
+def test_a_peer_tells_all_of_its_memory(peer: peers.Peer) -> None:
+    shape = ConvShape.parse("ic16ih9oc32kh3ph1")
+    case = integer_case(shape, seed=5)
+    runner = peer.start(shape, case, threads=1)
+    runner.run()
+    sizes = sorted(size for _, size in runner.memory())
+    assert sizes[-4:] == sorted(4 * array.size for array in (case.x, case.w, case.bias, case.fused))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

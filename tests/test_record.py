@@ -37,7 +37,7 @@ def test_what_was_measured_is_known_again(tmp_path: Path) -> None:
         path, {**CONTEXT, "argv": ["bench", "mb1ic8ih6oc20oh6kh3ph1"], "time": "later", "peak_gflops": 140.0}
     )
     assert later.known(result(source="elsewhere", status="skipped", gflops=None)) == result()
-    assert later.known(result(algorithm=None, peer="onednn", schedule=None, tile=None))
+    assert later.known(result(algorithm=None, peer="onednn", schedule=None, tile=None, layout="blocked"))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: str) 
 
 
 def test_a_row_is_one_line_of_valid_json() -> None:
-    assert record.line({"reason": "a\nb – c"}).count("\n") == 1
+    assert record.line({"kind": "result", "reason": "a\nb – c"}).count("\n") == 1
     with pytest.raises(ValueError, match="not JSON compliant"):
-        record.line({"max_error": float("nan")})
+        record.line({"kind": "result", "max_error": float("nan")})

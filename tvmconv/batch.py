@@ -64,7 +64,7 @@ def verified(built: Sequence[Built], setting: Setting, jobs: int) -> Iterator[Ro
     verdicts = verify(checks, jobs)
     for item in built:
         if item.kernel is None:
-            yield finished(item.row, item.row["status"], item.row["reason"], exact=None, max_error=None)
+            yield {**item.row, "exact": item.row.get("exact"), "max_error": item.row.get("max_error")}
         else:
             verdict = next(verdicts)
             yield finished(item.row, verdict.status, verdict.reason, exact=verdict.exact, max_error=verdict.max_error)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
 from tvmconv import probe
@@ -23,13 +22,13 @@ from tvmconv.workload import Layer
 _SEED = 20190704
 _PROBES = 20  # of 2 ms each: enough to meet the full clock rate once
 
-# What a bench adds to a row; all None in a row that has no time.
-_FIGURES = (
-    *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
-    *("packed_weight_bytes", "verified", "peer_version", "overhead_us"),
+# What a bench adds to a row, None as long as it is not known.
+_FIGURES: Row = dict.fromkeys(
+    (
+        *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
+        *("packed_weight_bytes", "verified", "exact", "max_error", "peer_version", "overhead_us"),
+    )
 )
-
-Progress = Callable[[int, int], None]
 
 
 def measured_peak(isa: Isa) -> float:
@@ -38,10 +37,18 @@ def measured_peak(isa: Isa) -> float:
 
 
 @dataclass
-class Bench:
-    """How to bench layers. `known` gives the earlier result that a row need not be measured again for, or None.
+class _Entrant:
+    """A row to be filled, and what is to be timed for it; nothing if the row is finished."""
 
-    `peak_gflops` is the best multiply-add probe so far: it grows from layer to layer.
+    row: Row
+    entry: Entry | None = None
+
+
+@dataclass
+class Bench:
+    """How layers are benched. `known` gives the earlier result of a row that need not be measured again, or None.
+
+    `peak_gflops` is the best multiply-add probe of one core so far; it grows as more layers are measured.
     """
 
     setting: Setting
@@ -51,26 +58,87 @@ class Bench:
     known: Callable[[Row], Row | None]
     peak_gflops: float
 
-    def layer(self, layer: Layer, kernels: Sequence[Built], progress: Progress) -> list[Row]:
-        """One row for each kernel and each peer, in that order. Wrong kernels have no time, known rows are not new."""
-        rows = [self._blank(item.row) for item in kernels]
-        rows += [self._blank(blank_row(layer, self.setting, peer=peer.name)) for peer in self.peers]
-        known = [self.known(row) for row in rows]
-        wanted = [item for item, earlier in zip(kernels, known, strict=False) if earlier is None]
-        proved = verified(wanted, self.setting, self.jobs)
-        for index, earlier in enumerate(known):
-            if earlier is not None:
-                rows[index] = {**earlier, **{key: rows[index][key] for key in ("source", "name", "count")}}
-            elif index < len(kernels):
-                rows[index] = self._judged(rows[index], next(proved))
-        self._measure(layer.shape, layer.reason, kernels, rows, progress)
-        return rows
+    def layer(self, layer: Layer, kernels: Sequence[Built], progress: Callable[[int, int], None]) -> list[Row]:
+        """One row for each of the layer's kernels, then one for each peer. A kernel that is not exact has no time."""
+        entrants = [*self._kernels(kernels), *(self._peer(layer, peer) for peer in self.peers)]
+        timed = [(entrant, entrant.entry) for entrant in entrants if entrant.entry is not None]
+        if timed and layer.shape is not None:
+            outcome = measure(
+                [entry for _, entry in timed],
+                layer.shape,
+                integer_case(layer.shape, _SEED),
+                isa=self.setting.target.isa,
+                cpus=self.setting.cpus,
+                threads=self.setting.threads,
+                rules=self.rules,
+                peak_gflops=self.peak_gflops,
+                progress=progress,
+            )
+            self.peak_gflops = outcome.peak_gflops
+            for (entrant, _), measurement in zip(timed, outcome.measurements, strict=True):
+                entrant.row = self._measured(entrant.row, layer.shape, measurement)
+        return [entrant.row for entrant in entrants]
 
-    def _blank(self, row: Row) -> Row:
-        return {**row, **dict.fromkeys(_FIGURES), "cold": self.rules.cold}
+    def _kernels(self, kernels: Sequence[Built]) -> Iterator[_Entrant]:
+        """The kernels' rows, verified; those that are exact and not known yet are to be timed."""
+        unknown = [self._with_figures(item) for item in kernels]
+        for item, row in zip(unknown, verified(unknown, self.setting, self.jobs), strict=True):
+            if item.kernel is None:
+                yield _Entrant(item.row)
+            elif row["exact"]:
+                yield _Entrant({**row, "verified": True}, KernelEntry(item.kernel))
+            else:
+                yield _Entrant({**row, "verified": False})
 
-    def _judged(self, row: Row, verdict: Row) -> Row:
-        """Still to be measured if it is exact; finished if not."""
-        if verdict["status"] == "ok":
-            return {**row, "verified": True}
-        return finished(row, verdict["status"], verdict["reason"], verified=False if verdict["exact"] is False else None)
+    def _with_figures(self, item: Built) -> Built:
+        """The kernel with its sizes in its row; a known one without the file, so that nothing more is done with it."""
+        row = {**item.row, **_FIGURES, "cold": self.rules.cold}
+        if item.kernel is None:
+            return Built(item.task, row)
+        if earlier := self.known(row):
+            return Built(item.task, _again(earlier, item.task.layer))
+        kernel = load(item.kernel)
+        sizes = {
+            "workspace_bytes": kernel.workspace_bytes(self.setting.threads),
+            "indirection_bytes": kernel.indirection_bytes,
+            "packed_weight_bytes": kernel.packed_bytes,
+        }
+        return Built(item.task, {**row, **sizes}, item.kernel)
+
+    def _peer(self, layer: Layer, peer: Peer) -> _Entrant:
+        row = {**blank_row(layer, self.setting, peer=peer.name), **_FIGURES, "cold": self.rules.cold}
+        if layer.shape is None or layer.reason:
+            return _Entrant(finished(row, "rejected", layer.reason))
+        if earlier := self.known(row):
+            return _Entrant(_again(earlier, layer))
+        return _Entrant(row, PeerEntry(peer.name))
+
+    def _measured(self, row: Row, shape: ConvShape, measurement: Measurement) -> Row:
+        """The row with its times, or with what kept it from having them."""
+        by_peer: dict[str, Any] = {}
+        if row["peer"]:
+            by_peer = {
+                "layout": measurement.layout,
+                "peer_version": measurement.version,
+                "verified": measurement.status == "ok",
+                "exact": measurement.max_error == 0 if measurement.status == "ok" else None,
+                "max_error": measurement.max_error,
+            }
+        row = finished(row, measurement.status, measurement.reason, **by_peer)
+        if measurement.seconds is None:
+            return row
+        gflops = shape.flops / measurement.seconds.median / 1e9
+        rounds = {"n": measurement.seconds.n, "repeated": measurement.repeated, "slow": measurement.slow}
+        return {
+            **row,
+            "seconds": asdict(measurement.seconds),
+            "rounds": rounds,
+            "flops": shape.flops,
+            "gflops": gflops,
+            "peak_fraction": gflops / (self.peak_gflops * self.setting.threads),
+        }
+
+
+def _again(earlier: Row, layer: Layer) -> Row:
+    """An earlier result under the name that it is asked for by now."""
+    return {**earlier, "source": layer.source, "name": layer.name, "count": layer.count}

@@ -17,7 +17,8 @@ from typing import Any
 
 import schedules
 import tvmconv
-from tvmconv import link, target as targets
+from tvmconv import link
+from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import Program
 from tvmconv.kernel import SCHEMA, Kernel, load
@@ -51,9 +52,7 @@ class Request:
         algorithm, target = find_algorithm(self.algorithm), self.made_for
         if reason := algorithm.rejects(self.shape):
             raise ValueError(f"{self.shape}: {reason}")
-        chosen = schedules.find(self.schedule, target.isa).recipe.choose_tile(
-            algorithm, self.shape, target, self.tile
-        )
+        chosen = schedules.find(self.schedule, target.isa).recipe.choose_tile(algorithm, self.shape, target, self.tile)
         return replace(self, tile=chosen, target=target.name)
 
 
@@ -196,7 +195,9 @@ def _versions() -> Mapping[str, str]:
 
 def _key(request: Request) -> str:
     """A hash of the request and of the sources that turn it into a kernel."""
-    return hashlib.sha256(json.dumps([asdict(request), str(request.shape), _sources()], default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        json.dumps([asdict(request), str(request.shape), _sources()], default=str).encode()
+    ).hexdigest()[:16]
 
 
 @functools.cache

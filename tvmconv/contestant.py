@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvmconv import peers, probe
-from tvmconv.kernel import Kernel, aligned, load
+from tvmconv.arrays import aligned
+from tvmconv.kernel import Kernel, load
 from tvmconv.peers.runner import Runner
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
@@ -113,10 +114,20 @@ class Play:
 
 @dataclass(frozen=True)
 class Turn:
-    """The answer to Play: seconds of a call on average, and the slower of the FMA probes before and after, GFLOP/s."""
+    """The answer to Play: seconds of a call on average, and what the core offered meanwhile.
+
+    `probe` is the slower of the multiply-add probes before and after, GFLOP/s; `share` is the part of the time in which
+    the process had the core: 1, unless others were given it.
+    """
 
     seconds: float
     probe: float
+    share: float = 1.0
+
+    @property
+    def offered(self) -> float:
+        """GFLOP/s that the core had for this process."""
+        return self.probe * self.share
 
 
 @dataclass(frozen=True)
@@ -161,8 +172,10 @@ class Contestant:
         self._runner.forget()
         before = probe.fma_peak(self._isa)
         self._runner.run()
+        began, busy = time.perf_counter(), time.process_time()
         self._call = (self._cold_call if turn.cold else self._warm_call)(turn.seconds)
-        return Turn(self._call, min(before, probe.fma_peak(self._isa)))
+        share = (time.process_time() - busy) / (time.perf_counter() - began)
+        return Turn(self._call, min(before, probe.fma_peak(self._isa)), min(1.0, share))
 
     def check(self) -> float:
         """The largest error of y. Raises Mismatch if it is larger than allowed, or NaN."""

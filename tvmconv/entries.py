@@ -48,7 +48,13 @@ def ffi_entries(prefix: str, shape: ConvShape, packed_bytes: int, workspace_byte
     ):
         T.evaluate(
             T.call_extern(
-                "int32", f"{prefix}_run", x.data, packed.data, y.data, workspace.data, T.reinterpret("handle", T.int64(0))
+                "int32",
+                f"{prefix}_run",
+                x.data,
+                packed.data,
+                y.data,
+                workspace.data,
+                T.reinterpret("handle", T.int64(0)),
             )
         )
 

@@ -18,12 +18,12 @@ import numpy as np
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from tvmconv.arrays import Array, address, aligned, checked, checked_workspace, is_torch, to_torch
 from tvmconv.shape import ConvShape
 from tvmconv.target import host_features
 
 SCHEMA = 1  # of the description in a kernel's section .tvmconv
 SECTION = ".tvmconv"
-ALIGNMENT = 64  # of the memory that is allocated here; a kernel asks only for its element's
 
 _STATUS = {
     1: "a pointer is NULL that must not be",
@@ -33,10 +33,7 @@ _STATUS = {
 }
 # Axes of each weight layout, transposed to OIHW.
 _WEIGHT_LAYOUTS = {"OIHW": (0, 1, 2, 3), "OHWI": (0, 3, 1, 2), "HWIO": (3, 2, 0, 1)}
-_IMAGES = ("x", "out")  # torch's axes of an image are N, C, H, W however it lies in memory
 _HEADER = Path(__file__).with_name("native") / "tvmconv.h"
-
-Array = np.ndarray[Any, Any]
 
 
 def load(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
@@ -111,7 +108,12 @@ class Kernel:
         return self._call_size("workspace_bytes", threads)
 
     def prepare(
-        self, w: Any, bias: Any = None, clamp: tuple[float, float] | None = None, weights: str = "OIHW", threads: int = 1
+        self,
+        w: Any,
+        bias: Any = None,
+        clamp: tuple[float, float] | None = None,
+        weights: str = "OIHW",
+        threads: int = 1,
     ) -> Conv:
         """Packs weights, bias and clamp bounds for many calls.
 
@@ -124,16 +126,16 @@ class Kernel:
             raise ValueError(f"unknown weight layout {weights!r} (known: {', '.join(_WEIGHT_LAYOUTS)})")
         axes = _WEIGHT_LAYOUTS[weights]
         expected = tuple(self.shape.w_shape[axes.index(axis)] for axis in range(4))
-        w = _checked("w", w, expected, contiguous=False)
+        w = checked("w", w, expected, contiguous=False)
         packed = aligned(self.packed_bytes).view(np.float32)
-        b = None if bias is None else np.ascontiguousarray(_checked("bias", bias, (self.shape.oc,), contiguous=False))
+        b = None if bias is None else np.ascontiguousarray(checked("bias", bias, (self.shape.oc,), contiguous=False))
         w = np.ascontiguousarray(w.transpose(axes))
-        self._call("pack", _address(w), _address(b), _address(packed))
+        self._call("pack", address(w), address(b), address(packed))
         if clamp is not None:
             lower, upper = (float(bound) for bound in clamp)
             if not lower <= upper:
                 raise ValueError(f"clamp={clamp}: the lower bound is above the upper one")
-            self._call("clamp", ctypes.c_float(lower), ctypes.c_float(upper), _address(packed))
+            self._call("clamp", ctypes.c_float(lower), ctypes.c_float(upper), address(packed))
         return Conv(self, packed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -156,9 +158,10 @@ class Kernel:
             f"/* {self.description['workload']}, {self.algorithm}, {self.description['target']}, made by tvmconv. */\n"
             + _HEADER.read_text()
             + f"""
-/* x is float{list(self.shape.x_shape)} (NHWC), y float{list(self.shape.y_shape)} (NHWC), w float{list(self.shape.w_shape)} (OIHW).
-   Each function returns TVMCONV_OK or another status; none allocates, aborts or keeps state. Memory needs the
-   alignment of its elements alone; 64 bytes are fastest. */
+/* x is float{list(self.shape.x_shape)} (NHWC), y float{list(self.shape.y_shape)} (NHWC),
+   w float{list(self.shape.w_shape)} (OIHW). Each function returns TVMCONV_OK or
+   another status; none allocates, aborts or keeps state. Memory needs the alignment of its elements alone; 64 bytes
+   are fastest. */
 const char *{p}_describe(void);             /* JSON */
 size_t {p}_packed_bytes(void);
 size_t {p}_workspace_bytes(int32_t threads);
@@ -217,9 +220,9 @@ class Conv:
 
     def new_workspace(self, memory: Array | None = None) -> Array:
         """A prepared workspace: uint8 of at least workspace_bytes, in `memory` if given, else newly allocated."""
-        workspace = aligned(self.workspace_bytes) if memory is None else _checked_workspace(memory, self.workspace_bytes)
+        workspace = aligned(self.workspace_bytes) if memory is None else checked_workspace(memory, self.workspace_bytes)
         if self.workspace_bytes:
-            self.kernel._call("prepare", _address(workspace))
+            self.kernel._call("prepare", address(workspace))
         return workspace
 
     def __call__(self, x: Any, out: Any = None, workspace: Array | None = None) -> Any:
@@ -229,10 +232,10 @@ class Conv:
         several threads at once need one each (new_workspace). torch in gives torch out. Raises ValueError or TypeError
         for arrays of another shape, type or layout; nothing is copied.
         """
-        tensor = _is_torch(x)
+        tensor = is_torch(x)
         y = np.empty(self.kernel.shape.y_shape, np.float32) if out is None else out
         self.bind(x, y, workspace)()
-        return _to_torch(y) if tensor and out is None else y
+        return to_torch(y) if tensor and out is None else y
 
     def bind(self, x: Any, y: Any, workspace: Array | None = None, phase: str | None = None) -> Callable[[], None]:
         """The call with its arguments checked and converted once, for loops: each call of it computes y from x.
@@ -241,12 +244,12 @@ class Conv:
         phases before it have left in the workspace.
         """
         shape = self.kernel.shape
-        x, y = _checked("x", x, shape.x_shape), _checked("out", y, shape.y_shape, writable=True)
-        workspace = self._workspace if workspace is None else _checked_workspace(workspace, self.workspace_bytes)
+        x, y = checked("x", x, shape.x_shape), checked("out", y, shape.y_shape, writable=True)
+        workspace = self._workspace if workspace is None else checked_workspace(workspace, self.workspace_bytes)
         if np.may_share_memory(x, y):
             raise ValueError("out overlaps x; give it memory of its own")
         name, last = ("run", None) if phase is None else ("run_phase", self.kernel.phases.index(phase))
-        arguments = (_address(x), _address(self.packed), _address(y), _address(workspace), last)
+        arguments = (address(x), address(self.packed), address(y), address(workspace), last)
         keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function(name), self.kernel
 
         def call() -> None:
@@ -257,69 +260,10 @@ class Conv:
         return call
 
 
-def aligned(size: int) -> Array:
-    """`size` bytes of new memory at an address that is a multiple of ALIGNMENT."""
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
-
-
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _library(path: str, changed: int) -> ctypes.CDLL:
     """The loaded file; a file that was replaced since is loaded anew under its new time stamp."""
     try:
         return ctypes.CDLL(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from None
-
-
-def _address(array: Array | None) -> ctypes.c_void_p | None:
-    return None if array is None else ctypes.c_void_p(array.ctypes.data)
-
-
-def _is_torch(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "torch"
-
-
-def _to_torch(array: Array) -> Any:
-    """The NumPy array's memory as a torch tensor of shape (N, C, H, W) in channels_last, as torch convolutions have it."""
-    import torch
-
-    return torch.from_numpy(array).permute(0, 3, 1, 2)
-
-
-def _as_numpy(name: str, value: Any) -> Array:
-    if isinstance(value, np.ndarray):
-        return value
-    if _is_torch(value):
-        if value.device.type != "cpu":
-            raise TypeError(f"{name} is on {value.device}; kernels run on the CPU: pass {name}.cpu()")
-        array: Array = np.from_dlpack(value.detach())
-        return array.transpose(0, 2, 3, 1) if name in _IMAGES else array
-    raise TypeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a torch tensor")
-
-
-def _checked(
-    name: str, value: Any, shape: tuple[int, ...], contiguous: bool = True, writable: bool = False
-) -> Array:
-    """The value as an array that a kernel can take as it lies. Raises TypeError or ValueError with what would be right."""
-    array = _as_numpy(name, value)
-    if array.dtype != np.float32:
-        raise TypeError(f"{name} is {array.dtype}; pass float32")
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; this kernel takes {shape}")
-    if contiguous and not array.flags.c_contiguous:
-        raise ValueError(f"{name} is not contiguous; pass numpy.ascontiguousarray({name})")
-    if not array.flags.aligned:
-        raise ValueError(f"{name} is not aligned to its elements of {array.itemsize} bytes; pass {name}.copy()")
-    if writable and not array.flags.writeable:
-        raise ValueError(f"{name} is read-only")
-    return array
-
-
-def _checked_workspace(memory: Array, needed: int) -> Array:
-    if not isinstance(memory, np.ndarray) or not memory.flags.c_contiguous or not memory.flags.writeable:
-        raise TypeError("workspace must be a contiguous, writable NumPy array, such as conv.new_workspace() makes")
-    if memory.nbytes < needed:
-        raise ValueError(f"workspace has {memory.nbytes} bytes; this kernel needs {needed}")
-    return memory

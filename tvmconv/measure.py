@@ -1,7 +1,8 @@
 """Interleaved measuring: contestants in processes of their own, one round after another in random order.
 
-Machines like rented ones drop to half speed for seconds. So each turn has a short multiply-add probe before and
-behind it, on the same core; turns whose probe is well under the best one seen are repeated, up to a limit.
+Rented machines drop to half speed for seconds, and other processes want the same core. So each turn has a short
+multiply-add probe before and behind it, and says how much of the time it had the core. Turns in which the core offered
+well under the best probe seen are repeated, up to a limit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
 from tvmconv.worker import Worker, WorkerLost
 
-# A turn counts if its probe reaches this share of the best probe. For each sample wanted, so many turns may be
+# A turn counts if the core offered it this share of the best probe. For each sample wanted, so many turns may be
 # played again; what was measured is then accepted as it is, and said.
 FULL_SPEED = 0.9
 MOST_REPEATS = 3
@@ -99,7 +100,7 @@ def measure(
     """Time all entries on one layer: x to y = case.fused, bias and clamp included.
 
     `isa` is what the probe measures, `peak_gflops` the best probe of earlier layers. `progress` hears of the turns that
-    count so far, and how many are wanted. A contestant that fails, crashes or hangs has that as its result; the
+    count so far (fewer again, if the peak has turned out to be higher) and how many are wanted. A contestant that fails, crashes or hangs has that as its result; the
     others go on. No process is left behind.
     """
     rules = rules or Rules()
@@ -128,7 +129,7 @@ def _play(contestants: Sequence[_Contestant], rules: Rules, peak: float, progres
         progress(sum(contestant.full_speed(peak) for contestant in alive), rules.samples * len(alive))
         if time.monotonic() > end:
             break
-        if not any(contestant.turns[-1].probe >= FULL_SPEED * peak for contestant in playing if contestant.turns):
+        if not any(contestant.turns[-1].offered >= FULL_SPEED * peak for contestant in playing if contestant.turns):
             time.sleep(_PAUSE)
     return peak
 
@@ -163,7 +164,7 @@ class _Contestant:
 
     def full_speed(self, peak: float) -> int:
         """How many of the turns count."""
-        return min(self.rules.samples, len(chosen(self.turns, self.rules.samples, peak).fast))
+        return len(chosen(self.turns, self.rules.samples, peak).fast)
 
     def wants_turn(self, peak: float) -> bool:
         most = self.rules.samples * (1 + MOST_REPEATS)
@@ -179,7 +180,9 @@ class _Contestant:
         slow = len(choice.slow)
         return Measurement(
             status="ok",
-            reason=f"{slow} of {len(counted)} rounds ran below {FULL_SPEED:.0%} of the peak" if slow else None,
+            reason=f"in {slow} of {len(counted)} rounds the core had less than {FULL_SPEED:.0%} to offer"
+            if slow
+            else None,
             seconds=Seconds(float(median), float(p20), float(p80), len(counted)),
             repeated=len(self.turns) - len(counted),
             slow=slow,
@@ -211,8 +214,8 @@ class Choice:
 
 
 def chosen(turns: Sequence[Turn], samples: int, peak: float) -> Choice:
-    """The first `samples` turns whose probe is near the peak, filled up with those that come nearest to it."""
-    fast = [turn for turn in turns if turn.probe >= FULL_SPEED * peak][:samples]
-    others = [turn for turn in turns if turn.probe < FULL_SPEED * peak]
-    slow = sorted(others, key=lambda turn: turn.probe, reverse=True)[: samples - len(fast)]
+    """The first `samples` turns that had nearly the peak, filled up with those that come nearest to it."""
+    fast = [turn for turn in turns if turn.offered >= FULL_SPEED * peak][:samples]
+    others = [turn for turn in turns if turn.offered < FULL_SPEED * peak]
+    slow = sorted(others, key=lambda turn: turn.offered, reverse=True)[: samples - len(fast)]
     return Choice(tuple(fast), tuple(slow))

@@ -76,12 +76,16 @@ def _version(package: str) -> str | None:
 
 
 def identity(row: Row) -> str:
-    """What a row measures: two rows of one context with the same identity are the same measurement."""
-    return json.dumps([row.get(key) for key in _SAME_ROW])
+    """What a row measures: two rows of one context with the same identity are the same measurement.
+
+    A peer's layout is not asked for: it chooses that itself.
+    """
+    return json.dumps([row.get(key) for key in _SAME_ROW if key != "layout" or row["algorithm"]])
 
 
 def line(row: Row) -> str:
     """The row as one line of JSON, with its newline. Raises ValueError for NaN and infinity, which JSON has not."""
+    assert next(iter(row)) == "kind"
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 

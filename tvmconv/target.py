@@ -106,4 +106,6 @@ def parse(name: str) -> Target:
             return target
     known = ["native", *(target.name for target in TARGETS)]
     close = difflib.get_close_matches(name, known, n=1)
-    raise ValueError(f"unknown target {name!r}{f', did you mean {close[0]}?' if close else ''} (known: {', '.join(known)})")
+    raise ValueError(
+        f"unknown target {name!r}{f', did you mean {close[0]}?' if close else ''} (known: {', '.join(known)})"
+    )

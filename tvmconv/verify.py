@@ -6,22 +6,20 @@ Kernels run in processes of their own, kept alive from one to the next: a crash 
 from __future__ import annotations
 
 import functools
-import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvmconv.crew import ask_each
 from tvmconv.guard import Place, forbid_writing, guarded
 from tvmconv.kernel import Conv, load
 from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
-from tvmconv.worker import Worker, WorkerLost, answer_all
+from tvmconv.worker import WorkerLost, answer_all
 
 _SEED = 20190704
 # Seconds that a check may take, and operations that even a kernel without vectors does in a second.
@@ -52,41 +50,8 @@ class Verdict:
 
 def verify(checks: Sequence[Check], jobs: int = 1) -> Iterator[Verdict]:
     """One verdict for each check, in order, as soon as it is known; `jobs` run at a time."""
-    queue = deque(enumerate(checks))
-    verdicts: dict[int, Verdict] = {}
-    idle = [Worker("tvmconv.verify") for _ in range(min(jobs, len(checks)))]
-    busy: dict[Worker, int] = {}
-    try:
-        for index in range(len(checks)):
-            while index not in verdicts:
-                while idle and queue:
-                    busy[idle[-1]], check = queue.popleft()
-                    idle.pop().send(check, _PATIENCE + check.shape.flops / _SLOWEST)
-                for worker in _answering(busy):
-                    verdict, survivor = _receive(worker)
-                    verdicts[busy.pop(worker)] = verdict
-                    idle.append(survivor)
-            yield verdicts.pop(index)
-    finally:
-        for worker in (*idle, *busy):
-            worker.kill()
-
-
-def _answering(busy: Iterable[Worker]) -> list[Worker]:
-    """Wait until a worker answers, dies or is late; those that did."""
-    patience = min(worker.deadline for worker in busy) - time.monotonic()
-    ready = wait([worker.connection for worker in busy], max(0.0, patience))
-    return [worker for worker in busy if worker.connection in ready or time.monotonic() >= worker.deadline]
-
-
-def _receive(worker: Worker) -> tuple[Verdict, Worker]:
-    """The verdict on a check, and the worker that can do another: a new one if this one is lost."""
-    try:
-        verdict: Verdict = worker.receive()
-        return verdict, worker
-    except WorkerLost as lost:
-        worker.kill()
-        return Verdict("error", f"the kernel {lost}"), Worker("tvmconv.verify")
+    for answer in ask_each("tvmconv.verify", checks, jobs, lambda check: _PATIENCE + check.shape.flops / _SLOWEST):
+        yield Verdict("error", f"the kernel {answer}") if isinstance(answer, WorkerLost) else answer
 
 
 def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, Problem]:

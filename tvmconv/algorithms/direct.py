@@ -52,7 +52,9 @@ class Direct:
         output channels are all channels."""
         groups, oc = (1, shape.oc) if shape.depthwise else (shape.g, shape.ocg)
         columns = Span.of(shape.ow, shape.sw, shape.pw, (shape.kw - 1) * (shape.dw + 1), shape.iw)
-        return MatrixView(1, groups, columns.inside or 1, oc, shape.taps, shape.icg, tile, shape.depthwise, whole_k=True)
+        return MatrixView(
+            1, groups, columns.inside or 1, oc, shape.taps, shape.icg, tile, shape.depthwise, whole_k=True
+        )
 
     def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
         return 0
@@ -119,9 +121,7 @@ def loop_nest(shape: ConvShape, view: MatrixView, tiles: Tiles) -> Any:
         T.func_attr({"global_symbol": "run", "tirx.noalias": True, "calling_conv": PLAIN_C})
         bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
         bias = T.decl_buffer(layout.bias_shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4)
-        W = T.decl_buffer(
-            (G, P, KH, RUNS, RUN, NR), "float32", data=packed, elem_offset=layout.weights_offset, align=4
-        )
+        W = T.decl_buffer((G, P, KH, RUNS, RUN, NR), "float32", data=packed, elem_offset=layout.weights_offset, align=4)
         Y = T.decl_buffer((shape.mb * shape.m, shape.oc), "float32", data=y, align=4)
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
@@ -142,8 +142,8 @@ def loop_nest(shape: ConvShape, view: MatrixView, tiles: Tiles) -> Any:
                     horizontal: T.let[T.bool] = s < tiles.row_strips
                     corner: T.let[T.int32] = vit - tiles.column_tiles
                     edge: T.let[T.int32] = s - tiles.row_strips
-                    # Where the tile lies: first output pixel, pixels, and the ranges of taps inside the input, which are
-                    # those with 0 ≤ h + r·DH < IH, and likewise along the width. In memory (and from there in
+                    # Where the tile lies: first output pixel, pixels, ranges of taps inside the input, which are those
+                    # with 0 ≤ h + r·DH < IH, and likewise along the width. In memory (and from there in
                     # registers), since TVM's simplifier is exponential in nested selects that it can look into.
                     with T.sblock("place"):
                         T.reads()
@@ -179,7 +179,9 @@ def loop_nest(shape: ConvShape, view: MatrixView, tiles: Tiles) -> Any:
                             T.reads()
                             T.writes(row[vi])
                             row[vi] = x + (pixel + T.cast(T.min(vi, at[COUNT] - 1) * stride, "int64")) * BYTES
-                    for r, q, co, ci in T.grid(r1 - r0, 1 if MERGED else s1 - s0, ((s1 - s0) * IC if MERGED else RUN) // KR, KR):
+                    for r, q, co, ci in T.grid(
+                        r1 - r0, 1 if MERGED else s1 - s0, ((s1 - s0) * IC if MERGED else RUN) // KR, KR
+                    ):
                         for i, j in T.grid(MR, NR):
                             with T.sblock("update"):
                                 vi, vj, vr, vq, vco, vci = T.axis.remap("SSRRRR", [i, j, r, q, co, ci])

@@ -42,7 +42,7 @@ class Gemm:
         def rows(row, x, workspace, address, n, g, rt, t):
             for i in range(MR):
                 with T.sblock("rows"):
-                    vi, vt = T.axis.remap("SS", [i, t])
+                    vi = T.axis.spatial(MR, i)
                     T.reads()
                     T.writes(row[vi])
                     m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)

@@ -12,6 +12,7 @@ from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
+
 class Indirect:
     """Workspace: a zero vector of IC elements (of one group), then indices[row tile][tap][MR], int32.
 
@@ -25,7 +26,9 @@ class Indirect:
 
     def rejects(self, shape: ConvShape) -> str | None:
         if shape.depthwise:
-            return "indirect convolution does not suit depthwise: one channel a group leaves no matrix product; use direct"
+            return (
+                "indirect convolution does not suit depthwise: one channel a group leaves no matrix product; use direct"
+            )
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
@@ -50,10 +53,10 @@ class Indirect:
         DH, DW = shape.dh + 1, shape.dw + 1
 
         @T.prim_func(s_tir=True)
-        def prepare(workspace: T.handle("float32"), indices: T.handle("int32")):
+        def prepare(workspace: T.handle("float32"), words: T.handle("int32")):
             T.func_attr({"global_symbol": "prepare", "tirx.noalias": True, "calling_conv": PLAIN_C})
             zero = T.decl_buffer((ICG,), "float32", data=workspace, align=4)
-            I = T.decl_buffer((RT, TAPS, MR), "int32", data=indices, elem_offset=ICG, align=4)
+            indices = T.decl_buffer((RT, TAPS, MR), "int32", data=words, elem_offset=ICG, align=4)
             for c in range(ICG):
                 with T.sblock("zero_vector"):
                     vc = T.axis.spatial(ICG, c)
@@ -65,17 +68,17 @@ class Indirect:
                     h: T.let[T.int32] = m // OW * shape.sh - shape.ph + vt // shape.kw * DH
                     w: T.let[T.int32] = m % OW * shape.sw - shape.pw + vt % shape.kw * DW
                     inside: T.let[T.bool] = T.And(T.And(h >= 0, h < shape.ih), T.And(w >= 0, w < shape.iw))
-                    I[vit, vt, vi] = T.Select(inside, h * shape.iw + w, -1)
+                    indices[vit, vt, vi] = T.Select(inside, h * shape.iw + w, -1)
 
         @T.inline
         def rows(row, x, workspace, address, n, g, rt, t):
-            I = T.decl_buffer((RT, TAPS, MR), "int32", data=workspace, elem_offset=ICG, align=4)
+            indices = T.decl_buffer((RT, TAPS, MR), "int32", data=workspace, elem_offset=ICG, align=4)
             for i in range(MR):
                 with T.sblock("rows"):
                     vi, vt = T.axis.remap("SS", [i, t])
                     T.reads()
                     T.writes(row[vi])
-                    pixel: T.let[T.int64] = T.cast(I[rt, vt, vi], "int64")
+                    pixel: T.let[T.int64] = T.cast(indices[rt, vt, vi], "int64")
                     start: T.let[T.int64] = x + T.cast(n, "int64") * IMAGE + T.cast(g, "int64") * (ICG * BYTES)
                     row[vi] = T.Select(pixel < 0, address, start + pixel * PIXEL)
 

@@ -129,7 +129,9 @@ def write_back_block(layout: PackedLayout) -> Any:
                         vj = T.axis.spatial(NR, j)
                         T.reads(spilled[vi, vj])
                         T.writes()
-                        before: T.let[T.float32] = T.if_then_else(kb == 0, bias[g, p, vj], y[m + vi * step, column + vj])
+                        before: T.let[T.float32] = T.if_then_else(
+                            kb == 0, bias[g, p, vj], y[m + vi * step, column + vj]
+                        )
                         store(y, spilled[vi, vj] + before, limits, m + vi * step, column + vj)
 
     return write_back

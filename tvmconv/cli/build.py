@@ -10,12 +10,14 @@ from tvmconv.cli.output import Output
 from tvmconv.plan import Setting, Task
 
 
-def build(tasks: Sequence[Task], setting: Setting, jobs: int, output: Output) -> list[Built]:
+def build(
+    tasks: Sequence[Task], setting: Setting, jobs: int, output: Output, peak_gflops: float | None = None
+) -> list[Built]:
     """Build the kernels of all tasks, then print the context, which only a kernel can complete."""
     started = time.monotonic()
     with output.progress("build") as progress:
         built = build_tasks(tasks, setting, jobs, progress)
     kernels = sum(item.kernel is not None for item in built)
     output.note(f"{kernels} kernels built, or found in the cache, in {time.monotonic() - started:.1f} s")
-    output.context(llvm_version(built))
+    output.context(llvm_version(built), peak_gflops)
     return built

@@ -15,7 +15,7 @@ from tvmconv.record import Row
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[float, float], None]
 
 
 class Output:

@@ -1,0 +1,134 @@
+"""bench: rows with all figures, wrong kernels without a time, nothing measured twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tvmconv import batch, cli, peers, target
+from tvmconv.bench import Bench
+from tvmconv.measure import Rules
+from tvmconv.plan import Setting, Task, blank_row
+from tvmconv.record import Row
+from tvmconv.shape import ConvShape
+from tvmconv.verify import Verdict
+from tvmconv.workload import Layer
+
+SHAPE = ConvShape.parse("ic8ih6oc20kh3ph1")
+LAYER = Layer("here", SHAPE, "a layer", count=3)
+SETTING = Setting(target.native(), cpus=(0,))
+QUICK = Rules(samples=2, min_time=0.001, max_time=5.0)
+ONEDNN = peers.find("onednn")
+
+Capture = pytest.CaptureFixture[str]
+
+
+def bench(**changes: Any) -> Bench:
+    options: dict[str, Any] = {"peers": (), "rules": QUICK, "jobs": 1, "known": lambda row: None, "peak_gflops": 1.0}
+    return Bench(SETTING, **{**options, **changes})
+
+
+def kernels(*algorithms: str) -> list[batch.Built]:
+    tasks = [Task(LAYER, algorithm) for algorithm in algorithms]
+    return batch.build_tasks(tasks, SETTING, 1, lambda done, total: None)
+
+
+def layer(given: Bench, built: list[batch.Built]) -> list[Row]:
+    return given.layer(LAYER, built, lambda done, wanted: None)
+
+
+def run(capture: Capture, *argv: str) -> tuple[int, list[Row]]:
+    code = cli.main(["bench", *argv, "--json", "--samples", "2", "--min-time", "0.001", "--jobs", "1"])
+    return code, [json.loads(line) for line in capture.readouterr().out.splitlines()]
+
+
+def test_the_figures_of_a_row(capsys: Capture) -> None:
+    code, (context, row) = run(capsys, str(SHAPE), "-a", "indirect")
+    assert (code, row["status"], row["verified"]) == (0, "ok", True)
+    assert context["peak_gflops"] > 1
+    seconds = row["seconds"]
+    assert 0 < seconds["p20"] <= seconds["median"] <= seconds["p80"]
+    assert (seconds["n"], row["rounds"]["n"]) == (2, 2)
+    assert row["flops"] == 2 * 36 * 20 * 8 * 9
+    assert row["gflops"] == pytest.approx(row["flops"] / seconds["median"] / 1e9)
+    assert 0 < row["peak_fraction"] <= row["gflops"] / context["peak_gflops"] <= 1
+    assert row["indirection_bytes"] >= 36 * 9 * 4
+    assert row["workspace_bytes"] >= row["indirection_bytes"] + 8 * 4
+    assert row["packed_weight_bytes"] >= (20 * 8 * 9 + 20) * 4
+    assert {"peer_version", "overhead_us", "cold"} <= row.keys()
+
+
+def test_the_peak_grows_with_what_is_seen() -> None:
+    given = bench(peak_gflops=1.0)
+    (row,) = layer(given, kernels("direct"))
+    assert given.peak_gflops > 1.0
+    assert row["peak_fraction"] == pytest.approx(row["gflops"] / given.peak_gflops)
+
+
+def test_a_wrong_kernel_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = [Verdict("mismatch", "3 of 720 outputs are wrong", 1.0), Verdict("ok", max_error=0.0)]
+    monkeypatch.setattr(batch, "verify", lambda checks, jobs: iter(verdicts))
+    wrong, right = layer(bench(), kernels("direct", "indirect"))
+    assert (wrong["status"], wrong["verified"], wrong["seconds"], wrong["gflops"]) == ("mismatch", False, None, None)
+    assert wrong["reason"] == "3 of 720 outputs are wrong"
+    assert right["status"] == "ok"
+    assert right["seconds"]["median"] > 0
+
+
+def test_a_rejected_layer_is_a_row_for_everybody() -> None:
+    rejected = Layer("here", None, reason="problems:3: 3-D is not supported")
+    built = [batch.Built(Task(rejected, "direct", rejected.reason), blank_row(rejected, SETTING, algorithm="direct"))]
+    rows = bench(peers=(ONEDNN,)).layer(rejected, built, lambda done, wanted: None)
+    assert [(row["algorithm"], row["peer"]) for row in rows] == [("direct", None), (None, "onednn")]
+    assert rows[1]["status"] == "rejected"
+    assert rows[1]["reason"] == rejected.reason
+
+
+def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(row: Row) -> Row | None:
+        assert row["tile"]
+        return {**row, "status": "ok", "gflops": 77.0, "source": "elsewhere", "name": "another", "count": 1}
+
+    monkeypatch.setattr("tvmconv.bench.measure", lambda *args, **options: pytest.fail("measured"))
+    (row,) = layer(bench(known=known), kernels("direct"))
+    assert row["gflops"] == 77.0
+    assert (row["source"], row["name"], row["count"]) == ("here", "a layer", 3)
+
+
+def test_a_file_of_results_resumes(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    _, (_, first) = run(capsys, str(SHAPE), "-a", "indirect", "--output", str(path))
+    _, (_, again, more) = run(capsys, str(SHAPE), "-a", "indirect,direct", "--output", str(path))
+    assert again == first
+    assert more["algorithm"] == "direct"
+    written = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["kind"] for row in written] == ["context", "result", "context", "result"]
+    assert [written[1], written[3]] == [first, more]
+
+
+def test_a_file_of_something_else_is_exit_code_1(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine\n")
+    assert cli.main(["bench", str(SHAPE), "-a", "direct", "--output", str(path)]) == 1
+    assert "notes.txt:1 is not one of tvmconv's results" in capsys.readouterr().err
+    assert path.read_text() == "mine\n"
+
+
+@pytest.mark.skipif(peers.available(ONEDNN) is None, reason=f"onednn is not installed: {peers.install_line(ONEDNN)}")
+def test_a_peer_is_a_row(capsys: Capture) -> None:
+    code, (_, ours, theirs) = run(capsys, str(SHAPE), "-a", "indirect", "--peers", "onednn")
+    assert code == 0
+    assert ours["algorithm"]
+    assert (theirs["algorithm"], theirs["peer"], theirs["verified"]) == (None, "onednn", True)
+    assert theirs["peer_version"]
+    assert theirs["seconds"]["n"] == 2
+    assert theirs["flops"] == ours["flops"]
+
+
+def test_a_peer_that_is_not_there(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "available", lambda peer: None)
+    assert cli.main(["bench", str(SHAPE), "--peers", "onednn"]) == 2
+    assert capsys.readouterr().err == f"tvmconv: peer onednn is not installed: {peers.install_line(ONEDNN)}\n"

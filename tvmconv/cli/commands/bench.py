@@ -1,0 +1,66 @@
+"""tvmconv bench: how fast are the kernels, beside other libraries?"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from tvmconv import peers, report
+from tvmconv.bench import Bench, measured_peak
+from tvmconv.cli import arguments
+from tvmconv.cli.build import build
+from tvmconv.cli.output import Output, Progress, exit_code
+from tvmconv.measure import Rules
+from tvmconv.plan import plan
+from tvmconv.record import ResultFile
+from tvmconv.workload import resolve
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    setting = arguments.setting(options, runs_here=True)
+    algorithms = options.algorithm or arguments.all_algorithms()
+    contenders = _peers(options.peers)
+    layers = resolve(options.workloads, output.warn)
+    uncounted = {peer.name for peer in contenders if not peer.counts}
+    output.table_at_end(partial(report.bench_table, uncounted=uncounted))
+
+    peak = measured_peak(setting.target.isa)
+    built = build(list(plan(layers, algorithms.names, setting)), setting, options.jobs, output, peak)
+    file = ResultFile(options.output, output.context()) if options.output else None
+    bench = Bench(
+        setting,
+        contenders,
+        _rules(options),
+        options.jobs,
+        known=file.known if file else lambda row: None,
+        peak_gflops=peak,
+    )
+    kernels = iter(built)
+    with output.progress("measure") as progress:
+        for index, layer in enumerate(layers):
+            own = [next(kernels) for _ in algorithms.names]
+            for row in bench.layer(layer, own, partial(_within_layer, progress, index, len(layers))):
+                output.row(row)
+                if file and not file.known(row):
+                    file.append(row)
+    return exit_code(output.rows, algorithms.required)
+
+
+def _within_layer(progress: Progress, layer: int, layers: int, done: int, wanted: int) -> None:
+    """Progress in layers, from one layer's progress in rounds."""
+    progress(layer + done / wanted, layers)
+
+
+def _peers(text: str) -> list[peers.Peer]:
+    """The peers that --peers asks for. Raises ValueError for one that is unknown or not installed."""
+    if text == "all":
+        return [peer for peer in peers.PEERS if peers.available(peer)]
+    found = [peers.find(name) for name in dict.fromkeys(filter(None, text.split(",")))]
+    for peer in found:
+        peers.require(peer)
+    return found
+
+
+def _rules(options: argparse.Namespace) -> Rules:
+    given = {name: getattr(options, name) for name in ("samples", "min_time", "max_time")}
+    return Rules(cold=options.cold, **{name: value for name, value in given.items() if value is not None})
