@@ -10,7 +10,8 @@ import pytest
 
 from tvmconv import batch, cli, peers, target
 from tvmconv.bench import Bench
-from tvmconv.measure import Rules
+from tvmconv.contestant import KernelEntry
+from tvmconv.measure import Best, Rules
 from tvmconv.plan import Setting, Task, blank_row
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
@@ -27,7 +28,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def bench(**changes: Any) -> Bench:
-    options: dict[str, Any] = {"peers": (), "rules": QUICK, "jobs": 1, "known": lambda row: None, "peak_gflops": 1.0}
+    options: dict[str, Any] = {"peers": (), "rules": QUICK, "jobs": 1, "known": lambda row: None, "best": Best()}
     return Bench(SETTING, **{**options, **changes})
 
 
@@ -62,10 +63,10 @@ def test_the_figures_of_a_row(capsys: Capture) -> None:
 
 
 def test_the_peak_grows_with_what_is_seen() -> None:
-    given = bench(peak_gflops=1.0)
+    given = bench(best=Best(peak_gflops=1.0))
     (row,) = layer(given, kernels("direct"))
-    assert given.peak_gflops > 1.0
-    assert row["peak_fraction"] == pytest.approx(row["gflops"] / given.peak_gflops)
+    assert given.best.peak_gflops > 1.0
+    assert row["peak_fraction"] == pytest.approx(row["gflops"] / given.best.peak_gflops)
 
 
 def test_a_wrong_kernel_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +102,7 @@ def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_file_of_results_resumes(capsys: Capture, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     _, (_, first) = run(capsys, str(SHAPE), "-a", "indirect", "--output", str(path))
+    run(capsys, str(SHAPE), "-a", "indirect", "--output", str(path))
     _, (_, again, more) = run(capsys, str(SHAPE), "-a", "indirect,direct", "--output", str(path))
     assert again == first
     assert more["algorithm"] == "direct"
@@ -132,3 +134,13 @@ def test_a_peer_that_is_not_there(capsys: Capture, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(peers, "available", lambda peer: None)
     assert cli.main(["bench", str(SHAPE), "--peers", "onednn"]) == 2
     assert capsys.readouterr().err == f"tvmconv: peer onednn is not installed: {peers.install_line(ONEDNN)}\n"
+
+
+def test_a_kernel_that_fails_only_now_is_an_error_row(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The file is gone between verify and measure: a row with a reason, also when nobody is left to be measured."""
+    monkeypatch.setattr("tvmconv.bench.KernelEntry", lambda path: KernelEntry(tmp_path / "gone.so"))
+    code, (_, row) = run(capsys, str(SHAPE), "-a", "direct")
+    assert (code, row["status"], row["seconds"]) == (1, "error", None)
+    assert "gone.so" in row["reason"]

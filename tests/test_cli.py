@@ -99,6 +99,7 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["verify", ONE, "--cpus", "4095"], "no CPU 4095 for this process"),
         (["verify", ONE, "--layout", "nhcw"], "invalid choice: 'nhcw'"),
         (["bench", ONE, "--peers", "onednm"], "did you mean onednn"),
+        (["bench", ONE, "--output", "/nowhere/results.jsonl"], "there is no folder /nowhere"),
         (["bench", ONE, "--min-time", "-1"], "not a number of seconds above 0"),
         (["compile", ONE, "-o", "/nowhere/layer.so"], "there is no folder /nowhere"),
         (["compile", ONE, POINTWISE, "-o", "layer.so"], "is one file, but there are 2 kernels"),
@@ -185,7 +186,7 @@ def test_show(capsys: Capture) -> None:
     assert "vfmadd" in row["asm"] or "mulps" in row["asm"]
     code, out, _ = run(capsys, "show", ONE, "--tir")
     assert code == 0
-    assert out.startswith("# mb1ic8ih6oc20oh6kh3ph1 im2row ")
+    assert out.startswith("# mb1ic8ih6oc20oh6kh3ph1 direct ")
     assert "@T.prim_func" in out
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tvmconv import probe
 from tvmconv.contestant import Turn
-from tvmconv.measure import Outcome, Rules, chosen, measure
+from tvmconv.measure import Best, Outcome, Rules, chosen, measure
 from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
 from tvmconv.target import AVX2, AVX512, SSE4, Isa, host_features, native
@@ -62,7 +62,7 @@ def test_times_are_those_of_the_calls() -> None:
         assert seconds.p20 < expected * CROWDED
         assert (seconds.n, measurement.version, measurement.layout) == (5, f"1.2.3 on CPUs {[CPU]}", "nhwc")
         assert measurement.max_error == 0.0
-    assert outcome.peak_gflops > 1
+    assert outcome.best.peak_gflops > outcome.best.tile_gflops * 0.9 > 1
 
 
 def test_contestants_have_processes_of_their_own_that_are_gone_afterwards(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_small_error_is_within_the_tolerance() -> None:
 
 def test_slow_rounds_are_repeated_up_to_a_limit_and_then_accepted_and_said() -> None:
     rules = Rules(samples=2, min_time=0.002)
-    (measurement,) = run(fake(), peak_gflops=1e6, rules=rules).measurements
+    (measurement,) = run(fake(), best=Best(tile_gflops=1e6), rules=rules).measurements
     assert measurement.status == "ok" and measurement.seconds
     assert (measurement.seconds.n, measurement.repeated, measurement.slow) == (2, 6, 2)
     assert measurement.reason == "in 2 of 2 rounds the core had less than 90% to offer"
@@ -195,8 +195,8 @@ measure([entry], shape, integer_case(shape, 0), isa=native().isa, cpus=[{CPU}])
     pytest.fail(f"process {pid} outlived its parent")
 
 
-def turns(*probes: float) -> list[Turn]:
-    return [Turn(seconds=index, probe=gflops) for index, gflops in enumerate(probes)]
+def turn(number: int, tile: float, share: float = 1.0) -> Turn:
+    return Turn(seconds=number, peak=tile, tile=tile, share=share)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +210,15 @@ def turns(*probes: float) -> list[Turn]:
     ],
 )
 def test_the_turns_that_count(probes: tuple[float, ...], fast: tuple[int, ...], slow: tuple[int, ...]) -> None:
-    choice = chosen(turns(*probes), samples=2, peak=100)
-    assert tuple(turn.seconds for turn in choice.fast) == fast
-    assert tuple(turn.seconds for turn in choice.slow) == slow
+    turns = [turn(number, tile) for number, tile in enumerate(probes)]
+    choice = chosen(turns, samples=2, best=100)
+    assert tuple(taken.seconds for taken in choice.fast) == fast
+    assert tuple(taken.seconds for taken in choice.slow) == slow
 
 
 def test_a_turn_without_the_core_does_not_count() -> None:
-    shared, alone = Turn(2.0, probe=100, share=0.5), Turn(1.0, probe=100, share=0.99)
-    assert chosen([shared, alone], samples=1, peak=100).fast == (alone,)
+    shared, alone = turn(1, 100, share=0.5), turn(2, 100, share=0.99)
+    assert chosen([shared, alone], samples=1, best=100).fast == (alone,)
 
 
 def runnable(isa: Isa) -> Any:
@@ -228,8 +229,9 @@ def runnable(isa: Isa) -> Any:
 @pytest.mark.parametrize("isa", [runnable(isa) for isa in (SSE4, AVX2, AVX512)])
 def test_probe_measures_vectors(isa: Isa) -> None:
     """The clock is unknown, but a scalar loop or one that spills is under half of one vector's FMA a nanosecond."""
-    best = max(probe.fma_peak(isa) for _ in range(10))
-    assert isa.lanes < best < 100 * isa.lanes
+    for measure_speed in (probe.fma_peak, probe.tile_speed):
+        best = max(measure_speed(isa) for _ in range(10))
+        assert isa.lanes < best < 100 * isa.lanes
 
 
 def test_probe_refuses_what_it_does_not_know() -> None:

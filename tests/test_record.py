@@ -69,7 +69,7 @@ def test_another_machine_or_version_is_measured_again(tmp_path: Path, changes: R
     assert ResultFile(path, {**CONTEXT, **changes}).known(result()) is None
 
 
-@pytest.mark.parametrize("status", ["rejected", "mismatch", "error", "skipped"])
+@pytest.mark.parametrize("status", ["mismatch", "error", "skipped"])
 def test_what_failed_is_tried_again(tmp_path: Path, status: str) -> None:
     path = tmp_path / "results.jsonl"
     written(path, result(status=status))

@@ -10,7 +10,7 @@ from tvmconv import probe
 from tvmconv.batch import Built, verified
 from tvmconv.contestant import Entry, KernelEntry, PeerEntry
 from tvmconv.kernel import load
-from tvmconv.measure import Measurement, Rules, measure
+from tvmconv.measure import Best, Measurement, Rules, measure
 from tvmconv.peers import Peer
 from tvmconv.plan import Setting, blank_row, finished
 from tvmconv.record import Row
@@ -48,7 +48,7 @@ class _Entrant:
 class Bench:
     """How layers are benched. `known` gives the earlier result of a row that need not be measured again, or None.
 
-    `peak_gflops` is the best multiply-add probe of one core so far; it grows as more layers are measured.
+    `best` is what the probes have seen of one core so far; it grows as more layers are measured.
     """
 
     setting: Setting
@@ -56,7 +56,7 @@ class Bench:
     rules: Rules
     jobs: int
     known: Callable[[Row], Row | None]
-    peak_gflops: float
+    best: Best
 
     def layer(self, layer: Layer, kernels: Sequence[Built], progress: Callable[[int, int], None]) -> list[Row]:
         """One row for each of the layer's kernels, then one for each peer. A kernel that is not exact has no time."""
@@ -71,10 +71,10 @@ class Bench:
                 cpus=self.setting.cpus,
                 threads=self.setting.threads,
                 rules=self.rules,
-                peak_gflops=self.peak_gflops,
+                best=self.best,
                 progress=progress,
             )
-            self.peak_gflops = outcome.peak_gflops
+            self.best = outcome.best
             for (entrant, _), measurement in zip(timed, outcome.measurements, strict=True):
                 entrant.row = self._measured(entrant.row, layer.shape, measurement)
         return [entrant.row for entrant in entrants]
@@ -135,7 +135,7 @@ class Bench:
             "rounds": rounds,
             "flops": shape.flops,
             "gflops": gflops,
-            "peak_fraction": gflops / (self.peak_gflops * self.setting.threads),
+            "peak_fraction": gflops / (self.best.peak_gflops * self.setting.threads),
         }
 
 

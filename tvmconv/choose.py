@@ -18,11 +18,12 @@ def by_rule(shape: ConvShape, layout: str = "nhwc") -> str:
     raise ValueError(f"no algorithm computes {shape} in layout {layout}")
 
 
+# Input channels of a group from which an indirection buffer pays for patches of more than one pixel.
+_INDIRECT_CHANNELS = 32
+
+
 def _preferred(shape: ConvShape) -> tuple[str, ...]:
     """Names, best first. direct closes every line, because it rejects nothing."""
-    if shape.depthwise:
+    if shape.g > 1 or (shape.taps > 1 and shape.ic < _INDIRECT_CHANNELS):
         return ("direct",)
-    if shape.icg < 16:
-        # The indirection buffer has an entry for each tap and pixel: with few channels that costs more than a copy.
-        return ("im2row", "direct")
-    return ("gemm", "indirect", "im2row", "direct")
+    return ("gemm", "indirect", "direct")

@@ -116,18 +116,19 @@ class Play:
 class Turn:
     """The answer to Play: seconds of a call on average, and what the core offered meanwhile.
 
-    `probe` is the slower of the multiply-add probes before and after, GFLOP/s; `share` is the part of the time in which
-    the process had the core: 1, unless others were given it.
+    `peak` and `tile` are the probes of that name, GFLOP/s, the latter the slower of those before and after; `share` is
+    the part of the time in which the process had the core: 1, unless others were given it.
     """
 
     seconds: float
-    probe: float
+    peak: float
+    tile: float
     share: float = 1.0
 
     @property
     def offered(self) -> float:
-        """GFLOP/s that the core had for this process."""
-        return self.probe * self.share
+        """GFLOP/s that the core had for this process, by the tile probe."""
+        return self.tile * self.share
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,12 @@ class Contestant:
     def play(self, turn: Play) -> Turn:
         """Everything that others left in the caches is gone after one call, which is not timed."""
         self._runner.forget()
-        before = probe.fma_peak(self._isa)
+        peak, before = probe.fma_peak(self._isa), probe.tile_speed(self._isa)
         self._runner.run()
         began, busy = time.perf_counter(), time.process_time()
         self._call = (self._cold_call if turn.cold else self._warm_call)(turn.seconds)
         share = (time.process_time() - busy) / (time.perf_counter() - began)
-        return Turn(self._call, min(before, probe.fma_peak(self._isa)), min(1.0, share))
+        return Turn(self._call, peak, min(before, probe.tile_speed(self._isa)), min(1.0, share))
 
     def check(self) -> float:
         """The largest error of y. Raises Mismatch if it is larger than allowed, or NaN."""

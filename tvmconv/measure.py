@@ -1,8 +1,8 @@
 """Interleaved measuring: contestants in processes of their own, one round after another in random order.
 
-Rented machines drop to half speed for seconds, and other processes want the same core. So each turn has a short
-multiply-add probe before and behind it, and says how much of the time it had the core. Turns in which the core offered
-well under the best probe seen are repeated, up to a limit.
+Rented machines drop to half speed for seconds, and other processes want the same core. So each turn has short probes
+before and behind it, and says how much of the time it had the core. Turns in which the core offered well under the best
+seen are repeated, up to a limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
 from tvmconv.worker import Worker, WorkerLost
 
-# A turn counts if the core offered it this share of the best probe. For each sample wanted, so many turns may be
+# A turn counts if the core offered it this share of its best speed. For each sample wanted, so many turns may be
 # played again; what was measured is then accepted as it is, and said.
 FULL_SPEED = 0.9
 MOST_REPEATS = 3
@@ -78,11 +78,29 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best that the probes have seen of one core: probe.fma_peak and probe.tile_speed, in GFLOP/s."""
+
+    peak_gflops: float = 0.0
+    tile_gflops: float = 0.0
+
+    def after(self, turns: Sequence[Turn]) -> Best:
+        """The best of this and of the turns' probes."""
+        return Best(
+            max([self.peak_gflops, *(turn.peak for turn in turns)]),
+            max([self.tile_gflops, *(turn.tile for turn in turns)]),
+        )
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """One measurement for each entry, in order, and one core's best multiply-add probe so far, GFLOP/s."""
+    """One measurement for each entry, in order, and the best that the probes have seen so far."""
 
     measurements: tuple[Measurement, ...]
-    peak_gflops: float
+    best: Best
+
+
+_DEFAULT_RULES, _NOTHING_SEEN = Rules(), Best()
 
 
 def measure(
@@ -93,45 +111,44 @@ def measure(
     isa: Isa,
     cpus: Sequence[int],
     threads: int = 1,
-    rules: Rules | None = None,
-    peak_gflops: float = 0.0,
+    rules: Rules = _DEFAULT_RULES,
+    best: Best = _NOTHING_SEEN,
     progress: Callable[[int, int], None] = lambda done, wanted: None,
 ) -> Outcome:
     """Time all entries on one layer: x to y = case.fused, bias and clamp included.
 
-    `isa` is what the probe measures, `peak_gflops` the best probe of earlier layers. `progress` hears of the turns that
-    count so far (fewer again, if the peak has turned out to be higher) and how many are wanted. A contestant that fails, crashes or hangs has that as its result; the
-    others go on. No process is left behind.
+    `isa` is what the probes measure, `best` what they have seen in earlier layers. `progress` hears of the turns that
+    count so far (fewer again, if the core has turned out to be faster) and of how many are wanted. A contestant that
+    fails, crashes or hangs has that as its result; the others go on. No process is left behind.
     """
-    rules = rules or Rules()
     contestants = [_Contestant(rules, shape) for _ in entries]
     try:
         for contestant, entry in zip(contestants, entries, strict=True):
             contestant.set_up(Setup(entry, shape, case, threads, tuple(cpus), isa))
-        peak_gflops = _play(contestants, rules, peak_gflops, progress)
+        best = _play(contestants, rules, best, progress)
         for contestant in contestants:
             contestant.check()
-        return Outcome(tuple(contestant.result(peak_gflops) for contestant in contestants), peak_gflops)
+        return Outcome(tuple(contestant.result(best) for contestant in contestants), best)
     finally:
         for contestant in contestants:
             contestant.kill()
 
 
-def _play(contestants: Sequence[_Contestant], rules: Rules, peak: float, progress: Callable[[int, int], None]) -> float:
-    """Rounds in random order until all have enough turns, or the time is over; the best probe."""
+def _play(contestants: Sequence[_Contestant], rules: Rules, best: Best, progress: Callable[[int, int], None]) -> Best:
+    """Rounds in random order until all have enough turns, or the time is over."""
     order, end = random.Random(rules.seed), time.monotonic() + rules.max_time
-    while playing := [contestant for contestant in contestants if contestant.wants_turn(peak)]:
+    while playing := [contestant for contestant in contestants if contestant.wants_turn(best)]:
         order.shuffle(playing)
         for contestant in playing:
             contestant.play()
-        peak = max([peak, *(turn.probe for contestant in contestants for turn in contestant.turns)])
         alive = [contestant for contestant in contestants if not contestant.failure]
-        progress(sum(contestant.full_speed(peak) for contestant in alive), rules.samples * len(alive))
+        best = best.after([turn for contestant in alive for turn in contestant.turns])
+        progress(sum(contestant.full_speed(best) for contestant in alive), rules.samples * len(alive))
         if time.monotonic() > end:
             break
-        if not any(contestant.turns[-1].offered >= FULL_SPEED * peak for contestant in playing if contestant.turns):
+        if all(contestant.was_slow(best) for contestant in playing):
             time.sleep(_PAUSE)
-    return peak
+    return best
 
 
 @dataclass
@@ -162,19 +179,23 @@ class _Contestant:
     def kill(self) -> None:
         self._worker.kill()
 
-    def full_speed(self, peak: float) -> int:
+    def full_speed(self, best: Best) -> int:
         """How many of the turns count."""
-        return len(chosen(self.turns, self.rules.samples, peak).fast)
+        return len(chosen(self.turns, self.rules.samples, best.tile_gflops).fast)
 
-    def wants_turn(self, peak: float) -> bool:
+    def was_slow(self, best: Best) -> bool:
+        """Whether the last turn does not count."""
+        return bool(self.turns) and self.turns[-1].offered < FULL_SPEED * best.tile_gflops
+
+    def wants_turn(self, best: Best) -> bool:
         most = self.rules.samples * (1 + MOST_REPEATS)
-        return not self.failure and self.full_speed(peak) < self.rules.samples and len(self.turns) < most
+        return not self.failure and self.full_speed(best) < self.rules.samples and len(self.turns) < most
 
-    def result(self, peak: float) -> Measurement:
+    def result(self, best: Best) -> Measurement:
         version, layout = (self.ready.version, self.ready.layout) if self.ready else (None, None)
         if self.failure:
             return Measurement(self.failure.status, self.failure.reason, version=version, layout=layout)
-        choice = chosen(self.turns, self.rules.samples, peak)
+        choice = chosen(self.turns, self.rules.samples, best.tile_gflops)
         counted = [*choice.fast, *choice.slow]
         p20, median, p80 = np.percentile([turn.seconds for turn in counted], (20, 50, 80))
         slow = len(choice.slow)
@@ -213,9 +234,9 @@ class Choice:
     slow: tuple[Turn, ...]
 
 
-def chosen(turns: Sequence[Turn], samples: int, peak: float) -> Choice:
-    """The first `samples` turns that had nearly the peak, filled up with those that come nearest to it."""
-    fast = [turn for turn in turns if turn.offered >= FULL_SPEED * peak][:samples]
-    others = [turn for turn in turns if turn.offered < FULL_SPEED * peak]
+def chosen(turns: Sequence[Turn], samples: int, best: float) -> Choice:
+    """The first `samples` turns that were offered nearly the best, filled up with those that came nearest to it."""
+    fast = [turn for turn in turns if turn.offered >= FULL_SPEED * best][:samples]
+    others = [turn for turn in turns if turn.offered < FULL_SPEED * best]
     slow = sorted(others, key=lambda turn: turn.offered, reverse=True)[: samples - len(fast)]
     return Choice(tuple(fast), tuple(slow))

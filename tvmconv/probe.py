@@ -1,4 +1,4 @@
-"""What this core can do right now: its f32 multiply-add peak, its copying bandwidth; and a way to empty its caches."""
+"""What this core can do right now: multiply-adds, a small matrix product, copies; and a way to empty its caches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ _FLAGS = {
     "avx512": ("-target", "x86_64-linux-gnu", "-mavx512f"),
 }
 _COMPILE = (
-    *("-O2", "-ffp-contract=fast", "-std=gnu11", "-Wall", "-Wextra", "-Werror"),
+    *("-O2", "-ffp-contract=fast", "-fno-slp-vectorize", "-std=gnu11", "-Wall", "-Wextra", "-Werror"),
     *("-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-fno-stack-protector"),
 )
-# Beside the accumulators two operands are live. More than latency × units (4 × 2 on all of today's cores) are needed.
-_OPERANDS = 2
-_MOST_ACCUMULATORS = 24
+# Two accumulators a row, of which more are needed than latency × units (4 × 2 on all of today's cores).
+_ROWS = {16: 6, 32: 12}  # by the number of registers
+_DEPTH = 128  # as in the C file
+_FIRST_FLOPS = 10_000_000  # of the first run: a fraction of a millisecond
 _WARM_UP = 0.1  # share of the time that is spent before the clock starts: vectors this wide change the clock rate
 
 
@@ -35,12 +36,17 @@ def fma_peak(isa: Isa, seconds: float = 0.002) -> float:
     """GFLOP/s of independent f32 multiply-adds on the core that runs this, measured in about `seconds`.
 
     A multiply-add counts 2, also where the instruction set needs two instructions for it. The first call for an
-    instruction set compiles the loop, unless the cache has it. Raises ValueError for one that has no probe.
+    instruction set compiles the loops, unless the cache has them. Raises ValueError for one that has no probe.
     """
-    probe = _load(isa)
-    rounds = max(1, int(seconds * probe.rounds_per_second))
-    probe.seconds(max(1, int(rounds * _WARM_UP)))
-    return rounds * probe.flops_per_round / probe.seconds(rounds) / 1e9
+    return _load(isa).fma.gflops(seconds)
+
+
+def tile_speed(isa: Isa, seconds: float = 0.002) -> float:
+    """GFLOP/s of a matrix product's inner loop in the first-level cache: what kernels do, at its very best.
+
+    It suffers, as they do and as registers alone do not, when another thread shares the core's caches and decoders.
+    """
+    return _load(isa).tile.gflops(seconds)
 
 
 def memcpy_bandwidth(size: int, seconds: float = 0.01) -> float:
@@ -65,19 +71,33 @@ def evict(isa: Isa, address: int, size: int) -> None:
         _load(isa).library.tvmconv_probe_evict(ctypes.c_void_p(address), ctypes.c_long(size))
 
 
+class _Loop:
+    """A compiled loop that does so many operations in a round, and how fast it was when it was loaded."""
+
+    def __init__(self, function: Callable[[ctypes.c_long], object], flops_per_round: int) -> None:
+        self._function, self._flops_per_round = function, flops_per_round
+        rounds = max(1, _FIRST_FLOPS // flops_per_round)
+        self._rounds_per_second = rounds / min(self._run(rounds) for _ in range(3))
+
+    def gflops(self, seconds: float) -> float:
+        rounds = max(1, int(seconds * self._rounds_per_second))
+        self._run(max(1, int(rounds * _WARM_UP)))
+        return rounds * self._flops_per_round / self._run(rounds) / 1e9
+
+    def _run(self, rounds: int) -> float:
+        return _seconds(functools.partial(self._function, ctypes.c_long(rounds)))
+
+
 class _Probe:
-    """The compiled loop for one instruction set, and how fast it was when it was loaded."""
+    """The library for one instruction set."""
 
-    def __init__(self, path: Path, flops_per_round: int) -> None:
+    def __init__(self, path: Path, isa: Isa) -> None:
         self.library = ctypes.CDLL(str(path))
-        self.library.tvmconv_probe_fma.restype = ctypes.c_float
         self.library.tvmconv_probe_evict.restype = None
-        self.flops_per_round = flops_per_round
-        rounds = 20_000  # a fraction of a millisecond
-        self.rounds_per_second = rounds / min(self.seconds(rounds) for _ in range(3))
-
-    def seconds(self, rounds: int) -> float:
-        return _seconds(functools.partial(self.library.tvmconv_probe_fma, ctypes.c_long(rounds)))
+        self.library.tvmconv_probe_fma.restype = self.library.tvmconv_probe_tile.restype = ctypes.c_float
+        flops = 2 * 2 * _ROWS[isa.registers] * isa.lanes
+        self.fma = _Loop(self.library.tvmconv_probe_fma, flops)
+        self.tile = _Loop(self.library.tvmconv_probe_tile, flops * _DEPTH)
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -90,13 +110,12 @@ def _seconds(run: Callable[[], object]) -> float:
 def _load(isa: Isa) -> _Probe:
     if isa.name not in _FLAGS:
         raise ValueError(f"the peak of {isa.name} cannot be measured (known: {', '.join(_FLAGS)})")
-    accumulators = min(_MOST_ACCUMULATORS, isa.registers - _OPERANDS)
-    flags = (*_FLAGS[isa.name], f"-DVECTOR_BYTES={isa.vector_bytes}", f"-DACCUMULATORS={accumulators}")
+    flags = (*_FLAGS[isa.name], f"-DVECTOR_BYTES={isa.vector_bytes}", f"-DROWS={_ROWS[isa.registers]}")
     key = hashlib.sha256(_SOURCE.read_bytes() + repr(flags).encode()).hexdigest()[:16]
     path = cache() / f"probe-{isa.name}-{key}.so"
     if not path.exists():
         _compile(flags, path)
-    return _Probe(path, flops_per_round=2 * accumulators * isa.lanes)
+    return _Probe(path, isa)
 
 
 def _compile(flags: tuple[str, ...], path: Path) -> None:

@@ -19,6 +19,9 @@ Row = dict[str, Any]
 
 SCHEMA = 1
 
+# What would come out again.
+_SETTLED = ("ok", "rejected")
+
 # What makes two measurements comparable: the same code, on the same machine.
 _SAME_CONTEXT = ("schema", "tvmconv", "tvm", "llvm", "cpu", "features")
 _SAME_ROW = (
@@ -104,7 +107,7 @@ class ResultFile:
         self._file = path.open("a", encoding="utf-8")
 
     def known(self, row: Row) -> Row | None:
-        """The successful result of an earlier, comparable run that measured the same as `row` asks for."""
+        """The result of an earlier, comparable run that measured the same as `row` asks for; failures are forgotten."""
         return self._known.get(identity(row))
 
     def append(self, row: Row) -> None:
@@ -123,7 +126,7 @@ class ResultFile:
         for row in rows:
             if row["kind"] == "context":
                 same = all(row.get(key) == self._context.get(key) for key in _SAME_CONTEXT)
-            elif same and row.get("status") == "ok":
+            elif same and row.get("status") in _SETTLED:
                 yield row
 
 

@@ -92,7 +92,8 @@ class Output:
         from rich.progress import Progress as Bar
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        # Seldom enough that drawing does not disturb what is measured.
+        with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -28,6 +28,9 @@ PACKAGE = "onednn-cpu-gomp"
 # Axes are numbered as oneDNN does: N, C, H, W; OIHW; with groups GOIHW.
 _NCHW, _NHWC = (0, 1, 2, 3), (0, 2, 3, 1)
 
+# What a primitive chooses the layout of; the bias has only one.
+_ARGUMENTS = (SRC, WEIGHTS, DST, SCRATCHPAD)
+
 # Calls of each layout before the fastest is chosen, by its best one.
 _TRIAL_ROUNDS = 5
 
@@ -86,9 +89,6 @@ class Convolution:
 
     def memory(self) -> list[tuple[int, int]]:
         return [(place.content.ctypes.data, place.content.nbytes) for place in self._places.values()]
-
-
-_ARGUMENTS = (SRC, WEIGHTS, DST, SCRATCHPAD)
 
 
 class _Place:

@@ -10,7 +10,7 @@ from tvmconv.bench import Bench, measured_peak
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, Progress, exit_code
-from tvmconv.measure import Rules
+from tvmconv.measure import Best, Rules
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
 from tvmconv.workload import resolve
@@ -21,34 +21,30 @@ def run(options: argparse.Namespace, output: Output) -> int:
     algorithms = options.algorithm or arguments.all_algorithms()
     contenders = _peers(options.peers)
     layers = resolve(options.workloads, output.warn)
+    if options.output and not options.output.parent.is_dir():
+        raise ValueError(f"--output {options.output}: there is no folder {options.output.parent}; make it first")
     uncounted = {peer.name for peer in contenders if not peer.counts}
     output.table_at_end(partial(report.bench_table, uncounted=uncounted))
 
     peak = measured_peak(setting.target.isa)
     built = build(list(plan(layers, algorithms.names, setting)), setting, options.jobs, output, peak)
     file = ResultFile(options.output, output.context()) if options.output else None
-    bench = Bench(
-        setting,
-        contenders,
-        _rules(options),
-        options.jobs,
-        known=file.known if file else lambda row: None,
-        peak_gflops=peak,
-    )
+    known = file.known if file else lambda row: None
+    bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak))
     kernels = iter(built)
     with output.progress("measure") as progress:
         for index, layer in enumerate(layers):
             own = [next(kernels) for _ in algorithms.names]
             for row in bench.layer(layer, own, partial(_within_layer, progress, index, len(layers))):
                 output.row(row)
-                if file and not file.known(row):
+                if file and not known(row):
                     file.append(row)
     return exit_code(output.rows, algorithms.required)
 
 
 def _within_layer(progress: Progress, layer: int, layers: int, done: int, wanted: int) -> None:
     """Progress in layers, from one layer's progress in rounds."""
-    progress(layer + done / wanted, layers)
+    progress(layer + done / max(1, wanted), layers)  # nobody wants a round once all have failed
 
 
 def _peers(text: str) -> list[peers.Peer]:
