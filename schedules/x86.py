@@ -13,6 +13,7 @@ from typing import Any
 
 from schedules import gemm
 from tvmconv.algorithms.ir import Algorithm, Program
+from tvmconv.algorithms.register_tile import BYTES
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa, Target
 from tvmconv.tile import Tile
@@ -23,6 +24,9 @@ _ROWS = {
     32: {1: 14, 2: 12, 3: 8, 4: 6},
 }
 _STEP = 4  # channels unrolled
+_AHEAD = 256  # weights fetched into L1 ahead of their use, in elements
+_SHORTEST_BLOCK = 16  # channels; below that a block of K costs more than it saves
+_L2_BANDWIDTH = 26  # bytes a cycle, as measured here
 _WEIGHT_COST, _ROW_COST = 0.2, 0.2  # cycles a channel for each weight vector and each row beside its FMAs
 _OPEN = Tile(1, 1)  # sizes that a tile from outside has left open
 _L2_PART = 0.3  # of L2 for one block of weights: the next one streams through the rest
@@ -45,9 +49,9 @@ def _schedule(name: str, function: Any, lanes: int) -> Any:
 
 
 def cycles(isa: Isa, mr: int, vectors: int) -> float:
-    """Estimated cycles of one channel of one tile on two FMA ports and two load ports."""
-    fma, loads, latency = mr * vectors / 2, (mr + vectors) / 2, 4
-    return max(fma, loads, latency) + _WEIGHT_COST * vectors + _ROW_COST * mr
+    """Estimated cycles of one channel of one tile: two FMA ports, two load ports, weights from L2."""
+    fma, loads, latency, weights = mr * vectors / 2, (mr + vectors) / 2, 4, vectors * isa.vector_bytes / _L2_BANDWIDTH
+    return max(fma, loads, latency, weights) + _WEIGHT_COST * vectors + _ROW_COST * mr
 
 
 def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None) -> Tile:
@@ -55,46 +59,49 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
 
     K is blocked so that the weights of one block stay in L2. Raises ValueError for a tile that does not fit.
     """
-    isa = target.isa
-    view = algorithm.view(shape, wanted or Tile(1, isa.lanes))
-    mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(view.m, view.oc, isa)
-    if shape.depthwise:  # panels overlap instead of being filled up, so they may not be wider than the channels
-        nr = min(nr, shape.oc // isa.lanes * isa.lanes) or shape.oc
-    block = int(_L2_PART * target.l2)
-    kc = view.channels if view.whole_k else _largest_divisor(view.channels, block // (view.taps * nr * 4))
+    isa, block = target.isa, int(_L2_PART * target.l2)
+    mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(algorithm, shape, isa)
+    view = algorithm.view(shape, Tile(mr, nr))
+    kc = _largest_divisor(view.channels, block // (view.taps * nr * BYTES))
+    if kc < _SHORTEST_BLOCK:  # a prime number of channels, say
+        kc = view.channels
     tile = Tile(
         mr,
         nr,
         kr=_largest_divisor(kc, _STEP),
         kc=0 if kc == view.channels else kc,
-        pf=256 // nr,
-        st=int(not view.whole_k and view.weight_bytes(nr) > 2 * block),
+        pf=_AHEAD // nr,
+        st=int(view.weight_bytes(nr) > 2 * block),
     )
     if wanted:
         tile = replace(tile, **{name: size for name, size in asdict(wanted).items() if size != getattr(_OPEN, name)})
-    if view.whole_k and (tile.kc or tile.st):
-        raise ValueError(f"tile {tile}: {algorithm.name} does not block K; leave out kc and st")
     if view.channels % (tile.kc or view.channels) or (tile.kc or view.channels) % tile.kr:
         raise ValueError(f"tile {tile}: KC must divide the {view.channels} channels, and KR must divide KC")
-    if nr % target.isa.lanes and not (shape.depthwise and nr < target.isa.lanes):
-        raise ValueError(f"tile {tile}: NR must be a multiple of the {target.isa.lanes} lanes of {target.isa.name}")
-    if not target.isa.fits(tile):
+    if nr % isa.lanes and not (shape.depthwise and nr < isa.lanes):
+        raise ValueError(f"tile {tile}: NR must be a multiple of the {isa.lanes} lanes of {isa.name}")
+    if shape.depthwise and nr > shape.oc:
+        raise ValueError(f"tile {tile}: NR must not be more than the {shape.oc} channels of a depthwise layer")
+    if not isa.fits(tile):
+        fitting = "x".join(map(str, _least_waste(algorithm, shape, isa)))
         raise ValueError(
-            f"tile {tile} needs {target.isa.registers_of(tile)} vector registers and {target.isa.name} has "
-            f"{target.isa.registers}; {'x'.join(map(str, _least_waste(view.m, view.oc, target.isa)))} would fit"
+            f"tile {tile} needs {isa.registers_of(tile)} vector registers and {isa.name} has {isa.registers}; "
+            f"{fitting} would fit"
         )
     return tile
 
 
-def _least_waste(m: int, oc: int, isa: Isa) -> tuple[int, int]:
-    """MR and NR with the fewest estimated cycles for an m×oc matrix, tails computed in full; of equals the tallest."""
+def _least_waste(algorithm: Algorithm, shape: ConvShape, isa: Isa) -> tuple[int, int]:
+    """MR and NR with the fewest estimated cycles for the layer, tails computed in full; of equals the tallest."""
 
     def cost(mr: int, vectors: int) -> float:
-        return -(-m // mr) * -(-oc // (vectors * isa.lanes)) * cycles(isa, mr, vectors)
+        tile = Tile(mr, vectors * isa.lanes)
+        return algorithm.work(shape, tile) * algorithm.view(shape, tile).layout.panels * cycles(isa, mr, vectors)
 
     choices = [(mr, vectors) for vectors, most in _ROWS[isa.registers].items() for mr in range(1, most + 1)]
+    if shape.depthwise:  # panels overlap instead of being filled up, so they may not be wider than the channels
+        choices = [(mr, vectors) for mr, vectors in choices if vectors * isa.lanes <= max(shape.oc, isa.lanes)]
     mr, vectors = min(choices, key=lambda choice: (round(cost(*choice), 6), -choice[0]))
-    return mr, vectors * isa.lanes
+    return mr, min(vectors * isa.lanes, shape.oc) if shape.depthwise else vectors * isa.lanes
 
 
 def _largest_divisor(number: int, limit: int) -> int:

@@ -37,13 +37,17 @@ class Entry(Protocol):
 
 @dataclass(frozen=True)
 class KernelEntry:
-    """A kernel of ours, by its file."""
+    """A kernel of ours, by its file, or one of its phases alone."""
 
     path: Path
     tolerance: float = 0.0
+    phase: str | None = None
 
     def start(self, shape: ConvShape, case: Case, threads: int) -> Runner:
-        return _KernelRunner(load(self.path), case, threads)
+        kernel = load(self.path)
+        if self.phase is None:
+            return _KernelRunner(kernel, case, threads)
+        return _PhaseRunner(kernel, case, threads, self.phase)
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,9 @@ class _KernelRunner:
         self.version, self.layout = str(kernel.description["versions"]["tvmconv"]), kernel.layout
         x, self._y = (_aligned_floats(shape) for shape in (kernel.shape.x_shape, kernel.shape.y_shape))
         x[...] = case.x
-        workspace = conv.new_workspace()
-        self._arrays = (x, conv.packed, workspace, self._y)
-        self.run: Callable[[], None] = conv.bind(x, self._y, workspace)
+        self._x, self._conv, self._workspace = x, conv, conv.new_workspace()
+        self._arrays = (x, conv.packed, self._workspace, self._y)
+        self.run: Callable[[], None] = conv.bind(x, self._y, self._workspace)
 
     def forget(self) -> None:
         self._y.fill(np.nan)
@@ -77,6 +81,30 @@ class _KernelRunner:
 
     def memory(self) -> list[tuple[int, int]]:
         return [(array.ctypes.data, array.nbytes) for array in self._arrays]
+
+
+class _PhaseRunner(_KernelRunner):
+    """One phase of a kernel: those before it run when the workspace is forgotten, those behind it before y is read."""
+
+    def __init__(self, kernel: Kernel, case: Case, threads: int, phase: str) -> None:
+        if kernel.shape.mb != 1:
+            raise ValueError(f"{kernel.shape}: a phase alone is run for one image; leave out mb")
+        super().__init__(kernel, case, threads)
+        phases = [self._conv.bind(self._x, self._y, self._workspace, name) for name in kernel.phases]
+        place = kernel.phases.index(phase)
+        self._before, self.run, self._behind = phases[:place], phases[place], phases[place + 1 :]
+
+    def forget(self) -> None:
+        super().forget()
+        self._workspace.fill(0xFF)  # every float in it NaN
+        self._conv.new_workspace(self._workspace)
+        for phase in self._before:
+            phase()
+
+    def y(self) -> NDArray[np.float32]:
+        for phase in self._behind:
+            phase()
+        return super().y()
 
 
 def _aligned_floats(shape: tuple[int, ...]) -> NDArray[np.float32]:

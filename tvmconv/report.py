@@ -34,7 +34,7 @@ def show(text: RenderableType) -> None:
 
 def listing(items: Sequence[Row]) -> RenderableType:
     """Items that all have the same keys, one a line; numbers to the right."""
-    table = _table()
+    table = table()
     for key, value in items[0].items():
         table.add_column(key, justify="right" if isinstance(value, (int, float)) else "left")
     for item in items:
@@ -48,13 +48,13 @@ def verify_table(rows: Sequence[Row]) -> RenderableType:
     table = _by_layer(rows, lambda row: words.get(row["status"]) or Text(row["status"].upper(), _BAD))
     count = {status: sum(row["status"] == status for row in rows) for status in ("ok", "rejected", "mismatch", "error")}
     summary = f"{count['ok']} exact, {count['mismatch']} wrong, {count['error']} failed, {count['rejected']} rejected"
-    return Group(table, _remarks(rows), summary)
+    return Group(table, remarks(rows), summary)
 
 
 def workspace_table(rows: Sequence[Row]) -> RenderableType:
     """Each layer by each algorithm: bytes of extra memory."""
     table = _by_layer(rows, lambda row: _bytes(row["workspace_bytes"]) if row["status"] == "ok" else "–")
-    return Group(table, _remarks(rows), "extra memory beside x, y and the packed weights")
+    return Group(table, remarks(rows), "extra memory beside x, y and the packed weights")
 
 
 def layer_tables(rows: Sequence[Row]) -> RenderableType:
@@ -65,7 +65,7 @@ def layer_tables(rows: Sequence[Row]) -> RenderableType:
         parts.append(Text(f"{workload or layer[0]['source']} {name or ''}", "bold"))
         if workload:
             parts += [f"  {line}" for line in _sizes(ConvShape.parse(workload))]
-        table = _table("algorithm", "tile", "workspace", "")
+        table = table("algorithm", "tile", "workspace", "")
         for row in layer:
             known = row["status"] == "ok"
             table.add_row(
@@ -86,12 +86,12 @@ def _sizes(shape: ConvShape) -> tuple[str, str]:
 
 def compile_table(rows: Sequence[Row]) -> RenderableType:
     """What was written: file, algorithm, workspace, the prefix of its symbols."""
-    table = _table("file", "algorithm", "tile", "workspace", "symbols")
+    table = table("file", "algorithm", "tile", "workspace", "symbols")
     for row in rows:
         if row["status"] == "ok":
             symbols = f"{row['symbols'][0].rpartition('_')[0]}_*"
             table.add_row(row["path"], row["algorithm"], row["tile"], _bytes(row["workspace_bytes"]), symbols)
-    return Group(table, _remarks(rows))
+    return Group(table, remarks(rows))
 
 
 def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> RenderableType:
@@ -110,7 +110,7 @@ def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> Rendera
                 table.add_row(f"{network[0][0]['source']}: {title}", *(cells[name] for name in contestants(rows)))
             mixes.append(_best_mix(network))
     legend = "ms; below it GFLOP/s and % of this core's measured FMA peak; * is the fastest"
-    return Group(table, *mixes, _remarks(rows), legend)
+    return Group(table, *mixes, remarks(rows), legend)
 
 
 def fastest(layer: Sequence[Row], uncounted: Collection[str] = ()) -> Row | None:
@@ -169,7 +169,7 @@ def milliseconds(seconds: float) -> str:
     return f"{milliseconds:.{digits}f}"
 
 
-def _table(*columns: str) -> Table:
+def table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -179,16 +179,16 @@ def _table(*columns: str) -> Table:
 def _by_layer(rows: Sequence[Row], cell: Callable[[Row], RenderableType]) -> Table:
     """A table with a row for each layer and a column for each algorithm."""
     algorithms = contestants(rows)
-    table = _table("layer")
+    table = table("layer")
     for name in algorithms:
         table.add_column(name, justify="right")
     for layer in _layers(rows):
         cells = {contestant(row): cell(row) for row in layer}
-        table.add_row(_layer_title(layer[0]), *(cells.get(name, "") for name in algorithms))
+        table.add_row(layer_title(layer[0]), *(cells.get(name, "") for name in algorithms))
     return table
 
 
-def _layer_title(row: Row) -> Text:
+def layer_title(row: Row) -> Text:
     """The layer's name and how often it occurs, below it the descriptor; or one of them."""
     workload = row["workload"] or row["source"]
     if not row["name"]:
@@ -221,7 +221,7 @@ def _place(row: Row) -> tuple[Any, ...]:
     return row["source"], row["name"], row["workload"]
 
 
-def _remarks(rows: Sequence[Row]) -> RenderableType:
+def remarks(rows: Sequence[Row]) -> RenderableType:
     """Why rows are not ok: each failure by itself, rejections that have one reason together."""
     failures, rejections = [], Counter[str]()
     for row in rows:

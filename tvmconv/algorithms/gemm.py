@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import Phase, Program, no_preparation
+from tvmconv.algorithms.ir import Algorithm, Phase, Program, no_preparation
 from tvmconv.algorithms.packing import pack_function
 from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
 
-class Gemm:
+class Gemm(Algorithm):
     """No workspace. The images of a batch are the rows of one matrix."""
 
     name = "gemm"
@@ -27,9 +27,6 @@ class Gemm:
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         return MatrixView(1, shape.g, shape.mb * shape.m, shape.ocg, 1, shape.icg, tile)
-
-    def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
-        return 0
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T

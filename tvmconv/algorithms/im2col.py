@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from tvmconv.algorithms.gemm import Gemm
-from tvmconv.algorithms.ir import PLAIN_C, Phase, Program, no_preparation
+from tvmconv.algorithms.ir import PLAIN_C, Algorithm, Phase, Program, no_preparation
 from tvmconv.algorithms.packing import pack_function
 from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
 
-class Im2row:
+class Im2row(Algorithm):
     """Workspace: patches[OH·OW][taps][IC] of one image."""
 
     name = "im2row"
@@ -38,9 +38,6 @@ class Im2row:
         if Gemm().rejects(shape) is None:
             return {}
         return {"patches": shape.m * shape.taps * shape.ic * BYTES}
-
-    def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
-        return sum(self.memory(shape, tile).values())
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T

@@ -6,14 +6,14 @@ is XNNPACK's. The buffer depends on the shape alone: it is built once and is val
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import PLAIN_C, Phase, Program
+from tvmconv.algorithms.ir import PLAIN_C, Algorithm, Phase, Program
 from tvmconv.algorithms.packing import pack_function
 from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
 
-class Indirect:
+class Indirect(Algorithm):
     """Workspace: a zero vector of IC elements (of one group), then indices[row tile][tap][MR], int32.
 
     An index is a pixel of one image, or −1 for a pixel of the padding, which stands for the zero vector. Rows past the
@@ -39,9 +39,6 @@ class Indirect:
             "zero_vector": shape.icg * BYTES,
             "indirection": shape.taps * self.view(shape, tile).row_tiles * tile.mr * BYTES,
         }
-
-    def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
-        return sum(self.memory(shape, tile).values())
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
@@ -46,24 +47,37 @@ class Program:
     memory: Mapping[str, int] = field(default_factory=dict)  # bytes of each part of the workspace
 
 
-class Algorithm(Protocol):
+class Algorithm(ABC):
     """One algorithm for one layout."""
 
-    name: str
-    layout: str
-    summary: str
+    name: ClassVar[str]
+    layout: ClassVar[str]
+    summary: ClassVar[str]
 
+    @abstractmethod
     def rejects(self, shape: ConvShape) -> str | None:
         """Why this algorithm cannot compute the problem, or None."""
 
+    @abstractmethod
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         """The problem as matrix products, which is what a tile is chosen for."""
 
+    @abstractmethod
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         """The problem as TIR with named blocks."""
 
+    def work(self, shape: ConvShape, tile: Tile) -> int:
+        """Taps, summed over all row tiles of one image and group: what one panel of weights is used for."""
+        view = self.view(shape, tile)
+        return view.row_tiles * view.taps
+
+    def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
+        """Bytes of each part of the workspace, in its order."""
+        return {}
+
     def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
         """Bytes of extra memory, all of it in the workspace argument."""
+        return sum(self.memory(shape, tile).values())
 
 
 def no_preparation() -> Any:

@@ -35,7 +35,6 @@ class MatrixView:
     channels: int  # of one group and tap
     tile: Tile
     overlap: bool = False  # of the last panel with the one before it (PackedLayout)
-    whole_k: bool = False  # the algorithm sums all of K at once
 
     @property
     def layout(self) -> PackedLayout:

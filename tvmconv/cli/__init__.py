@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from tvmconv.cli import arguments
@@ -20,14 +21,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     --help, --version and a command line that cannot be parsed end in SystemExit, as argparse does it.
     """
+    return call(argv, arguments.parse, _run_subcommand)
+
+
+def call(
+    argv: Sequence[str] | None,
+    parse: Callable[[Sequence[str]], argparse.Namespace],
+    run: Callable[[argparse.Namespace, Output], int],
+) -> int:
+    """What every command is: parsed, run with an Output, its errors one line, its exit code. Arguments as for main."""
     argv = sys.argv[1:] if argv is None else list(argv)
     verbose = 0
     try:
-        options = arguments.parse(argv)
+        options = parse(argv)
         verbose = options.verbose
         with Output(argv, options) as output:
-            code: int = import_module(f"tvmconv.cli.commands.{options.command}").run(options, output)
-        return code
+            return run(options, output)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -39,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"tvmconv: {_sentence(error, verbose)}", file=sys.stderr)
         return _code(error)
+
+
+def _run_subcommand(options: argparse.Namespace, output: Output) -> int:
+    code: int = import_module(f"tvmconv.cli.commands.{options.command}").run(options, output)
+    return code
 
 
 def _sentence(error: Exception, verbose: int) -> str:

@@ -45,6 +45,21 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return _parser().parse_args(argv)
 
 
+def parse_claim(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of scripts/indirect_vs_im2row. Ends as parse does."""
+    parser = _Parser(
+        prog="indirect_vs_im2row",
+        description="Measure indirect against im2row, and where the kernel is 1x1 against gemm, by one register tile.",
+        parents=[_output_options()],
+    )
+    parser.add_argument(
+        "networks", nargs="*", default=["resnet18", "vgg16"], metavar="NETWORK",
+        help="whose layers are measured (default: resnet18 vgg16)",
+    )  # fmt: skip
+    parser.add_argument("--samples", type=_type(_positive), metavar="N", help="rounds of each contestant")
+    return parser.parse_args(argv)
+
+
 def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
     """What the common options say. Raises ValueError where they contradict the machine, or each other."""
     cpus = _cpus(options.cpus, options.threads)
