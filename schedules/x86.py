@@ -21,7 +21,7 @@ from tvmconv.tile import Tile
 # Vectors of NR → most rows that LLVM 22 keeps in registers with four channels unrolled, found by reading its code.
 _ROWS = {
     16: {1: 12, 2: 5, 3: 4, 4: 2},
-    32: {1: 14, 2: 12, 3: 8, 4: 6},
+    32: {1: 12, 2: 12, 3: 8, 4: 6},
 }
 _STEP = 4  # channels unrolled
 _AHEAD = 256  # weights fetched into L1 ahead of their use, in elements

@@ -37,6 +37,7 @@ def loaded_by(program: str) -> set[str]:
         ("import tvmconv.target", {"tvm"}),
         ("import tvmconv.reference", {"tvm"}),
         ("import tvmconv.kernel", {"tvm"}),
+        ("import tvmconv.builder", {"tvm"}),
         ("import tvmconv.cli", {"tvm", "numpy", "rich"}),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -16,7 +17,9 @@ import pytest
 
 from tvmconv import cli, report
 from tvmconv.cli.output import exit_code
+from tvmconv.kernel import load
 from tvmconv.record import Row
+from tvmconv.target import SSE4
 
 ONE = "ic8ih6oc20kh3ph1"
 POINTWISE = "mb2ic8ih4oc16kh1"
@@ -217,6 +220,23 @@ def test_compile_many(capsys: Capture, tmp_path: Path) -> None:
         "mb1ic8ih6oc20oh6kh3ph1-indirect.so",
         "mb1ic8ih6oc20oh6kh3ph1-direct.so",
     ]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="no other target of this machine's architecture")
+def test_compile_for_another_machine(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no features of this one; verify and load, which run the kernel, do."""
+    path = tmp_path / "layer.so"
+    for module in ("kernel", "target"):
+        monkeypatch.setattr(f"tvmconv.{module}.host_features", lambda: frozenset(SSE4.features))
+    (row,) = rows(capsys, "compile", ONE, "-t", "x86-64-v4", "-o", str(path))
+    assert (row["status"], row["target"]) == ("ok", "x86-64-v4")
+    assert row["packed_weight_bytes"] >= 4 * 20 * 8 * 9
+    assert "x86-64-v4" in (tmp_path / "layer.h").read_text().splitlines()[0]
+    with pytest.raises(ValueError, match="this machine lacks"):
+        load(path)
+    code, _, err = run(capsys, "verify", ONE, "-t", "x86-64-v4")
+    assert code == 2
+    assert "lacks" in err
 
 
 def test_nothing_is_written_where_nothing_can_be_built(capsys: Capture, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
+import platform
 import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +19,10 @@ import pytest
 import tvmconv
 from tvmconv import link
 from tvmconv.arrays import Array, aligned
-from tvmconv.kernel import Conv, Kernel, load
+from tvmconv.kernel import Conv, Kernel, load, read
 from tvmconv.reference import Case, conv2d, integer_case
 from tvmconv.shape import ConvShape
+from tvmconv.target import AVX2
 
 SHAPE = ConvShape.parse("mb2ic12ih9oc40kh3ph1")
 
@@ -143,28 +147,67 @@ def test_saved_kernel_is_the_same(kernel: Kernel, case: Case, tmp_path: Path) ->
     np.testing.assert_array_equal(tvmconv.load(tmp_path / "layer.so").prepare(case.w)(case.x), case.plain)
 
 
-def without_feature(content: bytes) -> bytes:
-    return content.replace(b'"ssse3"', b'"sse9x"')
+Damage = Callable[[bytes], bytes]
+
+NO_KERNELS: list[tuple[Damage, str]] = [
+    (lambda content: content[: len(content) // 2], "truncated"),
+    (lambda content: b"", "not a kernel file"),
+    (lambda content: b"text, not a program", "not a kernel file"),
+    (lambda content: content.replace(b".tvmconv\0", b".tvmcxnv\0"), "not made by tvmconv"),
+    (lambda content: content.replace(b'"schema": 1', b'"schema": 9'), "schema 9"),
+]
+FOREIGN: list[tuple[Damage, str]] = [
+    (lambda content: content.replace(b'"ssse3"', b'"sse9x"'), "this machine lacks sse9x; build it with --target"),
+    (lambda content: content.replace(b'"x86_64-unk', b'"aarch6-unk'), "was made for aarch6; this machine is "),
+]
 
 
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (lambda content: content[: len(content) // 2], "truncated"),
-        (lambda content: b"", "not a kernel file"),
-        (lambda content: b"text, not a program", "not a kernel file"),
-        (lambda content: content.replace(b".tvmconv\0", b".tvmcxnv\0"), "not made by tvmconv"),
-        (lambda content: content.replace(b'"schema": 1', b'"schema": 9'), "schema 9"),
-        (without_feature, "this machine lacks sse9x"),
-        (lambda content: content.replace(b'"x86_64-unk', b'"aarch6-unk'), "was made for aarch6"),
-    ],
-)
-def test_foreign_files(kernel: Kernel, tmp_path: Path, damage: object, sentence: str) -> None:
+@pytest.mark.parametrize(("damage", "sentence"), [*NO_KERNELS, *FOREIGN])
+def test_load_refuses_what_cannot_run_here(kernel: Kernel, tmp_path: Path, damage: Damage, sentence: str) -> None:
     path = tmp_path / "layer.so"
-    path.write_bytes(damage(kernel.path.read_bytes()))  # type: ignore[operator]
+    path.write_bytes(damage(kernel.path.read_bytes()))
     with pytest.raises(ValueError, match=sentence) as error:
         load(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("damage", "sentence"), FOREIGN)
+def test_a_kernel_for_another_machine_can_be_kept(
+    kernel: Kernel, case: Case, tmp_path: Path, damage: Damage, sentence: str
+) -> None:
+    """Nothing but running it needs the machine."""
+    (tmp_path / "layer.so").write_bytes(damage(kernel.path.read_bytes()))
+    foreign = read(tmp_path / "layer.so")
+    foreign.save(tmp_path / "copy.so")
+    assert (tmp_path / "copy.so").read_bytes() == (tmp_path / "layer.so").read_bytes()
+    assert foreign.header() == kernel.header()
+    assert (foreign.packed_bytes, foreign.workspace_bytes()) == (kernel.packed_bytes, kernel.workspace_bytes())
+    with pytest.raises(ValueError, match=sentence):
+        foreign.prepare(case.w)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="no other target of this machine's architecture")
+def test_build_for_a_machine_with_more_features(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvmconv.kernel.host_features", lambda: frozenset(AVX2.features))
+    kernel = tvmconv.build(SHAPE, "indirect", target="x86-64-v4")
+    kernel.save(tmp_path / "layer.so")
+    for refused in (lambda: kernel.prepare(case.w), lambda: load(tmp_path / "layer.so")):
+        with pytest.raises(ValueError, match=r"was made for x86-64-v4, and this machine lacks avx512f, .*avx512vl;"):
+            refused()
+
+
+@pytest.mark.parametrize("algorithm", ["indirect", "im2row", "direct"])
+def test_sizes_are_those_of_the_c_functions(algorithm: str) -> None:
+    """They are read from the description, so that they are known for every machine's kernels."""
+    kernel = tvmconv.build(SHAPE, algorithm)
+    library, prefix = ctypes.CDLL(str(kernel.path)), kernel.description["prefix"]
+    for name, arguments, size in (
+        ("packed_bytes", (), kernel.packed_bytes),
+        *(("workspace_bytes", (threads,), kernel.workspace_bytes(threads)) for threads in (1, 4)),
+    ):
+        function = getattr(library, f"{prefix}_{name}")
+        function.restype = ctypes.c_size_t
+        assert function(*arguments) == size
 
 
 def test_numpy_is_all_that_running_needs(kernel: Kernel) -> None:

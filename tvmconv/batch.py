@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def build_tasks(
         row["tile"] = str(requests[task].tile)
         kernel = kernels[requests[task]]
         if isinstance(kernel, Exception):
-            built.append(Built(task, finished(row, "error", f"the build failed: {one_line(kernel)}")))
+            built.append(Built(task, finished(row, "error", f"the build failed: {kernel}")))
         else:
             built.append(Built(task, row, kernel))
     return built
@@ -70,16 +70,9 @@ def verified(built: Sequence[Built], setting: Setting, jobs: int) -> Iterator[Ro
             yield finished(item.row, verdict.status, verdict.reason, exact=verdict.exact, max_error=verdict.max_error)
 
 
-def llvm_version(built: Sequence[Built]) -> str | None:
-    """The LLVM that made the kernels, as one of them tells, so that TVM need not be imported to ask it."""
-    for item in built:
-        if item.kernel is not None:
-            (description,) = descriptions(item.kernel).values()
-            return str(description["versions"]["llvm"])
+def llvm_version(kernels: Iterable[Path]) -> str | None:
+    """The LLVM that made the kernels, as the first of them tells, so that TVM need not be imported to ask it."""
+    for kernel in kernels:
+        (description,) = descriptions(kernel).values()
+        return str(description["versions"]["llvm"])
     return None
-
-
-def one_line(error: BaseException) -> str:
-    """The error as one line: its last one, which in TVM's is the message."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

@@ -9,9 +9,8 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,19 @@ from tvmconv import link
 from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import Program
-from tvmconv.kernel import SCHEMA, Kernel, load
+from tvmconv.crew import ask_each
+from tvmconv.kernel import SCHEMA, Kernel, read
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
+from tvmconv.worker import WorkerLost, answer_all
+
+_CREW = "tvmconv.builder"  # the module whose `serve` the processes of build_all run
+_PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
+
+
+class BuildError(RuntimeError):
+    """A kernel could not be built; the text says why in one line."""
 
 
 @dataclass(frozen=True)
@@ -66,40 +74,93 @@ def build(
 ) -> Kernel:
     """Compiles one problem, or takes it from the cache.
 
-    workload is a benchdnn descriptor or a ConvShape. Raises ValueError for a descriptor, name or tile that is wrong,
-    or where the algorithm rejects the problem; link.LinkError where the linker fails.
+    workload is a benchdnn descriptor or a ConvShape. The target may be another machine: such a kernel can be saved,
+    and refuses to prepare. Raises ValueError for a descriptor, name or tile that is wrong, or where the algorithm
+    rejects the problem; link.LinkError where the linker fails.
     """
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
-    return load(build_path(Request(shape, algorithm, target, schedule, tile, threads)))
+    return read(build_path(Request(shape, algorithm, target, schedule, tile, threads)))
 
 
 def build_path(request: Request) -> Path:
     """The kernel's file in the cache, compiled now if it is not there."""
     request = request.check()
-    path = link.cache() / "kernels" / f"{request.shape}_{request.algorithm}-{_key(request)}.so"
+    path = _path(request)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _compile(request, path)
+        _compile(request, path, path.parent)
     return path
 
 
 def build_all(
     requests: Iterable[Request], jobs: int, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[Request, Path | Exception]:
-    """Compiles many requests in `jobs` processes. A request that fails maps to its exception; the others go on."""
-    todo = list(dict.fromkeys(requests))
+    """Compiles many requests in at most `jobs` processes, which are started for what is not in the cache alone.
+
+    A request that cannot be met maps to its ValueError, one whose compiler fails, crashes or hangs to its BuildError;
+    the others go on.
+    """
     results: dict[Request, Path | Exception] = {}
-    progress(0, len(todo))
-    with ProcessPoolExecutor(max(1, min(jobs, len(todo))), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(build_path, request): request for request in todo}
-        for done, future in enumerate(as_completed(futures), 1):
-            error = future.exception()
-            if error is not None and not isinstance(error, Exception):
-                raise error
-            results[futures[future]] = error if error is not None else future.result()
-            progress(done, len(todo))
-    return results
+    missing: dict[Path, Request] = {}
+    for request in requests:
+        try:
+            checked = request.check()
+        except ValueError as error:
+            results[request] = error
+            continue
+        path = results[request] = _path(checked)
+        if not path.exists():
+            missing[path] = checked
+    cached = len(results) - len(missing)
+    progress(cached, len(results))
+    failures = _build(missing, jobs, lambda done: progress(cached + done, len(results))) if missing else {}
+    return {
+        request: failures.get(result, result) if isinstance(result, Path) else result
+        for request, result in results.items()
+    }
+
+
+def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int], None]) -> dict[Path, BuildError]:
+    """Has a crew compile each file. Returns what could not be built; whatever happens, no half of a file is left."""
+    failures: dict[Path, BuildError] = {}
+    kernels = link.cache() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
+    # Errors: a linker that was killed a moment ago may still be writing.
+    with tempfile.TemporaryDirectory(dir=kernels, prefix=".building-", ignore_cleanup_errors=True) as folder:
+        orders = [_Order(request, path, Path(folder)) for path, request in missing.items()]
+        with closing(ask_each(_CREW, orders, jobs, lambda order: _PATIENCE)) as answers:
+            for done, (order, answer) in enumerate(zip(orders, answers, strict=True), 1):
+                if isinstance(answer, WorkerLost):
+                    failures[order.path] = BuildError(f"the compiler {answer}")
+                elif answer is not None:
+                    failures[order.path] = answer
+                progress(done)
+    return failures
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A message to a process of the crew: the request to compile, its file, the folder to work in."""
+
+    request: Request
+    path: Path
+    folder: Path
+
+
+def serve(descriptor: int) -> None:
+    """A worker's whole life: carry out each _Order, and answer it with None, or with the BuildError that says why not."""
+
+    def answer(order: _Order) -> None:
+        _compile(order.request, order.path, order.folder)
+
+    answer_all(descriptor, answer, lambda error: BuildError(_last_line(error)))
+
+
+def _last_line(error: Exception) -> str:
+    """The message of an error; TVM's have a traceback before it."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def module_text(request: Request) -> str:
@@ -142,15 +203,15 @@ def _module(request: Request, program: Program) -> Any:
     return tvm.IRModule({name: function.with_attr("global_symbol", name) for name, function in named.items()})
 
 
-def _compile(request: Request, path: Path) -> None:
-    """Writes the kernel under another name in the same folder and renames it, so that no half of one is ever seen."""
+def _compile(request: Request, path: Path, folder: Path) -> None:
+    """Makes the kernel in a new folder inside `folder` and renames it to `path`: no half of one is ever seen there."""
     from tvmconv import lower
     from tvmconv.entries import C_FUNCTIONS, FFI_FUNCTIONS
 
     program = _program(request)
     description = _description(request, program)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
-        made, source, output = (Path(folder) / name for name in ("kernel.o", "kernel.c", "kernel.so"))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as workplace:
+        made, source, output = (Path(workplace) / name for name in ("kernel.o", "kernel.c", "kernel.so"))
         lower.write_object(_module(request, program), request.made_for, made)
         source.write_text(link.shim_source(request.prefix, program, sum(program.memory.values()), description))
         symbols = [f"{request.prefix}_{name}" for name in C_FUNCTIONS]
@@ -191,6 +252,11 @@ def _versions() -> Mapping[str, str]:
 
     llvm = tvm.target.codegen.llvm_version_major()
     return {"tvmconv": tvmconv.__version__, "tvm": importlib.metadata.version("apache-tvm"), "llvm": str(llvm)}
+
+
+def _path(request: Request) -> Path:
+    """Where the cache has the kernel of a checked request, or would have it."""
+    return link.cache() / "kernels" / f"{request.shape}_{request.algorithm}-{_key(request)}.so"
 
 
 def _key(request: Request) -> str:

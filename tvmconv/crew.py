@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -15,17 +15,18 @@ _Message = TypeVar("_Message")
 
 def ask_each(
     module: str, messages: Sequence[_Message], jobs: int, patience: Callable[[_Message], float]
-) -> Iterator[Any | WorkerLost]:
+) -> Generator[Any | WorkerLost, None, None]:
     """One answer to each message, in order, each as soon as it is known; `jobs` workers of `module` share them.
 
     `patience` gives the seconds that a message may take. A worker that dies or is late is replaced, and its answer is
-    the WorkerLost that says why. No process outlives the iterator.
+    the WorkerLost that says why. No process outlives the generator.
     """
     queue = deque(enumerate(messages))
     answers: dict[int, Any | WorkerLost] = {}
-    idle = [Worker(module) for _ in range(min(jobs, len(messages)))]
+    idle: list[Worker] = []
     busy: dict[Worker, int] = {}
     try:
+        idle.extend(Worker(module) for _ in range(min(jobs, len(messages))))
         for index in range(len(messages)):
             while index not in answers:
                 while idle and queue:

@@ -37,11 +37,18 @@ _HEADER = Path(__file__).with_name("native") / "tvmconv.h"
 
 
 def load(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
-    """Opens a kernel file; prefix picks one kernel of a file that holds several.
+    """Opens a kernel file to run it here; prefix picks one kernel of a file that holds several.
 
     Raises FileNotFoundError, or ValueError for a file that is not a kernel, is truncated, or was made for another
     machine.
     """
+    kernel = read(path, prefix)
+    kernel.open()
+    return kernel
+
+
+def read(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
+    """What a kernel file holds, whatever machine it was made for; arguments and errors as for load."""
     path = Path(path)
     described = descriptions(path)
     if prefix is None and len(described) > 1:
@@ -53,7 +60,7 @@ def load(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
 
 
 def descriptions(path: Path) -> dict[str, dict[str, Any]]:
-    """What a kernel file says of its kernels, by prefix, read without loading it. Raises as load does."""
+    """What a kernel file says of its kernels, by prefix. Raises as read does."""
     content = path.read_bytes()
     try:
         section = ELFFile(io.BytesIO(content)).get_section_by_name(SECTION)
@@ -70,15 +77,12 @@ def descriptions(path: Path) -> dict[str, dict[str, Any]]:
 
 
 class Kernel:
-    """One compiled problem: a file, and the C functions in it."""
+    """One compiled problem: a file that says what it is, and the C functions in it, loaded when the first is called."""
 
     def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
         self.path = path
         self.description = dict(description)
         self.shape = ConvShape.parse(description["workload"])
-        self._check_machine()
-        self._library = _library(str(path.resolve()), path.stat().st_mtime_ns)
-        self._functions: dict[str, Callable[..., int]] = {}
 
     @property
     def algorithm(self) -> str:
@@ -104,8 +108,12 @@ class Kernel:
         return int(self.description["workspace"].get("indirection", 0))
 
     def workspace_bytes(self, threads: int = 1) -> int:
-        """Bytes of extra memory that run needs with so many threads."""
-        return self._call_size("workspace_bytes", threads)
+        """Bytes of extra memory that run needs with so many threads, which share all of it."""
+        return sum(self.description["workspace"].values())
+
+    def open(self) -> None:
+        """Loads the functions, as the first call would. Raises ValueError where this machine cannot run them."""
+        self._function("run")
 
     def prepare(
         self,
@@ -118,7 +126,8 @@ class Kernel:
         """Packs weights, bias and clamp bounds for many calls.
 
         w: float32 of (OC, IC/G, KH, KW), or as `weights` (OIHW, OHWI, HWIO) says; bias: float32 of (OC,) or None;
-        clamp: (lowest, highest) output or None. Raises ValueError or TypeError for anything else.
+        clamp: (lowest, highest) output or None. Raises ValueError or TypeError for anything else, and ValueError
+        where this machine cannot run the kernel.
         """
         if threads != 1:
             raise ValueError(f"threads={threads}: kernels run on one thread")
@@ -172,6 +181,11 @@ int {p}_run(const float *x, const void *packed, float *y, void *workspace, const
 """
         )
 
+    @functools.cached_property
+    def _library(self) -> ctypes.CDLL:
+        self._check_machine()
+        return _loaded(str(self.path.resolve()), self.path.stat().st_mtime_ns)
+
     def _check_machine(self) -> None:
         made_for = self.description["triple"].partition("-")[0]
         if made_for != platform.machine():
@@ -184,14 +198,8 @@ int {p}_run(const float *x, const void *packed, float *y, void *workspace, const
             )
 
     def _function(self, name: str) -> Callable[..., int]:
-        if name not in self._functions:
-            function = getattr(self._library, f"{self.description['prefix']}_{name}")
-            function.restype = ctypes.c_size_t if name.endswith("_bytes") else ctypes.c_int
-            self._functions[name] = function
-        return self._functions[name]
-
-    def _call_size(self, name: str, *arguments: int) -> int:
-        return int(self._function(name)(*map(ctypes.c_int32, arguments)))
+        function: Callable[..., int] = getattr(self._library, f"{self.description['prefix']}_{name}")
+        return function
 
     def _call(self, name: str, *arguments: Any) -> None:
         if status := self._function(name)(*arguments):
@@ -261,7 +269,7 @@ class Conv:
 
 
 @functools.cache
-def _library(path: str, changed: int) -> ctypes.CDLL:
+def _loaded(path: str, changed: int) -> ctypes.CDLL:
     """The loaded file; a file that was replaced since is loaded anew under its new time stamp."""
     try:
         return ctypes.CDLL(path)

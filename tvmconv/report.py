@@ -34,7 +34,7 @@ def show(text: RenderableType) -> None:
 
 def listing(items: Sequence[Row]) -> RenderableType:
     """Items that all have the same keys, one a line; numbers to the right."""
-    table = table()
+    table = new_table()
     for key, value in items[0].items():
         table.add_column(key, justify="right" if isinstance(value, (int, float)) else "left")
     for item in items:
@@ -65,7 +65,7 @@ def layer_tables(rows: Sequence[Row]) -> RenderableType:
         parts.append(Text(f"{workload or layer[0]['source']} {name or ''}", "bold"))
         if workload:
             parts += [f"  {line}" for line in _sizes(ConvShape.parse(workload))]
-        table = table("algorithm", "tile", "workspace", "")
+        table = new_table("algorithm", "tile", "workspace", "")
         for row in layer:
             known = row["status"] == "ok"
             table.add_row(
@@ -86,7 +86,7 @@ def _sizes(shape: ConvShape) -> tuple[str, str]:
 
 def compile_table(rows: Sequence[Row]) -> RenderableType:
     """What was written: file, algorithm, workspace, the prefix of its symbols."""
-    table = table("file", "algorithm", "tile", "workspace", "symbols")
+    table = new_table("file", "algorithm", "tile", "workspace", "symbols")
     for row in rows:
         if row["status"] == "ok":
             symbols = f"{row['symbols'][0].rpartition('_')[0]}_*"
@@ -169,7 +169,7 @@ def milliseconds(seconds: float) -> str:
     return f"{milliseconds:.{digits}f}"
 
 
-def table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -179,7 +179,7 @@ def table(*columns: str) -> Table:
 def _by_layer(rows: Sequence[Row], cell: Callable[[Row], RenderableType]) -> Table:
     """A table with a row for each layer and a column for each algorithm."""
     algorithms = contestants(rows)
-    table = table("layer")
+    table = new_table("layer")
     for name in algorithms:
         table.add_column(name, justify="right")
     for layer in _layers(rows):

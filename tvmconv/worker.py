@@ -24,7 +24,8 @@ class WorkerLost(Exception):
 class Worker:
     """A process that runs `serve` of a module: it answers each message with one, and sleeps in between.
 
-    `module` must have a function serve(descriptor) that ends in answer_all.
+    `module` must have a function serve(descriptor) that ends in answer_all. The process has a session of its own:
+    Ctrl-C reaches the parent alone, which decides what it means, and what the process has started ends with it.
     """
 
     def __init__(self, module: str) -> None:
@@ -36,6 +37,7 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._complaints,
+            start_new_session=True,
         )
         theirs.close()
 
@@ -70,8 +72,11 @@ class Worker:
             raise WorkerLost(self._cause_of_death()) from None
 
     def kill(self) -> None:
-        """End the process, whatever it does, and wait until it is gone."""
-        self._process.kill()
+        """End the process and those that it has started, whatever they do, and wait until it is gone."""
+        if self._connection.closed:
+            return
+        with contextlib.suppress(ProcessLookupError):  # all gone already
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._connection.close()
         self._complaints.close()
@@ -87,7 +92,6 @@ class Worker:
 
 def answer_all(descriptor: int, answer: Callable[[Any], object], failure: Callable[[Exception], object]) -> None:
     """A worker's whole life: answer each message until the pipe closes. An exception is answered by failure(it)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
     _die_with_parent()
     connection = Connection(descriptor)
     while True:

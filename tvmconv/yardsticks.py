@@ -24,8 +24,9 @@ def product_shape(shape: ConvShape) -> ConvShape:
     """
     if shape.g != 1:
         raise ValueError(f"{shape} has groups: as a matrix product it is {shape.g} of them; take a layer with g1")
-    sizes = {"mb": shape.mb, "ih": shape.oh, "iw": shape.ow, "oc": shape.oc, "oh": shape.oh, "ow": shape.ow}
-    return ConvShape(ic=shape.k, kh=1, kw=1, **sizes)
+    return ConvShape(
+        mb=shape.mb, ic=shape.k, ih=shape.oh, iw=shape.ow, oc=shape.oc, oh=shape.oh, ow=shape.ow, kh=1, kw=1
+    )
 
 
 def patch_bytes(shape: ConvShape) -> int:

@@ -16,27 +16,22 @@ from tvmconv.cli.output import Output
 FAILED, WRONG_CALL, INTERRUPTED, CLOSED_PIPE = 1, 2, 130, 141
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, parse: Callable[[Sequence[str]], argparse.Namespace] = arguments.parse
+) -> int:
     """Run one command line, without the program's name; `None` takes the process's own. Returns the exit code.
 
-    --help, --version and a command line that cannot be parsed end in SystemExit, as argparse does it.
+    `parse` is that of a script of its own grammar. --help, --version and a command line that cannot be parsed end in
+    SystemExit, as argparse does it.
     """
-    return call(argv, arguments.parse, _run_subcommand)
-
-
-def call(
-    argv: Sequence[str] | None,
-    parse: Callable[[Sequence[str]], argparse.Namespace],
-    run: Callable[[argparse.Namespace, Output], int],
-) -> int:
-    """What every command is: parsed, run with an Output, its errors one line, its exit code. Arguments as for main."""
     argv = sys.argv[1:] if argv is None else list(argv)
     verbose = 0
     try:
         options = parse(argv)
         verbose = options.verbose
         with Output(argv, options) as output:
-            return run(options, output)
+            code: int = import_module(f"tvmconv.cli.commands.{options.command}").run(options, output)
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -48,11 +43,6 @@ def call(
             traceback.print_exc()
         print(f"tvmconv: {_sentence(error, verbose)}", file=sys.stderr)
         return _code(error)
-
-
-def _run_subcommand(options: argparse.Namespace, output: Output) -> int:
-    code: int = import_module(f"tvmconv.cli.commands.{options.command}").run(options, output)
-    return code
 
 
 def _sentence(error: Exception, verbose: int) -> str:

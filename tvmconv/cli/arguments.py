@@ -45,18 +45,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return _parser().parse_args(argv)
 
 
-def parse_claim(argv: Sequence[str]) -> argparse.Namespace:
+def parse_claims(argv: Sequence[str]) -> argparse.Namespace:
     """The options of scripts/indirect_vs_im2row. Ends as parse does."""
     parser = _Parser(
         prog="indirect_vs_im2row",
-        description="Measure indirect against im2row, and where the kernel is 1x1 against gemm, by one register tile.",
+        description="Measure indirect against im2row, and on 1x1 kernels against gemm, all by the same register tile.",
         parents=[_output_options()],
     )
     parser.add_argument(
-        "networks", nargs="*", default=["resnet18", "vgg16"], metavar="NETWORK",
+        "workloads", nargs="*", default=["resnet18", "vgg16"], metavar="NETWORK",
         help="whose layers are measured (default: resnet18 vgg16)",
     )  # fmt: skip
     parser.add_argument("--samples", type=_type(_positive), metavar="N", help="rounds of each contestant")
+    parser.set_defaults(command="claims")
     return parser.parse_args(argv)
 
 

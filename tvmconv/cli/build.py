@@ -17,7 +17,7 @@ def build(
     started = time.monotonic()
     with output.progress("build") as progress:
         built = build_tasks(tasks, setting, jobs, progress)
-    kernels = sum(item.kernel is not None for item in built)
-    output.note(f"{kernels} kernels built, or found in the cache, in {time.monotonic() - started:.1f} s")
-    output.context(llvm_version(built), peak_gflops)
+    kernels = [item.kernel for item in built if item.kernel is not None]
+    output.note(f"{len(kernels)} kernels built, or found in the cache, in {time.monotonic() - started:.1f} s")
+    output.context(llvm_version(kernels), peak_gflops)
     return built

@@ -98,6 +98,11 @@ class Output:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def within_layer(progress: Progress, layer: int, layers: int, done: int, wanted: int) -> None:
+    """Progress in layers, from one layer's progress in rounds."""
+    progress(layer + done / max(1, wanted), layers)  # nobody wants a round once all have failed
+
+
 def exit_code(rows: Sequence[Row], required: Sequence[str] = ()) -> int:
     """1 if anything was wrong or failed, nothing was ok, or one of the `required` algorithms never was."""
     statuses = {row["status"] for row in rows}

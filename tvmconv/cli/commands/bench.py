@@ -9,7 +9,7 @@ from tvmconv import peers, report
 from tvmconv.bench import Bench, measured_peak
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
-from tvmconv.cli.output import Output, Progress, exit_code
+from tvmconv.cli.output import Output, exit_code, within_layer
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
@@ -35,16 +35,11 @@ def run(options: argparse.Namespace, output: Output) -> int:
     with output.progress("measure") as progress:
         for index, layer in enumerate(layers):
             own = [next(kernels) for _ in algorithms.names]
-            for row in bench.layer(layer, own, partial(_within_layer, progress, index, len(layers))):
+            for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
                 output.row(row)
                 if file and not known(row):
                     file.append(row)
     return exit_code(output.rows, algorithms.required)
-
-
-def _within_layer(progress: Progress, layer: int, layers: int, done: int, wanted: int) -> None:
-    """Progress in layers, from one layer's progress in rounds."""
-    progress(layer + done / max(1, wanted), layers)  # nobody wants a round once all have failed
 
 
 def _peers(text: str) -> list[peers.Peer]:

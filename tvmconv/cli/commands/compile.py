@@ -16,7 +16,7 @@ from tvmconv.cli import arguments
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.entries import C_FUNCTIONS
-from tvmconv.kernel import Kernel, load
+from tvmconv.kernel import Kernel, read
 from tvmconv.plan import AUTO, finished, plan
 from tvmconv.record import Row
 from tvmconv.workload import resolve
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         if item.kernel is None:
             output.row(item.row)
             continue
-        kernel, path = load(item.kernel), folder / (file or f"{next(stems)}.so")
+        kernel, path = read(item.kernel), folder / (file or f"{next(stems)}.so")
         kernel.save(path)
         header = path.with_suffix(".h")
         _write(header, kernel.header())

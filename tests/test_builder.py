@@ -1,0 +1,136 @@
+"""Many kernels at once: what is cached costs nothing, a compiler that fails costs one kernel, Ctrl-C leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import fake_compiler
+from tvmconv import builder, cli, link
+from tvmconv.builder import BuildError, Request
+from tvmconv.shape import ConvShape
+
+HERE = Path(__file__).parent
+
+
+def request(oc: int = 8, algorithm: str = "direct") -> Request:
+    return Request(ConvShape.parse(f"ic8ih5oc{oc}kh3ph1"), algorithm)
+
+
+def is_running(process: Path) -> bool:
+    """A process that has ended, and that nobody has asked for its exit code yet, does not count."""
+    try:
+        return "\nState:\tZ" not in (process / "status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def users_of(cache: Path) -> list[Path]:
+    """The running processes whose cache this is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # gone, or somebody else's
+            continue
+        if f"XDG_CACHE_HOME={cache}".encode() in environment and is_running(process):
+            found.append(process)
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the kernels in an empty cache; zig's own cache stays."""
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(link.cache() / "zig"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "tvmconv" / "kernels"
+
+
+@pytest.fixture
+def faulty(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, and the compiler is fake_compiler's."""
+    monkeypatch.setattr(builder, "_CREW", "fake_compiler")
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
+    return kernels
+
+
+def test_what_is_cached_needs_neither_a_process_nor_tvm() -> None:
+    path = builder.build_path(request())
+    program = f"""
+import sys
+from tvmconv import builder, shape, worker
+worker.Worker = None
+request = builder.Request(shape.ConvShape.parse({str(request().shape)!r}), "direct")
+(path,) = builder.build_all([request], 2).values()
+assert str(path) == {str(path)!r}, path
+assert "tvm" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=HERE.parent, check=True)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_compiler_that_fails_costs_one_kernel(faulty: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    monkeypatch.setattr(builder, "_PATIENCE", 2.0)
+    fates = {
+        8: None,
+        fake_compiler.CRASHES: "the compiler crashed (SIGABRT)",
+        16: None,
+        fake_compiler.HANGS: "the compiler did not answer within 2 s",
+        fake_compiler.FAILS: "InternalError: no register is left",
+        24: None,
+    }
+    gemm = request(algorithm="gemm")
+    steps: list[tuple[int, int]] = []
+    results = builder.build_all([*map(request, fates), gemm], jobs, lambda *step: steps.append(step))
+
+    assert isinstance(results.pop(gemm), ValueError)
+    for (asked, result), (oc, fate) in zip(results.items(), fates.items(), strict=True):
+        assert asked == request(oc)
+        if fate is None:
+            assert isinstance(result, Path) and result.exists()
+        else:
+            assert (type(result), str(result)) == (BuildError, fate)
+    assert steps == [(done, 7) for done in range(1, 8)]  # the one that is rejected is done at once
+    assert sum(path.suffix == ".so" for path in faulty.iterdir()) == 3
+    assert not list(faulty.glob(".building-*"))
+    assert not is_running(Path("/proc") / (faulty / "linker").read_text())
+
+
+def test_the_same_kernel_is_built_once(faulty: Path) -> None:
+    loose, strict = request(), request().check()
+    assert loose != strict
+    results = builder.build_all([loose, strict, loose], 2)
+    assert [*results] == [loose, strict]
+    assert results[loose] == results[strict]
+    assert len(list(faulty.iterdir())) == 1
+
+
+def test_ctrl_c_ends_all_at_once(kernels: Path, tmp_path: Path) -> None:
+    """As a terminal does it, while kernels are being built: exit code 130, nothing said, nobody and no half left."""
+    command = [sys.executable, "-m", "tvmconv", "verify", "resnet18", "--jobs", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd=HERE.parent
+    )
+    wait_for(lambda: list(kernels.glob(".building-*/.building-*")))
+    assert len(users_of(tmp_path)) >= 3
+    os.killpg(process.pid, signal.SIGINT)
+    started = time.monotonic()
+    assert process.communicate(timeout=20) == (b"", b"")
+    assert time.monotonic() - started < 1
+    assert process.returncode == cli.INTERRUPTED
+    wait_for(lambda: not users_of(tmp_path), 1)
+    assert not list(kernels.glob(".*"))
