@@ -149,7 +149,7 @@ class _Order:
 
 
 def serve(descriptor: int) -> None:
-    """A worker's whole life: carry out each _Order, and answer it with None, or with the BuildError that says why not."""
+    """A worker's whole life: carry out each _Order; the answer is None, or the BuildError that says why not."""
 
     def answer(order: _Order) -> None:
         _compile(order.request, order.path, order.folder)

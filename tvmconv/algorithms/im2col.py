@@ -116,11 +116,15 @@ def copy_patches(shape: ConvShape) -> Any:
                 inside: T.let[T.bool] = T.And(h >= 0, h < IH)
                 left: T.let[T.int32] = T.Select(inside, T.min(T.max(-w, 0), WIDTH), WIDTH) * IC
                 right: T.let[T.int32] = T.max(T.Select(inside, T.max(T.min(IW - w, WIDTH), 0), 0) * IC, left)
-                for c in range(left):
-                    patches[m, vr, vs, c] = T.float32(0)
-                for c in range(right - left):
-                    patches[m, vr, vs, left + c] = X[h, w * IC + left + c]
-                for c in range(WIDTH * IC - right):
-                    patches[m, vr, vs, right + c] = T.float32(0)
+                if right - left == WIDTH * IC:  # of constant length, so that short runs become vector moves
+                    for c in range(WIDTH * IC):
+                        patches[m, vr, vs, c] = X[h, w * IC + c]
+                else:
+                    for c in range(left):
+                        patches[m, vr, vs, c] = T.float32(0)
+                    for c in range(right - left):
+                        patches[m, vr, vs, left + c] = X[h, w * IC + left + c]
+                    for c in range(WIDTH * IC - right):
+                        patches[m, vr, vs, right + c] = T.float32(0)
 
     return copy
