@@ -24,7 +24,7 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 
 # Installed sizes, for x86-64 Linux.
-DEV_SIZE = "1.2 GB"
+DEV_SIZE = "1.4 GB"
 EXTRA_SIZES = {"peers-onednn": "0.2 GB", "peers-torch": "0.7 GB, 5 GB where pip finds the CUDA build"}
 
 _LINES_OF_PIP_SHOWN = 15

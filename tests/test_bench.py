@@ -144,3 +144,11 @@ def test_a_kernel_that_fails_only_now_is_an_error_row(
     code, (_, row) = run(capsys, str(SHAPE), "-a", "direct")
     assert (code, row["status"], row["seconds"]) == (1, "error", None)
     assert "gone.so" in row["reason"]
+
+
+def test_help_says_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for value in (Rules().samples, Rules().min_time, round(Rules().max_time)):
+        assert f"(default: {value})" in text

@@ -203,13 +203,13 @@ def test_failed_change_is_not_forgotten_when_taken_back(checkout: Checkout) -> N
 
 
 def test_setup_adds_an_extra_that_stays(checkout: Checkout) -> None:
-    code, out, err = checkout.run("tvmconv", "setup", "peers-onednn")
+    code, out, err = checkout.run("tvmconv", "setup", "peers-torch")
     assert (code, out) == (0, "")
-    assert "peers-onednn 0.2 GB" in err
-    checkout.run("tvmconv", "setup", "peers-onednn")
-    checkout.edit_pyproject("gomp==2023.2.0", "gomp==2023.2.1")
+    assert "peers-torch 0.7 GB" in err
+    checkout.run("tvmconv", "setup", "peers-torch")
+    checkout.edit_pyproject("torch==2.13.0", "torch==2.13.1")
     checkout.run("tvmconv", "--version")
-    assert [call.split()[0] for call in checkout.installations()] == ["dev,peers-onednn"] * 2
+    assert [call.split()[0] for call in checkout.installations()] == ["dev,peers-torch"] * 2
 
 
 def test_setup_refuses_what_it_does_not_know(checkout: Checkout) -> None:

@@ -131,9 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     bench = command("bench", "verify, then measure, interleaved with other libraries", _work("all"), epilog=_WORKLOADS)
     bench.add_argument("--peers", default="", metavar="P[,P…]|all", help="libraries to compare with (`list peers`)")
     bench.add_argument("--cold", action="store_true", help="evict x, weights, indirection and y before each run")
-    bench.add_argument("--samples", type=_type(_positive), metavar="N", help="rounds of each contestant")
-    bench.add_argument("--min-time", type=_type(_seconds), metavar="S", help="seconds of a round, at least")
-    bench.add_argument("--max-time", type=_type(_seconds), metavar="S", help="seconds of a layer, at most")
+    bench.add_argument("--samples", type=_type(_positive), metavar="N", help="rounds of each contestant (default: 11)")
+    bench.add_argument("--min-time", type=_type(_seconds), metavar="S", help="seconds of a round (default: 0.02)")
+    bench.add_argument("--max-time", type=_type(_seconds), metavar="S", help="seconds of a layer (default: 30)")
     bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
 
     build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
