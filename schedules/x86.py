@@ -8,12 +8,12 @@ tails, the weights they stream (NR a channel) and the addresses they hold (MR).
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from schedules import gemm
-from tvmconv.algorithms.ir import Algorithm, Program
-from tvmconv.algorithms.register_tile import BYTES
+from schedules.unsuited import Unsuited
+from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa, Target
 from tvmconv.tile import Tile
@@ -28,7 +28,6 @@ _AHEAD = 256  # weights fetched into L1 ahead of their use, in elements
 _SHORTEST_BLOCK = 16  # channels; below that a block of K costs more than it saves
 _L2_BANDWIDTH = 26  # bytes a cycle, as measured here
 _WEIGHT_COST, _ROW_COST = 0.2, 0.2  # cycles a channel for each weight vector and each row beside its FMAs
-_OPEN = Tile(1, 1)  # sizes that a tile from outside has left open
 _L2_PART = 0.3  # of L2 for one block of weights: the next one streams through the rest
 
 
@@ -57,36 +56,37 @@ def cycles(isa: Isa, mr: int, vectors: int) -> float:
 def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None) -> Tile:
     """The wanted tile with its open sizes filled in, or the one that wastes least on the tails of this layer.
 
-    K is blocked so that the weights of one block stay in L2. Raises ValueError for a tile that does not fit.
+    K is blocked so that the weights of one block stay in L2. Raises ValueError for a tile that does not fit the
+    instruction set, Unsuited for one that fits, but not this layer.
     """
     isa, block = target.isa, int(_L2_PART * target.l2)
     mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(algorithm, shape, isa)
-    view = algorithm.view(shape, Tile(mr, nr))
-    kc = _largest_divisor(view.channels, block // (view.taps * nr * BYTES))
+    layout = algorithm.view(shape, Tile(mr, nr)).layout
+    kc = _largest_divisor(layout.channels, block // (layout.taps * nr * BYTES))
     if kc < _SHORTEST_BLOCK:  # a prime number of channels, say
-        kc = view.channels
-    tile = Tile(
+        kc = layout.channels
+    chosen = Tile(
         mr,
         nr,
         kr=_largest_divisor(kc, _STEP),
-        kc=0 if kc == view.channels else kc,
+        mc=0,
+        kc=0 if kc == layout.channels else kc,
         pf=_AHEAD // nr,
-        st=int(view.weight_bytes(nr) > 2 * block),
+        st=int(layout.elements * BYTES > 2 * block),
     )
-    if wanted:
-        tile = replace(tile, **{name: size for name, size in asdict(wanted).items() if size != getattr(_OPEN, name)})
-    if view.channels % (tile.kc or view.channels) or (tile.kc or view.channels) % tile.kr:
-        raise ValueError(f"tile {tile}: KC must divide the {view.channels} channels, and KR must divide KC")
-    if nr % isa.lanes and not (shape.depthwise and nr < isa.lanes):
-        raise ValueError(f"tile {tile}: NR must be a multiple of the {isa.lanes} lanes of {isa.name}")
-    if shape.depthwise and nr > shape.oc:
-        raise ValueError(f"tile {tile}: NR must not be more than the {shape.oc} channels of a depthwise layer")
+    tile = replace(chosen, **wanted.decided) if wanted else chosen
     if not isa.fits(tile):
         fitting = "x".join(map(str, _least_waste(algorithm, shape, isa)))
         raise ValueError(
             f"tile {tile} needs {isa.registers_of(tile)} vector registers and {isa.name} has {isa.registers}; "
             f"{fitting} would fit"
         )
+    if nr % isa.lanes and not (shape.depthwise and nr < isa.lanes):
+        raise ValueError(f"tile {tile}: NR must be a multiple of the {isa.lanes} lanes of {isa.name}")
+    if layout.channels % (tile.kc or layout.channels) or (tile.kc or layout.channels) % tile.kr:
+        raise Unsuited(f"tile {tile}: KC must divide the layer's {layout.channels} channels, and KR must divide KC")
+    if shape.depthwise and nr > shape.oc:
+        raise Unsuited(f"tile {tile}: NR must not be more than the {shape.oc} channels of a depthwise layer")
     return tile
 
 

@@ -36,6 +36,8 @@ int main(int argc, char **argv) {
         if (memcmp(y, expected, Y_SIZE * sizeof *y)) return 6;
     }
     if (CONV(run)(NULL, packed, y, workspace, NULL) != TVMCONV_NULL) return 7;
+    tvmconv_pool nobody = {NULL, NULL};
+    if (CONV(run)(x, packed, y, workspace, &nobody) != TVMCONV_NULL) return 9;
     if (CONV(run)((float *)((char *)x + 1), packed, y, workspace, NULL) != TVMCONV_MISALIGNED) return 8;
     printf("%s\n%d tasks\n", CONV(describe)(), tasks);
     return 0;

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tvmconv import builder
-from tvmconv.algorithms import ALGORITHMS, algorithm
+from tvmconv.algorithms import ALGORITHMS
 from tvmconv.builder import Request
-from tvmconv.kernel import load
-from tvmconv.reference import integer_case
 from tvmconv.shape import ConvShape
-from tvmconv.target import TARGETS, host_features, native
+from tvmconv.target import AVX2, AVX512, SSE4, TARGETS, host_features, native
 from tvmconv.tile import Tile
+from tvmconv.verify import Check, Verdict, verify
 
 # What is special about a problem → the problem.
 PROBLEMS = {
@@ -40,45 +39,56 @@ PROBLEMS = {
 }
 
 
-def exact(request: Request) -> None:
-    kernel, case = load(builder.build_path(request)), integer_case(request.shape, seed=1)
-    for conv, expected in (
-        (kernel.prepare(case.w), case.plain),
-        (kernel.prepare(case.w, case.bias, case.clamp), case.fused),
-    ):
-        y = np.full(request.shape.y_shape, np.nan, np.float32)
-        np.testing.assert_array_equal(conv(case.x, out=y), expected)
+OTHER_TILES = ("1x16", "14x32", "6x64_kr2_mc12_kc8_pf8_st1", "6x64_kr1_pf0_st0", "9x48_kc16", "5x16_mc5")
 
 
-@pytest.mark.parametrize("name", [known.name for known in ALGORITHMS])
+def requests() -> dict[str, Request]:
+    """All kernels that are to be exact, by test id. Other tiles change the speed alone."""
+    found = {}
+    for title, text in PROBLEMS.items():
+        shape = ConvShape.parse(text)
+        for known in ALGORITHMS:
+            if known.rejects(shape) is None:
+                found[f"{known.name}, {title}"] = Request(shape, known.name)
+    tails = ConvShape.parse("mb2ic16ih9oc72kh3ph1")
+    for name in ("indirect", "im2row", "direct"):
+        found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in OTHER_TILES}
+    for target in TARGETS:
+        if host_features().issuperset(target.features):
+            shape = ConvShape.parse("ic12ih9oc40kh3ph1")
+            found[f"indirect, {target.name}"] = Request(shape, "indirect", target.name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[Request, Verdict]:
+    """Built and verified together, between guard pages and in processes that may crash."""
+    wanted = list(requests().values())
+    paths = builder.build_all(wanted, jobs=2)
+    built = {request: path for request, path in paths.items() if isinstance(path, Path)}
+    assert len(built) == len(paths), [str(path) for path in paths.values() if not isinstance(path, Path)]
+    return dict(zip(built, verify([Check(path, request.shape) for request, path in built.items()], 2), strict=True))
+
+
+@pytest.mark.parametrize("title", list(requests()))
+def test_exact(verdicts: dict[Request, Verdict], title: str) -> None:
+    verdict = verdicts[requests()[title]]
+    assert verdict.exact, verdict.reason
+
+
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS.keys())
-def test_exact(problem: str, name: str) -> None:
+def test_what_is_rejected(problem: str) -> None:
+    """direct takes everything, im2row and indirect everything but depthwise."""
     shape = ConvShape.parse(problem)
-    if reason := algorithm(name).rejects(shape):
-        assert name == "gemm" or (name in ("indirect", "im2row") and shape.depthwise), reason
-        return
-    exact(Request(shape, name))
-
-
-@pytest.mark.parametrize("tile", ["1x16", "14x32", "6x64_kr2_mc12_kc8_pf8_st1", "9x48_kc16", "5x16_mc5"])
-@pytest.mark.parametrize("name", ["indirect", "im2row", "direct"])
-def test_exact_with_other_tiles(name: str, tile: str) -> None:
-    """Blocks of rows and of K, streaming and prefetch change the speed alone."""
-    exact(Request(ConvShape.parse("mb2ic16ih9oc72kh3ph1"), name, tile=Tile.parse(tile)))
-
-
-@pytest.mark.parametrize("target", [target.name for target in TARGETS])
-def test_exact_on_every_instruction_set(target: str) -> None:
-    made_for = next(known for known in TARGETS if known.name == target)
-    if missing := set(made_for.features) - host_features():
-        pytest.skip(f"this machine lacks {', '.join(sorted(missing))}")
-    exact(Request(ConvShape.parse("ic12ih9oc40kh3ph1"), "indirect", target))
+    taking = {known.name for known in ALGORITHMS if known.rejects(shape) is None}
+    assert taking - {"gemm"} == ({"direct"} if shape.depthwise else {"direct", "im2row", "indirect"})
 
 
 @pytest.mark.parametrize("name", [known.name for known in ALGORITHMS])
 def test_all_memory_is_in_the_arguments(name: str) -> None:
     """Besides the workspace a kernel has register tiles on its stack, 4 KB together at most, and no allocator."""
-    text = builder.llvm_ir(Request(ConvShape.parse("ic64ih9oc70kh1ph0"), name))
+    problem = "ic64ih9oc70kh1ph0" if name == "gemm" else "ic64ih9oc70kh3ph1"
+    text = builder.llvm_ir(Request(ConvShape.parse(problem), name))
     element = {"float": 4, "i32": 4, "i64": 8, "double": 8, "ptr": 8}
     sizes = [
         int(count or 1) * int(lanes or 1) * element[kind]
@@ -103,7 +113,7 @@ def test_all_memory_is_in_the_arguments(name: str) -> None:
         (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "0x16"), "at least 1"),
         (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v4", "hand", "32x64"), "133 vector registers and avx512 has 32"),
         (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v4", "hand", "6x60"), "multiple of the 16 lanes"),
-        (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "4x16_kc3"), "must divide the 8 channels"),
+        (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "4x16_kc3"), "must divide the layer's 8 channels"),
     ],
 )
 def test_bad_requests_say_what_would_be_right(arguments: tuple[str, ...], sentence: str) -> None:
@@ -119,5 +129,24 @@ def test_the_default_tile_fits_every_instruction_set() -> None:
             assert tile and target.isa.fits(tile), f"{target.name} {problem} {tile}"
 
 
-def test_native_is_the_best_target_of_this_machine() -> None:
-    assert native() == next(target for target in TARGETS if host_features().issuperset(target.features))
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        (AVX512.features, "x86-64-v4"),
+        ((*AVX2.features, "avx512f"), "x86-64-v3"),
+        (AVX2.features, "x86-64-v3"),
+        (SSE4.features, "x86-64-v2"),
+    ],
+)
+def test_native_is_the_best_target_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, features: tuple[str, ...], name: str
+) -> None:
+    monkeypatch.setattr("tvmconv.target.host_features", lambda: frozenset((*features, "something_else")))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert native().name == name
+
+
+def test_a_machine_may_have_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvmconv.target.host_features", frozenset)
+    with pytest.raises(ValueError, match=r"no target for this machine .*: it needs x86-64-v2 at least"):
+        native()

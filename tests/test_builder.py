@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests import fake_compiler
 from tvmconv import builder, cli, link
 from tvmconv.builder import BuildError, Request
 from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
 
 HERE = Path(__file__).parent
 
@@ -80,6 +82,24 @@ assert str(path) == {str(path)!r}, path
 assert "tvm" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], cwd=HERE.parent, check=True)
+
+
+def test_what_decides_a_kernel_decides_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def path(asked: Request) -> Path:
+        return builder._path(asked.check())
+
+    named = replace(request(), shape=replace(request().shape, name="a name"))
+    assert named == request()
+    assert path(named) == path(request())
+    others = [request(oc=16), request(algorithm="indirect"), replace(request(), tile=Tile(1, 16))]
+    assert len({path(request()), *map(path, others)}) == 4
+
+    before = path(request())
+    for changed in ("tvmconv.__version__", "tvmconv.builder.SCHEMA"):
+        with monkeypatch.context() as patch:
+            patch.setattr(changed, "9")
+            patch.setattr(builder, "_sources", builder._sources.__wrapped__)
+            assert path(request()) != before
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

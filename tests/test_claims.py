@@ -179,7 +179,7 @@ def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*against_gemm["seconds"]] == ["indirect", "gemm"]
     medians = [against_gemm["seconds"][name]["median"] for name in ("gemm", "indirect")]
     assert against_gemm["ratio"] == pytest.approx(medians[0] / medians[1])
-    assert (against_gemm["kind"], against_gemm["rival"], against_gemm["copy_share"]) == ("claim", "gemm", None)
+    assert (against_gemm["kind"], against_gemm["rival"], against_gemm["copy_share"]) == ("result", "gemm", None)
 
     show(claims_table([against_im2row, against_gemm]))
     table = capsys.readouterr().out
@@ -190,7 +190,7 @@ def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_network_is_a_wrong_call(capsys: Capture) -> None:
     assert cli.main(["resnet81"], arguments.parse_claims) == 2
-    assert "unknown network 'resnet81': did you mean resnet18?" in capsys.readouterr().err
+    assert "unknown network 'resnet81', did you mean resnet18?" in capsys.readouterr().err
 
 
 def test_the_mean_is_geometric() -> None:

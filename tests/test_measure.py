@@ -261,7 +261,3 @@ def test_evicted_memory_is_read_more_slowly() -> None:
 
     warm, cold = (min(seconds(cold) for _ in range(50)) for cold in (False, True))
     assert cold > 1.2 * warm
-
-
-def test_copying_takes_time() -> None:
-    assert 0.1 < probe.memcpy_bandwidth(1 << 22) < 1000

@@ -93,7 +93,3 @@ def test_an_absent_peer_says_what_installs_it() -> None:
         peers.require(ABSENT)
     with pytest.raises(ValueError, match="peer onednn is not installed"):
         ABSENT.start(ConvShape.parse("ic1ih1oc1kh1"), integer_case(ConvShape.parse("ic1ih1oc1kh1"), 0), threads=1)
-
-
-def test_plain_conv2d_never_counts_as_best() -> None:
-    assert [peer.name for peer in peers.PEERS if not peer.counts] == ["torch-conv2d"]

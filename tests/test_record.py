@@ -24,10 +24,9 @@ def result(**changes: Any) -> Row:
 
 
 def written(path: Path, *rows: Row, context: Row = CONTEXT) -> None:
-    file = ResultFile(path, context)
-    for row in rows:
-        file.append(row)
-    file.close()
+    with ResultFile(path, context) as file:
+        for row in rows:
+            file.append(row)
 
 
 def test_what_was_measured_is_known_again(tmp_path: Path) -> None:
@@ -99,11 +98,10 @@ def test_a_torn_last_line_is_repaired(tmp_path: Path, cut: int) -> None:
     written(path, result(algorithm="gemm"), result(algorithm="direct"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    later = ResultFile(path, CONTEXT)
-    assert later.known(result(algorithm="gemm"))
-    assert later.known(result(algorithm="direct")) is None
-    later.append(result(algorithm="direct"))
-    later.close()
+    with ResultFile(path, CONTEXT) as later:
+        assert later.known(result(algorithm="gemm"))
+        assert later.known(result(algorithm="direct")) is None
+        later.append(result(algorithm="direct"))
     kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
     assert kinds == ["context", "result", "context", "result"]
 

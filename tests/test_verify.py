@@ -46,7 +46,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Make:
                 "triple": target.native().triple,
                 "features": [],
             }
-            shim.write_text(link.shim_source("faulty", program, 4, description))
+            shim.write_text(link.shim_source("faulty", program, description))
             code.write_text(f'#define PREFIX faulty\n#define FAULT {fault}\n#include "{SOURCE}"\n')
             link.link(code, shim, [f"faulty_{name}" for name in C_FUNCTIONS], target.native(), path)
         return Check(path, SHAPE)

@@ -1,7 +1,7 @@
 """Convolutions compiled by TVM: build a kernel for a layer, prepare it with weights, call it on arrays.
 
     kernel = tvmconv.build("ic64ih56oc64kh3ph1", algorithm="indirect", target="native")
-    conv = kernel.prepare(weights, bias, clamp=(0, 6), weights="OIHW")
+    conv = kernel.prepare(w, bias, clamp=(0, 6), weights="OIHW")
     y = conv(x)
 
 The public names are imported when they are first used, so that `import tvmconv` costs neither TVM nor NumPy.

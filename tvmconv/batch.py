@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tvmconv.builder import Request, build_all
+from tvmconv.builder import build_all
 from tvmconv.kernel import descriptions
 from tvmconv.plan import Setting, Task, blank_row, finished
 from tvmconv.record import Row
@@ -29,7 +29,11 @@ def build_tasks(
 
     Raises ValueError for a schedule or a tile that cannot be had.
     """
-    requests = {task: _request(task, setting) for task in tasks if task.reason is None}
+    requests = {
+        task: setting.request(task.layer.shape, task.algorithm)
+        for task in tasks
+        if task.reason is None and task.layer.shape is not None
+    }
     kernels = build_all(requests.values(), jobs, progress)
     built = []
     for task in tasks:
@@ -44,14 +48,6 @@ def build_tasks(
         else:
             built.append(Built(task, row, kernel))
     return built
-
-
-def _request(task: Task, setting: Setting) -> Request:
-    assert task.layer.shape is not None
-    request = Request(
-        task.layer.shape, task.algorithm, setting.target.name, setting.schedule, setting.tile, setting.threads
-    )
-    return request.check()
 
 
 def verified(built: Sequence[Built], setting: Setting, jobs: int) -> Iterator[Row]:

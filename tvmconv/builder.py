@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import Program
 from tvmconv.crew import ask_each
-from tvmconv.kernel import SCHEMA, Kernel, read
+from tvmconv.kernel import SCHEMA, Kernel, check_threads, read
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
@@ -44,7 +43,6 @@ class Request:
     target: str = "native"
     schedule: str = "hand"
     tile: Tile | None = None
-    threads: int = 1
 
     @property
     def made_for(self) -> Target:
@@ -75,12 +73,13 @@ def build(
     """Compiles one problem, or takes it from the cache.
 
     workload is a benchdnn descriptor or a ConvShape. The target may be another machine: such a kernel can be saved,
-    and refuses to prepare. Raises ValueError for a descriptor, name or tile that is wrong, or where the algorithm
-    rejects the problem; link.LinkError where the linker fails.
+    and refuses to prepare. Raises ValueError for a descriptor, name, tile or number of threads that is wrong, or where
+    the algorithm rejects the problem; link.LinkError where the linker fails.
     """
+    check_threads(threads)
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
-    return read(build_path(Request(shape, algorithm, target, schedule, tile, threads)))
+    return read(build_path(Request(shape, algorithm, target, schedule, tile)))
 
 
 def build_path(request: Request) -> Path:
@@ -199,7 +198,7 @@ def _module(request: Request, program: Program) -> Any:
     recipe = schedules.find(request.schedule, request.made_for.isa).recipe
     functions = recipe.schedule(program, request.made_for)
     named = {f"{request.prefix}_tir_{name}": function for name, function in functions.items()}
-    named |= ffi_entries(request.prefix, request.shape, program.packed_bytes, sum(program.memory.values()))
+    named |= ffi_entries(request.prefix, request.shape, program.packed_bytes, program.workspace_bytes)
     return tvm.IRModule({name: function.with_attr("global_symbol", name) for name, function in named.items()})
 
 
@@ -213,7 +212,7 @@ def _compile(request: Request, path: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as workplace:
         made, source, output = (Path(workplace) / name for name in ("kernel.o", "kernel.c", "kernel.so"))
         lower.write_object(_module(request, program), request.made_for, made)
-        source.write_text(link.shim_source(request.prefix, program, sum(program.memory.values()), description))
+        source.write_text(link.shim_source(request.prefix, program, description))
         symbols = [f"{request.prefix}_{name}" for name in C_FUNCTIONS]
         symbols += [f"__tvm_ffi_{request.prefix}_{name}" for name in FFI_FUNCTIONS] + ["__TVMFFI*"]
         link.link(made, source, symbols, request.made_for, output)
@@ -256,20 +255,19 @@ def _versions() -> Mapping[str, str]:
 
 def _path(request: Request) -> Path:
     """Where the cache has the kernel of a checked request, or would have it."""
-    return link.cache() / "kernels" / f"{request.shape}_{request.algorithm}-{_key(request)}.so"
+    return link.cache() / "kernels" / f"{request.prefix}-{_key(request)}.so"
 
 
 def _key(request: Request) -> str:
     """A hash of the request and of the sources that turn it into a kernel."""
-    return hashlib.sha256(
-        json.dumps([asdict(request), str(request.shape), _sources()], default=str).encode()
-    ).hexdigest()[:16]
+    decisive = (request.shape, request.algorithm, request.target, request.schedule, request.tile, _sources())
+    return hashlib.sha256("\n".join(map(str, decisive)).encode()).hexdigest()[:16]
 
 
 @functools.cache
 def _sources() -> str:
-    """A hash of what builds kernels: this project's files, and the versions of TVM and of the linker."""
-    digest = hashlib.sha256()
+    """A hash of what builds kernels: this project's files and version, the versions of TVM and of the linker."""
+    digest = hashlib.sha256(f"{tvmconv.__version__} {SCHEMA}".encode())
     for name in ("apache-tvm", "apache-tvm-ffi", "ziglang"):
         digest.update(importlib.metadata.version(name).encode())
     package, recipes = Path(__file__).parent, Path(schedules.__file__).parent

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tvmconv.algorithms import algorithm
@@ -21,8 +21,6 @@ from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 from tvmconv.workload import Layer
 from tvmconv.yardsticks import MemcpyEntry, PatchesEntry, patch_bytes, product_shape
-
-_SEED = 20190704
 
 # Layers of 1x1 kernels and stride 1: a network made of them, and the widest of resnet50.
 POINTWISE = ("squeezenet1.1", "ic256ih56oc64kh1", "ic512ih28oc128kh1", "ic1024ih14oc256kh1", "ic2048ih7oc512kh1")
@@ -90,13 +88,11 @@ def _distinct(layers: Iterable[Layer]) -> Iterable[tuple[ConvShape, Layer]]:
 def _claim(layer: Layer, shape: ConvShape, rival: str, setting: Setting) -> Claim:
     """With the register tile that indirect has by default."""
     problems = {"indirect": shape, "gemm": product_shape(shape)} | ({} if rival == "gemm" else {rival: shape})
-    chosen = Request(shape, "indirect", setting.target.name, setting.schedule).check().tile
+    chosen = setting.request(shape, "indirect").tile
     assert chosen
     tile = Tile(chosen.mr, chosen.nr)
-    kernels = {
-        name: Request(problem, name, setting.target.name, setting.schedule, tile).check()
-        for name, problem in problems.items()
-    }
+    same_tile = replace(setting, tile=tile)
+    kernels = {name: same_tile.request(problem, name) for name, problem in problems.items()}
     return Claim(layer, shape, rival, tile, kernels)
 
 
@@ -113,7 +109,6 @@ class ClaimBench:
         row = {
             **blank_row(claim.layer, self.setting, algorithm="indirect"),
             **_FIGURES,
-            "kind": "claim",
             "tile": str(claim.tile),
             "rival": claim.rival,
         }
@@ -124,7 +119,7 @@ class ClaimBench:
         outcome = measure(
             list(entries.values()),
             claim.shape,
-            integer_case(claim.shape, _SEED),
+            integer_case(claim.shape),
             isa=self.setting.target.isa,
             cpus=self.setting.cpus,
             rules=self.rules,

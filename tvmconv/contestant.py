@@ -192,7 +192,7 @@ class Contestant:
         self._expected, self._tolerance = setup.case.fused, setup.entry.tolerance
         self._runner = setup.entry.start(setup.shape, setup.case, setup.threads)
         self._runner.forget()
-        self._call = _seconds(self._runner.run)  # of one call, as far as is known: the first one is slow
+        self._call = probe.seconds_of(self._runner.run)  # of one call, as far as is known: the first one is slow
         self.check()
         self.ready = Ready(self._runner.version, self._runner.layout)
 
@@ -232,14 +232,8 @@ class Contestant:
         while not times or time.perf_counter() < end:
             for address, size in self._runner.memory():
                 probe.evict(self._isa, address, size)
-            times.append(_seconds(self._runner.run))
+            times.append(probe.seconds_of(self._runner.run))
         return sum(times) / len(times)
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def serve(descriptor: int) -> None:

@@ -23,21 +23,26 @@ def ffi_entries(prefix: str, shape: ConvShape, packed_bytes: int, workspace_byte
 
     packed_elements, workspace_elements = packed_bytes // 4, max(1, workspace_bytes // 4)
 
+    @T.inline
+    def call(name, *arguments):
+        status: T.let[T.int32] = T.call_extern("int32", f"{prefix}_{name}", *arguments)
+        assert status == 0, ("ValueError", [f"{prefix}_{name} returned a status; tvmconv.h says which means what"])
+
     @T.prim_func(s_tir=True)
     def pack(
         w: T.Buffer(shape.w_shape, "float32", align=4),
         bias: T.Buffer((shape.oc,), "float32", align=4),
         packed: T.Buffer((packed_elements,), "float32", align=4),
     ):
-        T.evaluate(T.call_extern("int32", f"{prefix}_pack", w.data, bias.data, packed.data))
+        call("pack", w.data, bias.data, packed.data)
 
     @T.prim_func(s_tir=True)
     def clamp(lower: T.float32, upper: T.float32, packed: T.Buffer((packed_elements,), "float32", align=4)):
-        T.evaluate(T.call_extern("int32", f"{prefix}_clamp", lower, upper, packed.data))
+        call("clamp", lower, upper, packed.data)
 
     @T.prim_func(s_tir=True)
     def prepare(workspace: T.Buffer((workspace_elements,), "float32", align=4)):
-        T.evaluate(T.call_extern("int32", f"{prefix}_prepare", workspace.data))
+        call("prepare", workspace.data)
 
     @T.prim_func(s_tir=True)
     def run(
@@ -46,17 +51,8 @@ def ffi_entries(prefix: str, shape: ConvShape, packed_bytes: int, workspace_byte
         y: T.Buffer(shape.y_shape, "float32", align=4),
         workspace: T.Buffer((workspace_elements,), "float32", align=4),
     ):
-        T.evaluate(
-            T.call_extern(
-                "int32",
-                f"{prefix}_run",
-                x.data,
-                packed.data,
-                y.data,
-                workspace.data,
-                T.reinterpret("handle", T.int64(0)),
-            )
-        )
+        no_pool: T.let[T.handle] = T.reinterpret("handle", T.int64(0))
+        call("run", x.data, packed.data, y.data, workspace.data, no_pool)
 
     functions = zip(FFI_FUNCTIONS, (pack, clamp, prepare, run), strict=True)
     return {f"{prefix}_{name}": function for name, function in functions}

@@ -8,8 +8,6 @@ import io
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,15 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from tvmconv.arrays import Array, address, aligned, checked, checked_workspace, is_torch, to_torch
+from tvmconv.files import write_whole
+from tvmconv.names import unknown
 from tvmconv.shape import ConvShape
 from tvmconv.target import host_features
 
 SCHEMA = 1  # of the description in a kernel's section .tvmconv
 SECTION = ".tvmconv"
 
+# The texts of the flags in tvmconv.h.
 _STATUS = {
     1: "a pointer is NULL that must not be",
     2: "a pointer is not aligned to 4 bytes",
@@ -74,6 +75,12 @@ def descriptions(path: Path) -> dict[str, dict[str, Any]]:
         return {kernel["prefix"]: kernel for kernel in found}
     except (ELFError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a kernel file, or a truncated one; build it again") from error
+
+
+def check_threads(threads: int) -> None:
+    """Raises ValueError for a number of threads that kernels cannot run on."""
+    if threads != 1:
+        raise ValueError(f"threads={threads}: kernels run on one thread; use threads=1")
 
 
 class Kernel:
@@ -129,10 +136,9 @@ class Kernel:
         clamp: (lowest, highest) output or None. Raises ValueError or TypeError for anything else, and ValueError
         where this machine cannot run the kernel.
         """
-        if threads != 1:
-            raise ValueError(f"threads={threads}: kernels run on one thread")
+        check_threads(threads)
         if weights not in _WEIGHT_LAYOUTS:
-            raise ValueError(f"unknown weight layout {weights!r} (known: {', '.join(_WEIGHT_LAYOUTS)})")
+            raise ValueError(unknown("weight layout", weights, tuple(_WEIGHT_LAYOUTS)))
         axes = _WEIGHT_LAYOUTS[weights]
         expected = tuple(self.shape.w_shape[axes.index(axis)] for axis in range(4))
         w = checked("w", w, expected, contiguous=False)
@@ -149,16 +155,7 @@ class Kernel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the kernel's file to path, by rename: never half of it."""
-        path = Path(path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as copy:
-            try:
-                with self.path.open("rb") as source:
-                    shutil.copyfileobj(source, copy)
-                os.chmod(copy.name, 0o644)
-                os.replace(copy.name, path)
-            except BaseException:
-                Path(copy.name).unlink(missing_ok=True)
-                raise
+        write_whole(Path(path), self.path.read_bytes())
 
     def header(self) -> str:
         """A C header that declares the kernel's functions, complete in itself."""
@@ -169,8 +166,11 @@ class Kernel:
             + f"""
 /* x is float{list(self.shape.x_shape)} (NHWC), y float{list(self.shape.y_shape)} (NHWC),
    w float{list(self.shape.w_shape)} (OIHW). Each function returns TVMCONV_OK or
-   another status; none allocates, aborts or keeps state. Memory needs the alignment of its elements alone; 64 bytes
-   are fastest. */
+   flags that say what is wrong; none allocates, aborts or keeps state. Memory needs the alignment of its elements
+   alone; 64 bytes are fastest. */
+#ifdef __cplusplus
+extern "C" {{
+#endif
 const char *{p}_describe(void);             /* JSON */
 size_t {p}_packed_bytes(void);
 size_t {p}_workspace_bytes(int32_t threads);
@@ -178,6 +178,9 @@ int {p}_pack(const float *w, const float *bias, void *packed);       /* once; bi
 int {p}_clamp(float lower, float upper, void *packed);               /* after pack; without it nothing is clamped */
 int {p}_prepare(void *workspace);                                    /* once for each workspace */
 int {p}_run(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool);
+#ifdef __cplusplus
+}}
+#endif
 """
         )
 
@@ -203,7 +206,8 @@ int {p}_run(const float *x, const void *packed, float *y, void *workspace, const
 
     def _call(self, name: str, *arguments: Any) -> None:
         if status := self._function(name)(*arguments):
-            raise ValueError(f"{self.description['prefix']}_{name}: {_STATUS.get(status, f'status {status}')}")
+            reasons = [text for flag, text in _STATUS.items() if status & flag]
+            raise ValueError(f"{self.description['prefix']}_{name}: {' and '.join(reasons) or f'status {status}'}")
 
 
 class Conv:
@@ -248,14 +252,16 @@ class Conv:
     def bind(self, x: Any, y: Any, workspace: Array | None = None, phase: str | None = None) -> Callable[[], None]:
         """The call with its arguments checked and converted once, for loops: each call of it computes y from x.
 
-        phase names one of kernel.description["phases"] to run alone, for measuring: of the first image, on what the
-        phases before it have left in the workspace.
+        phase names one of kernel.phases to run alone, for measuring: of the first image, on what the phases before it
+        have left in the workspace. Raises as a call does, and ValueError for a phase that there is not.
         """
         shape = self.kernel.shape
         x, y = checked("x", x, shape.x_shape), checked("out", y, shape.y_shape, writable=True)
         workspace = self._workspace if workspace is None else checked_workspace(workspace, self.workspace_bytes)
         if np.may_share_memory(x, y):
             raise ValueError("out overlaps x; give it memory of its own")
+        if phase is not None and phase not in self.kernel.phases:
+            raise ValueError(unknown("phase", phase, self.kernel.phases))
         name, last = ("run", None) if phase is None else ("run_phase", self.kernel.phases.index(phase))
         arguments = (address(x), address(self.packed), address(y), address(workspace), last)
         keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function(name), self.kernel

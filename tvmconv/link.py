@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tvmconv.algorithms.ir import Program
 from tvmconv.target import Target
+
+if TYPE_CHECKING:
+    from tvmconv.algorithms.ir import Program
 
 NATIVE = Path(__file__).with_name("native")
 _SECONDS = 120  # a link takes 0.1 s, and a few seconds the first time
@@ -21,13 +23,13 @@ class LinkError(RuntimeError):
     """The linker failed; the message holds its last lines."""
 
 
-def shim_source(prefix: str, program: Program, workspace_bytes: int, description: Mapping[str, Any]) -> str:
+def shim_source(prefix: str, program: Program, description: Mapping[str, Any]) -> str:
     """The C file that puts the plain C interface around one program's functions."""
     phases = " ".join(f"X({phase.function}, {phase.units})" for phase in program.phases)
     defines = {
         "PREFIX": prefix,
         "PACKED_BYTES": program.packed_bytes,
-        "WORKSPACE_BYTES": workspace_bytes,
+        "WORKSPACE_BYTES": program.workspace_bytes,
         "IMAGES": program.images,
         "DESCRIPTION": json.dumps(json.dumps(description)),
         "PHASES(X)": phases,
@@ -56,7 +58,9 @@ def link(object_file: Path, source: Path, symbols: list[str], target: Target, ou
     exports.write_text("{ global: " + " ".join(f"{symbol};" for symbol in symbols) + " local: *; };\n")
     zig(
         *("-target", zig_triple, "-shared", "-nostdlib", "-O2", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector"),
-        *("-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", "-Wl,-S", f"-Wl,--version-script={exports}"),
+        "-fno-builtin",  # or the shim's memcpy would become a call of itself
+        *("-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"),
+        *("-Wl,-S", "-Wl,-z,defs", f"-Wl,--version-script={exports}"),
         *("-o", output, source, object_file),
     )
 

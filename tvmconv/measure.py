@@ -19,16 +19,13 @@ from tvmconv.contestant import Check, Entry, Failure, Play, Ready, Right, Setup,
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
-from tvmconv.worker import Worker, WorkerLost
+from tvmconv.worker import Worker, WorkerLost, patience
 
 # A turn counts if the core offered it this share of its best speed. For each sample wanted, so many turns may be
 # played again; what was measured is then accepted as it is, and said.
 FULL_SPEED = 0.9
 MOST_REPEATS = 3
 _PAUSE = 0.1  # seconds after a round in which nobody ran at full speed
-
-# Operations that even a kernel without vectors does in a second: a layer's size prolongs our patience.
-_SLOWEST = 50e6
 
 _Answer = TypeVar("_Answer")
 
@@ -214,9 +211,8 @@ class _Contestant:
 
     def _ask(self, message: Setup | Play | Check, kind: type[_Answer]) -> _Answer | None:
         """The answer of the kind that is expected, or None, and the failure noted."""
-        patience = self.rules.patience + self.shape.flops / _SLOWEST
         try:
-            answer = self._worker.ask(message, patience)
+            answer = self._worker.ask(message, patience(self.rules.patience, self.shape.flops))
         except WorkerLost as lost:
             answer = Failure("error", f"its process {lost}")
         if isinstance(answer, kind):

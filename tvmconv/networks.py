@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
+from tvmconv.names import unknown
 from tvmconv.shape import ConvShape
 
 
@@ -75,7 +75,7 @@ NETWORKS: tuple[str, ...] = tuple(_TABLES)
 def layers(network: str) -> tuple[NetworkLayer, ...]:
     """The distinct convolutions of `network`, in order of first occurrence. Raises ValueError for an unknown name."""
     if network not in _TABLES:
-        raise ValueError(unknown(network))
+        raise ValueError(unknown("network", network, NETWORKS))
     return tuple(NetworkLayer(name, ConvShape.parse(f"{text}n{name}"), count) for name, count, text in _TABLES[network])
 
 
@@ -83,17 +83,5 @@ def layer(network: str, name: str) -> NetworkLayer:
     """The convolution `name` of `network`. Raises ValueError if either is unknown."""
     by_name = {found.name: found for found in layers(network)}
     if name not in by_name:
-        suggestion = _suggest(name, tuple(by_name))
-        raise ValueError(f"{network} has no layer {name!r}: {suggestion}`tvmconv list layers {network}` names all")
+        raise ValueError(unknown(f"{network} layer", name, tuple(by_name), f"tvmconv list layers {network}"))
     return by_name[name]
-
-
-def unknown(network: str) -> str:
-    """The sentence for a network that there is not."""
-    return f"unknown network {network!r}: {_suggest(network, NETWORKS)}`tvmconv list networks` names all"
-
-
-def _suggest(name: str, known: tuple[str, ...]) -> str:
-    """Say "did you mean …? " with the names closest to `name`, or nothing."""
-    close = difflib.get_close_matches(name, known)
-    return f"did you mean {' or '.join(close)}? " if close else ""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tvmconv import choose
 from tvmconv.algorithms import algorithm
 from tvmconv.record import Row
+from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.workload import Layer
+
+if TYPE_CHECKING:
+    from tvmconv.builder import Request
 
 AUTO = "auto"
 
@@ -27,6 +31,12 @@ class Setting:
     cpus: tuple[int, ...] = ()
     schedule: str = "hand"
     tile: Tile | None = None
+
+    def request(self, shape: ConvShape, algorithm: str) -> Request:
+        """What is to be built for a problem, with its tile decided. Raises ValueError where it cannot be had."""
+        from tvmconv.builder import Request  # NumPy comes with it: too much for a command that only lists
+
+        return Request(shape, algorithm, self.target.name, self.schedule, self.tile).check()
 
 
 @dataclass(frozen=True)

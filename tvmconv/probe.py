@@ -1,4 +1,4 @@
-"""What this core can do right now: multiply-adds, a small matrix product, copies; and a way to empty its caches."""
+"""What this core can do right now: multiply-adds, a small matrix product; and a way to empty its caches."""
 
 from __future__ import annotations
 
@@ -49,26 +49,17 @@ def tile_speed(isa: Isa, seconds: float = 0.002) -> float:
     return _load(isa).tile.gflops(seconds)
 
 
-def memcpy_bandwidth(size: int, seconds: float = 0.01) -> float:
-    """GB/s at which libc copies `size` bytes from one array to another, again and again; each byte counts once.
-
-    Both arrays stay where they are, so small ones are copied from cache to cache. The best of several copies counts.
-    Below 100 kB a call from Python costs more than the copy.
-    """
-    source, destination = (ctypes.create_string_buffer(size) for _ in range(2))
-    ctypes.memset(source, 1, size)  # else all its pages are the same page of zeros
-    copy = functools.partial(ctypes.memmove, destination, source, size)
-    copy()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        best = min(best, _seconds(copy))
-    return size / best / 1e9
-
-
 def evict(isa: Isa, address: int, size: int) -> None:
     """Drop `size` bytes at `address` from every cache."""
     if size:
         _load(isa).library.tvmconv_probe_evict(ctypes.c_void_p(address), ctypes.c_long(size))
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """The time that one call of `run` takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 class _Loop:
@@ -85,7 +76,7 @@ class _Loop:
         return rounds * self._flops_per_round / self._run(rounds) / 1e9
 
     def _run(self, rounds: int) -> float:
-        return _seconds(functools.partial(self._function, ctypes.c_long(rounds)))
+        return seconds_of(functools.partial(self._function, ctypes.c_long(rounds)))
 
 
 class _Probe:
@@ -98,12 +89,6 @@ class _Probe:
         flops = 2 * 2 * _ROWS[isa.registers] * isa.lanes
         self.fma = _Loop(self.library.tvmconv_probe_fma, flops)
         self.tile = _Loop(self.library.tvmconv_probe_tile, flops * _DEPTH)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 @functools.cache

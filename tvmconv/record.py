@@ -96,7 +96,7 @@ class ResultFile:
     """A file of JSON lines that grows: context, its results, the next context, its results.
 
     Opening it keeps what is there. A last line that was cut off in the middle of writing is removed. Raises BadFile,
-    with one sentence, if another line is no row.
+    with one sentence, if another line is no row. As a context manager it closes the file at the end.
     """
 
     def __init__(self, path: Path, context: Row) -> None:
@@ -118,7 +118,10 @@ class ResultFile:
         self._file.write(line(row))
         self._file.flush()
 
-    def close(self) -> None:
+    def __enter__(self) -> ResultFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     def _comparable(self, rows: Sequence[Row]) -> Iterator[Row]:

@@ -14,6 +14,8 @@ from tvmconv.shape import ConvShape
 Array = NDArray[np.float32]
 Clamp = tuple[float, float]
 
+SEED = 20190704  # of the data that everything is proved and measured with
+
 # Integers up to here are exact in float32: sums that stay below it come out the same in every order, fused or not.
 _EXACT = 2**24
 _MAX_INPUT = 4
@@ -76,7 +78,7 @@ class Case:
     fused: Array
 
 
-def integer_case(shape: ConvShape, seed: int) -> Case:
+def integer_case(shape: ConvShape, seed: int = SEED) -> Case:
     """Data of small integers, none of them zero where that can be, so that kernels can be compared for equality.
 
     Whatever the order of summation, every partial sum is an integer that float32 holds exactly. The clamp cuts more

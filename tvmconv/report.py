@@ -95,7 +95,7 @@ def compile_table(rows: Sequence[Row]) -> RenderableType:
 
 
 def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> RenderableType:
-    """Each layer by each contestant: milliseconds, below it GFLOP/s and percent of the peak; then each network's sums.
+    """Each layer by each contestant: time, speed and percent of the peak, extra memory; then each network's sums.
 
     The fastest is marked; contestants in `uncounted` are shown, but are never the fastest.
     """
@@ -109,8 +109,8 @@ def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> Rendera
             for title, cells in network_sums(network).items():
                 table.add_row(f"{network[0][0]['source']}: {title}", *(cells[name] for name in contestants(rows)))
             mixes.append(_best_mix(network))
-    legend = "ms; below it GFLOP/s and % of this core's measured FMA peak; * is the fastest"
-    return Group(table, *mixes, remarks(rows), legend)
+    legend = "median ms; GFLOP/s and % of this core's measured FMA peak; bytes of extra memory; * is the fastest"
+    return Group(table, *mixes, remarks(rows), legend, *_rounds(rows))
 
 
 def fastest(layer: Sequence[Row], uncounted: Collection[str] = ()) -> Row | None:
@@ -158,8 +158,22 @@ def _time(row: Row, winner: bool) -> RenderableType:
     if row["status"] != "ok":
         return Text(row["status"].upper(), _BAD)
     share = f" {row['peak_fraction']:.0%}" if row["peak_fraction"] is not None else ""
-    time = Text(f"{'* ' if winner else ''}{milliseconds(row['seconds']['median'])}\n", _GOOD if winner else "")
-    return time.append(f"{row['gflops']:.1f}{share}", _FAINT)
+    mark = ("* " if winner else "") + ("~" if row["rounds"]["slow"] else "")
+    time = Text(f"{mark}{milliseconds(row['seconds']['median'])}\n", _GOOD if winner else "")
+    memory = "" if row["workspace_bytes"] is None else f"\n{_bytes(row['workspace_bytes'])}"
+    return time.append(f"{row['gflops']:.1f}{share}{memory}", _FAINT)
+
+
+def _rounds(rows: Sequence[Row]) -> list[str]:
+    """How steady the machine was: the typical spread, and the rounds that were played again or accepted as slow."""
+    timed = [row for row in rows if seconds(row) is not None]
+    if not timed:
+        return []
+    spreads = sorted(row["seconds"]["p80"] / row["seconds"]["p20"] - 1 for row in timed)
+    repeated, slow = (sum(row["rounds"][kind] for row in timed) for kind in ("repeated", "slow"))
+    said = f"p80 is {spreads[len(spreads) // 2]:.0%} above p20 (median of all), at most {spreads[-1]:.0%}"
+    said += f"; {repeated} rounds were repeated since the core had less than its best to offer"
+    return [said + (f", {slow} had to be accepted (~)" if slow else "")]
 
 
 def milliseconds(seconds: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 _MAX_NUMBER = 2**31 - 1
-_MAX_ELEMENTS = 2**40
+_MAX_ELEMENTS = 2**31 - 1  # kernels count elements with 32 bits
 
 _SIZES = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw")  # at least 1
 _OFFSETS = ("ph", "pw", "dh", "dw")  # at least 0
@@ -62,7 +62,7 @@ class ConvShape:
         for tensor, shape in (("input", self.x_shape), ("weights", self.w_shape), ("output", self.y_shape)):
             if math.prod(shape) > _MAX_ELEMENTS:
                 sizes = "x".join(map(str, shape))
-                raise ValueError(f"the {tensor} would have {sizes} elements, but 2**40 are the most a tensor may have")
+                raise ValueError(f"the {tensor} would have {sizes} elements, but 2**31 - 1 are the most that kernels can count")
 
     @classmethod
     def parse(cls, text: str) -> ConvShape:

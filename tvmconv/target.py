@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from tvmconv.names import unknown
 from tvmconv.tile import Tile
 
 # CPU features by the names that Linux gives them in /proc/cpuinfo; each level includes those before it
@@ -47,13 +47,12 @@ class Isa:
 
 @dataclass(frozen=True)
 class Target:
-    """What code is made for: LLVM's triple and core, the instruction set, cache sizes in bytes (of one core)."""
+    """What code is made for: LLVM's triple and core, the instruction set, L2 cache in bytes (of one core)."""
 
     name: str
     isa: Isa
     triple: str
     mcpu: str
-    l1d: int
     l2: int
 
     @property
@@ -72,9 +71,9 @@ _X86 = "x86_64-unknown-linux-gnu"
 # Best first: native is the first of these whose features the machine has. Cache sizes are those of the smallest
 # common core of the level (L2: Skylake-SP 1 MB, Haswell 256 kB).
 TARGETS: tuple[Target, ...] = (
-    Target("x86-64-v4", AVX512, _X86, "x86-64-v4", 32 * _KB, 1024 * _KB),
-    Target("x86-64-v3", AVX2, _X86, "x86-64-v3", 32 * _KB, 256 * _KB),
-    Target("x86-64-v2", SSE4, _X86, "x86-64-v2", 32 * _KB, 256 * _KB),
+    Target("x86-64-v4", AVX512, _X86, "x86-64-v4", 1024 * _KB),
+    Target("x86-64-v3", AVX2, _X86, "x86-64-v3", 256 * _KB),
+    Target("x86-64-v2", SSE4, _X86, "x86-64-v2", 256 * _KB),
 )
 
 
@@ -104,8 +103,4 @@ def parse(name: str) -> Target:
     for target in TARGETS:
         if target.name == name:
             return target
-    known = ["native", *(target.name for target in TARGETS)]
-    close = difflib.get_close_matches(name, known, n=1)
-    raise ValueError(
-        f"unknown target {name!r}{f', did you mean {close[0]}?' if close else ''} (known: {', '.join(known)})"
-    )
+    raise ValueError(unknown("target", name, ["native", *(target.name for target in TARGETS)]))

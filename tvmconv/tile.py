@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
-_TEXT = re.compile(r"(?P<mr>\d+)x(?P<nr>\d+)(?P<rest>(?:_(?:kr|mc|nc|kc|pf|st)\d+)*)", re.ASCII)
+_TEXT = re.compile(r"(?P<mr>\d+)x(?P<nr>\d+)(?P<rest>(?:_(?:kr|mc|kc|pf|st)\d+)*)", re.ASCII)
+OPEN = -1  # a size that is left to the schedule
 
 
 @dataclass(frozen=True)
@@ -13,43 +14,41 @@ class Tile:
     """Block sizes of a GEMM of M = OH·OW rows, OC columns and K = KH·KW·IC, in elements.
 
     mr×nr is what one tile accumulates in registers; nr is also the width of a packed weight panel and mr the group
-    size of the indirection buffer. kr channels are one step of the inner loop. mc rows and nc columns are swept before
-    the next block of rows and columns, kc channels of each tap before the next part of K; 0 stands for the whole
-    extent. pf is how many channels ahead of their use weights are fetched into L1 (0: left to the hardware). With st
-    = 1 the next block of weights is fetched into L2 while one is used, which pays where not all of them stay there.
+    size of the indirection buffer. kr channels are one step of the inner loop. mc rows are swept with one panel before
+    the next block of rows, kc channels of each tap before the next block of K; 0 stands for the whole extent. pf is how
+    many channels ahead of their use weights are fetched into L1 (0: left to the hardware). With st = 1 the next block
+    of weights is fetched into L2 while one is used, which pays where not all of them stay there.
     """
 
     mr: int
     nr: int
-    kr: int = 1
-    mc: int = 0
-    nc: int = 0
-    kc: int = 0
-    pf: int = 0
-    st: int = 0
+    kr: int = OPEN
+    mc: int = OPEN
+    kc: int = OPEN
+    pf: int = OPEN
+    st: int = OPEN
 
     def __post_init__(self) -> None:
-        if self.mr < 1 or self.nr < 1 or self.kr < 1:
-            raise ValueError(f"tile {self}: MR, NR and KR must be at least 1")
+        if self.mr < 1 or self.nr < 1 or self.kr == 0 or self.st > 1:
+            raise ValueError(f"tile {self}: MR, NR and KR must be at least 1, ST 0 or 1")
 
     @classmethod
     def parse(cls, text: str) -> Tile:
-        """Reads what str() prints: MRxNR, then any of _krN _mcN _ncN _kcN _pfN _stN. Raises ValueError."""
+        """Reads what str() prints: MRxNR, then any of _krN _mcN _kcN _pfN _stN. Raises ValueError."""
         match = _TEXT.fullmatch(text)
         if not match:
             raise ValueError(
-                f"tile {text!r} is not MRxNR, for example 6x64 (optionally with _kr4_mc96_kc256_pf4 behind)"
+                f"tile {text!r} is not MRxNR, for example 6x64 (optionally with _kr4_kc256_pf4_st1 behind)"
             )
-        tile = cls(int(match["mr"]), int(match["nr"]))
-        return replace(tile, **{name: int(size) for name, size in re.findall(r"_([a-z]+)(\d+)", match["rest"])})
+        sizes = {name: int(size) for name, size in re.findall(r"_([a-z]+)(\d+)", match["rest"])}
+        return cls(int(match["mr"]), int(match["nr"]), **sizes)
+
+    @property
+    def decided(self) -> dict[str, int]:
+        """The sizes that are not left open, by name."""
+        sizes = {field.name: int(getattr(self, field.name)) for field in fields(self)}
+        return {name: size for name, size in sizes.items() if size != OPEN}
 
     def __str__(self) -> str:
-        rest = [
-            ("kr", self.kr, 1),
-            ("mc", self.mc, 0),
-            ("nc", self.nc, 0),
-            ("kc", self.kc, 0),
-            ("pf", self.pf, 0),
-            ("st", self.st, 0),
-        ]
-        return f"{self.mr}x{self.nr}" + "".join(f"_{name}{size}" for name, size, default in rest if size != default)
+        rest = "".join(f"_{name}{size}" for name, size in self.decided.items() if name not in ("mr", "nr"))
+        return f"{self.mr}x{self.nr}{rest}"

@@ -19,11 +19,9 @@ from tvmconv.guard import Place, forbid_writing, guarded
 from tvmconv.kernel import Conv, load
 from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
-from tvmconv.worker import WorkerLost, answer_all
+from tvmconv.worker import WorkerLost, answer_all, patience
 
-_SEED = 20190704
-# Seconds that a check may take, and operations that even a kernel without vectors does in a second.
-_PATIENCE, _SLOWEST = 60.0, 50e6
+_PATIENCE = 60.0  # seconds that a check may take, on top of those that its problem's size is worth
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Verdict:
 
 def verify(checks: Sequence[Check], jobs: int = 1) -> Iterator[Verdict]:
     """One verdict for each check, in order, as soon as it is known; `jobs` run at a time."""
-    for answer in ask_each("tvmconv.verify", checks, jobs, lambda check: _PATIENCE + check.shape.flops / _SLOWEST):
+    for answer in ask_each("tvmconv.verify", checks, jobs, lambda check: patience(_PATIENCE, check.shape.flops)):
         yield Verdict("error", f"the kernel {answer}") if isinstance(answer, WorkerLost) else answer
 
 
@@ -75,7 +73,7 @@ def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, P
 
 @functools.lru_cache(maxsize=1)
 def _case(shape: ConvShape) -> Case:
-    return integer_case(shape, _SEED)
+    return integer_case(shape)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def serve(descriptor: int) -> None:
 
     def answer(check: Check) -> Verdict:
         verdict, problem = check_kernel(check, solved[-1] if solved else None)
-        if verdict.exact:
+        if verdict.exact and problem.conv.workspace_bytes:
             solved[:] = [problem]
         return verdict
 

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
+_SLOWEST = 50e6  # operations that even a kernel without vectors does in a second
 
 
 class WorkerLost(Exception):
@@ -45,10 +46,6 @@ class Worker:
     def connection(self) -> Connection:
         """For multiprocessing.connection.wait: ready when there is an answer, or the process is gone."""
         return self._connection
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def ask(self, message: object, patience: float) -> Any:
         """The answer to a message. Raises WorkerLost if the process dies or takes longer than `patience` seconds."""
@@ -88,6 +85,11 @@ class Worker:
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").strip().splitlines()
         return f"ended with exit code {code}{f': {lines[-1]}' if lines else ''}"
+
+
+def patience(least: float, flops: float) -> float:
+    """The seconds that a worker may take for something that computes so many operations, and little else."""
+    return least + flops / _SLOWEST
 
 
 def answer_all(descriptor: int, answer: Callable[[Any], object], failure: Callable[[Exception], object]) -> None:

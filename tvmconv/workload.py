@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tvmconv import networks
+from tvmconv.names import unknown
 from tvmconv.shape import ConvShape, starts_descriptor
 
 Warn = Callable[[str], None]
@@ -54,7 +55,8 @@ def _resolve(workload: str, batch_files: _BatchReader) -> list[Layer]:
     if network not in networks.NETWORKS:
         if os.path.isfile(workload):
             raise ValueError(f"{workload} is a file: write @{workload} to read it as a benchdnn batch file")
-        raise ValueError(f"{networks.unknown(network)}, and a descriptor looks like ic64ih56oc64kh3ph1")
+        sentence = unknown("network", network, networks.NETWORKS)
+        raise ValueError(f"{sentence}; a descriptor looks like ic64ih56oc64kh3ph1")
     found = (networks.layer(network, name),) if slash else networks.layers(network)
     return [Layer(workload, layer.shape, layer.name, layer.count) for layer in found]
 

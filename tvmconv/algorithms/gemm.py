@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import Algorithm, Phase, Program, no_preparation
-from tvmconv.algorithms.packing import pack_function
-from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
+from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation
+from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
@@ -26,7 +26,7 @@ class Gemm(Algorithm):
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        return MatrixView(1, shape.g, shape.mb * shape.m, shape.ocg, 1, shape.icg, tile)
+        return MatrixView(1, shape.mb * shape.m, PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile))
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from tvmconv.algorithms.gemm import Gemm
-from tvmconv.algorithms.ir import PLAIN_C, Algorithm, Phase, Program, no_preparation
-from tvmconv.algorithms.packing import pack_function
-from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
+from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
@@ -32,7 +32,7 @@ class Im2row(Algorithm):
         if Gemm().rejects(shape) is None:
             return Gemm().view(shape, tile)
         taps, channels = (1, shape.k) if shape.g == 1 else (shape.taps, shape.icg)
-        return MatrixView(1, shape.g, shape.m, shape.ocg, taps, channels, tile)
+        return MatrixView(1, shape.m, PackedLayout(shape.g, shape.ocg, taps, channels, tile))
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if Gemm().rejects(shape) is None:
@@ -89,18 +89,8 @@ def copy_patches(shape: ConvShape) -> Any:
     RUNS, WIDTH = (1, shape.kw) if DW == 1 else (shape.kw, 1)
     IMAGE = IH * IW * IC * BYTES
 
-    @T.prim_func(s_tir=True)
-    def copy(
-        x: T.int64,
-        packed: T.handle("float32"),
-        y: T.handle("float32"),
-        workspace: T.handle("float32"),
-        address: T.int64,
-        image: T.int32,
-        first: T.int32,
-        last: T.int32,
-    ):
-        T.func_attr({"global_symbol": "copy", "tirx.noalias": True, "calling_conv": PLAIN_C})
+    @T.inline
+    def copy(x, packed, y, workspace, address, image, first, last):
         patches = T.decl_buffer((OH * OW, KH, RUNS, WIDTH * IC), "float32", data=workspace, align=4)
         start: T.let[T.handle("float32")] = T.reinterpret(F32, x + T.cast(image, "int64") * IMAGE)
         X = T.decl_buffer((IH, IW * IC), "float32", data=start, align=4)
@@ -127,4 +117,4 @@ def copy_patches(shape: ConvShape) -> Any:
                     for c in range(WIDTH * IC - right):
                         patches[m, vr, vs, right + c] = T.float32(0)
 
-    return copy
+    return phase_function("copy", copy)

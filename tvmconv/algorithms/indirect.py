@@ -6,9 +6,9 @@ is XNNPACK's. The buffer depends on the shape alone: it is built once and is val
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import PLAIN_C, Algorithm, Phase, Program
-from tvmconv.algorithms.packing import pack_function
-from tvmconv.algorithms.register_tile import BYTES, MatrixView, matrix_product
+from tvmconv.algorithms.ir import BYTES, PLAIN_C, Algorithm, Phase, Program
+from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
@@ -32,7 +32,7 @@ class Indirect(Algorithm):
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        return MatrixView(shape.mb, shape.g, shape.m, shape.ocg, shape.taps, shape.icg, tile)
+        return MatrixView(shape.mb, shape.m, PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, tile))
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         return {

@@ -11,7 +11,9 @@ from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
 if TYPE_CHECKING:
-    from tvmconv.algorithms.register_tile import MatrixView
+    from tvmconv.algorithms.matrix import MatrixView
+
+BYTES = 4  # of an f32 element and of an index
 
 # TVM leaves a function alone that already has a calling convention, and compiles it with the plain C one:
 # pointers and integers in, nothing out.
@@ -46,6 +48,11 @@ class Program:
     packed_bytes: int
     memory: Mapping[str, int] = field(default_factory=dict)  # bytes of each part of the workspace
 
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes of extra memory, all of it in the workspace argument."""
+        return sum(self.memory.values())
+
 
 class Algorithm(ABC):
     """One algorithm for one layout."""
@@ -69,7 +76,7 @@ class Algorithm(ABC):
     def work(self, shape: ConvShape, tile: Tile) -> int:
         """Taps, summed over all row tiles of one image and group: what one panel of weights is used for."""
         view = self.view(shape, tile)
-        return view.row_tiles * view.taps
+        return view.row_tiles * view.layout.taps
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         """Bytes of each part of the workspace, in its order."""
@@ -90,3 +97,24 @@ def no_preparation() -> Any:
         T.evaluate(0)
 
     return prepare
+
+
+def phase_function(symbol: str, body: Any) -> Any:
+    """A phase, as Program describes it, whose body is a T.inline macro of its eight parameters."""
+    from tvm.script import tirx as T
+
+    @T.prim_func(s_tir=True)
+    def phase(
+        x: T.int64,
+        packed: T.handle("float32"),
+        y: T.handle("float32"),
+        workspace: T.handle("float32"),
+        address: T.int64,
+        image: T.int32,
+        first: T.int32,
+        last: T.int32,
+    ):
+        T.func_attr({"global_symbol": symbol, "tirx.noalias": True, "calling_conv": PLAIN_C})
+        body(x, packed, y, workspace, address, image, first, last)
+
+    return phase

@@ -42,7 +42,7 @@ class PackedLayout:
 
     @property
     def kc(self) -> int:
-        return self.tile.kc or self.channels
+        return self.tile.kc if self.tile.kc > 0 else self.channels
 
     @property
     def k_blocks(self) -> int:
@@ -65,8 +65,17 @@ class PackedLayout:
         return self.HEADER + self.groups * self.panels * self.tile.nr
 
     @property
+    def block(self) -> int:
+        """Elements of one block of K of one panel."""
+        return self.taps * self.kc * self.tile.nr
+
+    @property
+    def weight_elements(self) -> int:
+        return self.groups * self.panels * self.k_blocks * self.block
+
+    @property
     def elements(self) -> int:
-        return self.weights_offset + self.groups * self.panels * self.taps * self.channels * self.tile.nr
+        return self.weights_offset + self.weight_elements
 
 
 def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:

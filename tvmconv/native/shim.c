@@ -70,7 +70,7 @@ static int check(const float *x, const void *packed, const float *y, const void 
 }
 
 PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool) {
-    int bad = check(x, packed, y, workspace);
+    int bad = check(x, packed, y, workspace) | (pool && !pool->parallel_for ? TVMCONV_NULL : TVMCONV_OK);
     if (bad) return bad;
     call c = {x, packed, y, workspace, 0};
     for (; c.image < IMAGES; c.image++) {
@@ -91,6 +91,19 @@ PUBLIC int JOIN(PREFIX, run_phase)(const float *x, const void *packed, float *y,
     if (phase-- == 0) JOIN(name, range)(&c, 0, units);
     PHASES(CALL_ONE)
     return TVMCONV_OK;
+}
+
+/* What the compiler calls for loops that copy or clear: no library is needed. The linker refuses all that is not here. */
+#define FALLBACK __attribute__((weak, visibility("hidden")))
+FALLBACK void *memcpy(void *restrict to, const void *restrict from, size_t n) {
+    char *out = to;
+    for (const char *in = from; n; n--) *out++ = *in++;
+    return to;
+}
+FALLBACK void *memset(void *to, int byte, size_t n) {
+    char *out = to;
+    for (size_t i = 0; i < n; i++) out[i] = (char)byte;
+    return to;
 }
 
 /* The FFI entries report errors through a function of TVM's runtime, which fills this pointer when it loads the file;

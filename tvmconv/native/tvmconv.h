@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Flags: a status is TVMCONV_OK, or all of those that apply, or-ed. */
 enum {
     TVMCONV_OK = 0,
     TVMCONV_NULL = 1,       /* a pointer is NULL that must not be */

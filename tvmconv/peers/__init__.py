@@ -5,7 +5,6 @@ Importing this loads none of them, and asking whether one is installed does not 
 
 from __future__ import annotations
 
-import difflib
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +13,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvmconv.names import unknown
 from tvmconv.shape import ConvShape
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ def find(name: str) -> Peer:
     for peer in PEERS:
         if peer.name == name:
             return peer
-    known = [peer.name for peer in PEERS]
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f", did you mean {close[0]}?" if close else ""
-    raise ValueError(f"unknown peer {name!r}{guess} (known: {', '.join(known)})")
+    raise ValueError(unknown("peer", name, [peer.name for peer in PEERS]))
 
 
 def available(peer: Peer) -> str | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import time
 from dataclasses import dataclass, replace
 from importlib.metadata import files
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from tvmconv.peers import dnnl
 from tvmconv.peers.dnnl import BIAS, DST, SCRATCHPAD, SRC, WEIGHTS, DnnlError, Handle, Library
+from tvmconv.probe import seconds_of
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 
@@ -40,7 +40,7 @@ def start(shape: ConvShape, case: Case, threads: int) -> Convolution:
     library = _load()
     _openmp().omp_set_num_threads(threads)
     variants = _variants(library, *_cropped(shape, case))
-    rounds = [[_seconds(variant) for variant in variants] for _ in range(_TRIAL_ROUNDS)]
+    rounds = [[seconds_of(variant.run) for variant in variants] for _ in range(_TRIAL_ROUNDS)]
     best = [min(times) for times in zip(*rounds, strict=True)]
     return variants[best.index(min(best))]
 
@@ -171,12 +171,6 @@ def _sizes(s: ConvShape) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, .
     """x, w and y as oneDNN counts their axes."""
     w = (s.oc, s.icg, s.kh, s.kw) if s.g == 1 else (s.g, s.ocg, s.icg, s.kh, s.kw)
     return (s.mb, s.ic, s.ih, s.iw), w, (s.mb, s.oc, s.oh, s.ow)
-
-
-def _seconds(variant: Convolution) -> float:
-    began = time.perf_counter()
-    variant.run()
-    return time.perf_counter() - began
 
 
 @functools.cache

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 
 from tvmconv import peers, report
 from tvmconv.bench import Bench, measured_peak
@@ -28,11 +30,10 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
     peak = measured_peak(setting.target.isa)
     built = build(list(plan(layers, algorithms.names, setting)), setting, options.jobs, output, peak)
-    file = ResultFile(options.output, output.context()) if options.output else None
-    known = file.known if file else lambda row: None
-    bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak))
     kernels = iter(built)
-    with output.progress("measure") as progress:
+    with _results(options.output, output) as file, output.progress("measure") as progress:
+        known = file.known if file else lambda row: None
+        bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak))
         for index, layer in enumerate(layers):
             own = [next(kernels) for _ in algorithms.names]
             for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
@@ -40,6 +41,10 @@ def run(options: argparse.Namespace, output: Output) -> int:
                 if file and not known(row):
                     file.append(row)
     return exit_code(output.rows, algorithms.required)
+
+
+def _results(path: Path | None, output: Output) -> AbstractContextManager[ResultFile | None]:
+    return ResultFile(path, output.context()) if path else nullcontext()
 
 
 def _peers(text: str) -> list[peers.Peer]:

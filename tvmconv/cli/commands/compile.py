@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from tvmconv.cli import arguments
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.entries import C_FUNCTIONS
+from tvmconv.files import write_whole
 from tvmconv.kernel import Kernel, read
 from tvmconv.plan import AUTO, finished, plan
 from tvmconv.record import Row
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         kernel, path = read(item.kernel), folder / (file or f"{next(stems)}.so")
         kernel.save(path)
         header = path.with_suffix(".h")
-        _write(header, kernel.header())
+        write_whole(header, kernel.header().encode())
         chosen_by = "rule" if AUTO in algorithms.names else "user"
         output.row(_row(item, kernel, path, header, time.monotonic() - started, chosen_by))
     return exit_code(output.rows, algorithms.required)
@@ -86,16 +85,3 @@ def _stems(built: Sequence[Built]) -> list[str]:
         if len(set(stems)) == len(stems):
             break
     return stems  # two that are the same even now are the same kernel
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the file under another name and rename it, so that no half of it is ever seen."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(text)
-            file.close()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

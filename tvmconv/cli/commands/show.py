@@ -6,7 +6,7 @@ import argparse
 
 from tvmconv import report
 from tvmconv.algorithms import algorithm
-from tvmconv.builder import Request, assembly, module_text
+from tvmconv.builder import assembly, module_text
 from tvmconv.cli import arguments
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.plan import AUTO, Setting, Task, blank_row, finished, plan
@@ -35,9 +35,7 @@ def _row(task: Task, setting: Setting, options: argparse.Namespace) -> Row:
     shape = task.layer.shape
     if task.reason is not None or shape is None:
         return finished(row, "rejected", task.reason)
-    request = Request(
-        shape, task.algorithm, setting.target.name, setting.schedule, setting.tile, setting.threads
-    ).check()
+    request = setting.request(shape, task.algorithm)
     assert request.tile is not None
     row["tile"] = str(request.tile)
     if options.tir:

@@ -1,0 +1,88 @@
+"""Layers as matrix products: the loops around the register tile that gemm, im2row and indirect share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv.algorithms.ir import ON_STACK, phase_function
+from tvmconv.algorithms.packing import PackedLayout
+from tvmconv.algorithms.register_tile import multiply_block, write_back_block
+
+
+@dataclass(frozen=True)
+class MatrixView:
+    """A layer as products of m rows by the packed weights: one for each image and group."""
+
+    images: int
+    m: int
+    layout: PackedLayout
+
+    @property
+    def row_tiles(self) -> int:
+        return -(-self.m // self.layout.tile.mr)
+
+    @property
+    def block_tiles(self) -> int:
+        """Row tiles that are swept before the next block of rows (MC)."""
+        tile = self.layout.tile
+        return min(self.row_tiles, -(-tile.mc // tile.mr)) if tile.mc > 0 else self.row_tiles
+
+    @property
+    def row_blocks(self) -> int:
+        return -(-self.row_tiles // self.block_tiles)
+
+    @property
+    def units(self) -> int:
+        """Independent pieces of work: one weight panel on one block of rows, panels running fastest."""
+        return self.images * self.layout.groups * self.row_blocks * self.layout.panels
+
+
+def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
+    """The phase that computes units first … last−1 of the view's products.
+
+    rows(row, x, workspace, address, image, group, row_tile, tap) is a T.inline macro that stores the byte addresses of
+    the MR rows of a row tile for a tap into row[0:MR].
+    """
+    from tvm.script import tirx as T
+
+    layout = view.layout
+    MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
+    G, P, KB, TAPS, KC, _ = layout.weights_shape
+    M = view.m
+    RT, BT, RB = view.row_tiles, view.block_tiles, view.row_blocks
+    multiply = multiply_block(layout, steps=BT * TAPS * KC // KR)
+    write_back = write_back_block(layout)
+
+    @T.inline
+    def body(x, packed, y, workspace, address, image, first, last):
+        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
+        bias = T.decl_buffer(layout.bias_shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        weights = T.decl_buffer(
+            (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
+        )
+        Y = T.decl_buffer((view.images * M, G * layout.oc), "float32", data=y, align=4)
+        acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
+        row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
+        ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
+        for unit, kb in T.grid(last - first, KB):
+            ahead[0] = (((first + unit) // (P * RB) % G * P + (first + unit) % P) * KB + kb + 1) * layout.block
+            for it in range(T.min(BT, RT - (first + unit) // P % RB * BT)):
+                with T.sblock("tile"):
+                    u = T.axis.spatial(view.units, first + unit)
+                    vkb = T.axis.reduce(KB, kb)
+                    vit = T.axis.spatial(BT, it)
+                    T.reads()
+                    T.writes()
+                    n: T.let[T.int32] = u // (P * RB * G)
+                    g: T.let[T.int32] = u // (P * RB) % G
+                    p: T.let[T.int32] = u % P
+                    rt: T.let[T.int32] = u // P % RB * BT + vit
+                    panel: T.let[T.int32] = ((g * P + p) * KB + vkb) * TAPS
+                    for t, whole in T.grid(TAPS, 1):
+                        rows(row, x, workspace, address, image + n, g, rt, t)
+                        start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
+                        multiply(acc, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
+                    write_back(acc, Y, bias, bounds, g, p, (image + n) * M + rt * MR, 1, M - rt * MR, vkb)
+
+    return phase_function(symbol, body)
