@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from schedules import x86
+from tvmconv.names import unknown
 from tvmconv.target import Isa
 
 
@@ -30,4 +31,4 @@ def find(name: str, isa: Isa) -> Schedule:
         if schedule.name == name and isa.name in schedule.isas:
             return schedule
     names = sorted({schedule.name for schedule in SCHEDULES if isa.name in schedule.isas})
-    raise ValueError(f"no schedule {name!r} for {isa.name} (there is: {', '.join(names)})")
+    raise ValueError(unknown(f"{isa.name} schedule", name, names))

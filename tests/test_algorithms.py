@@ -108,7 +108,7 @@ def test_all_memory_is_in_the_arguments(name: str) -> None:
         (("g8ic8ih4oc8kh3ph1", "indirect"), "use direct"),
         (("ic8ih4oc8kh3ph1", "indrect"), "did you mean indirect"),
         (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v5"), "did you mean x86-64-v4"),
-        (("ic8ih4oc8kh3ph1", "indirect", "native", "hnd"), "there is: hand"),
+        (("ic8ih4oc8kh3ph1", "indirect", "native", "hnd"), "did you mean hand"),
         (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "6by64"), "is not MRxNR"),
         (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "0x16"), "at least 1"),
         (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v4", "hand", "32x64"), "133 vector registers and avx512 has 32"),

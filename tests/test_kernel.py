@@ -68,7 +68,9 @@ def test_x_may_be_read_only_and_may_move(conv: Conv, case: Case) -> None:
 
 @pytest.mark.parametrize(("layout", "axes"), [("OIHW", (0, 1, 2, 3)), ("OHWI", (0, 2, 3, 1)), ("HWIO", (2, 3, 1, 0))])
 def test_weight_layouts(kernel: Kernel, case: Case, layout: str, axes: tuple[int, ...]) -> None:
-    np.testing.assert_array_equal(kernel.prepare(case.w.transpose(axes), weights=layout)(case.x), case.plain)
+    np.testing.assert_array_equal(
+        kernel.prepare(np.ascontiguousarray(case.w.transpose(axes)), weights=layout)(case.x), case.plain
+    )
 
 
 def test_threads_with_a_workspace_each(case: Case) -> None:
@@ -105,6 +107,27 @@ def test_nan_reaches_the_outputs_that_use_it(kernel: Kernel, case: Case, clamp: 
     np.testing.assert_array_equal(np.isnan(y), touched)
 
 
+def test_any_memory_will_do_as_workspace(conv: Conv, case: Case) -> None:
+    """Neither what it held nor another kernel that has used it matters."""
+    other = tvmconv.build("ic40ih12oc8kh3ph1", "im2row")
+    rival = integer_case(other.shape)
+    memory = np.full(max(conv.workspace_bytes, other.workspace_bytes()), 0xFF, np.uint8)
+    prepared = conv.new_workspace(memory)
+    np.testing.assert_array_equal(other.prepare(rival.w)(rival.x, workspace=prepared), rival.plain)
+    for workspace in (prepared, memory, memory[: conv.workspace_bytes]):
+        np.testing.assert_array_equal(conv(case.x, workspace=workspace), case.fused)
+
+
+def test_a_replaced_file_is_loaded_anew(tmp_path: Path) -> None:
+    path = tmp_path / "layer.so"
+    for tile in ("6x64", "12x16", "4x32"):
+        tvmconv.build("ic16ih8oc16kh3ph1", "indirect", tile=tile).save(path)
+        kernel = tvmconv.load(path)
+        case = integer_case(kernel.shape)
+        assert kernel.description["tile"].startswith(tile)
+        np.testing.assert_array_equal(kernel.prepare(case.w)(case.x), case.plain)
+
+
 def refusals(case: Case) -> dict[str, tuple[dict[str, object], type[Exception], str]]:
     y = np.empty_like(case.plain)
     frozen = y.copy()
@@ -123,6 +146,7 @@ def refusals(case: Case) -> dict[str, tuple[dict[str, object], type[Exception], 
         "out read-only": ({"out": frozen}, ValueError, "read-only"),
         "out of another shape": ({"out": y[:1]}, ValueError, "this kernel takes (2, 9, 9, 40)"),
         "workspace too small": ({"workspace": np.empty(8, np.uint8)}, ValueError, "this kernel needs"),
+        "workspace over x": ({"workspace": case.x.view(np.uint8).reshape(-1)}, ValueError, "overlaps x"),
         "workspace no array": ({"workspace": 5}, TypeError, "new_workspace"),
     }
 
@@ -141,7 +165,10 @@ def test_bad_arrays(conv: Conv, case: Case, name: str) -> None:
         ({"w": np.zeros((40, 12, 3, 3))}, TypeError, "pass float32"),
         ({"weights": "IOHW"}, ValueError, "known: OIHW, OHWI, HWIO"),
         ({"bias": np.zeros(39, np.float32)}, ValueError, "this kernel takes (40,)"),
+        ({"w": np.zeros((12, 40, 3, 3), np.float32).swapaxes(0, 1)}, ValueError, "not contiguous"),
         ({"clamp": (1.0, 0.0)}, ValueError, "lower bound is above"),
+        ({"clamp": 6}, ValueError, "not a pair of numbers"),
+        ({"clamp": (0, None)}, ValueError, "not a pair of numbers"),
     ],
 )
 def test_bad_weights(kernel: Kernel, case: Case, arguments: dict[str, object], kind: type, sentence: str) -> None:

@@ -48,14 +48,14 @@ def _as_numpy(name: str, value: Any) -> Array:
     raise TypeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a torch tensor")
 
 
-def checked(name: str, value: Any, shape: tuple[int, ...], contiguous: bool = True, writable: bool = False) -> Array:
+def checked(name: str, value: Any, shape: tuple[int, ...], writable: bool = False) -> Array:
     """The value as an array that a kernel can take as it lies. Raises TypeError or ValueError."""
     array = _as_numpy(name, value)
     if array.dtype != np.float32:
         raise TypeError(f"{name} is {array.dtype}; pass float32")
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; this kernel takes {shape}")
-    if contiguous and not array.flags.c_contiguous:
+    if not array.flags.c_contiguous:
         raise ValueError(f"{name} is not contiguous; pass numpy.ascontiguousarray({name})")
     if not array.flags.aligned:
         raise ValueError(f"{name} is not aligned to its elements of {array.itemsize} bytes; pass {name}.copy()")

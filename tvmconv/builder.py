@@ -15,10 +15,11 @@ from typing import Any
 
 import schedules
 import tvmconv
+from schedules.unsuited import Unsuited
 from tvmconv import link
 from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
-from tvmconv.algorithms.ir import Program
+from tvmconv.algorithms.ir import BYTES, Program
 from tvmconv.crew import ask_each
 from tvmconv.kernel import SCHEMA, Kernel, check_threads, read
 from tvmconv.shape import ConvShape
@@ -59,6 +60,12 @@ class Request:
         if reason := algorithm.rejects(self.shape):
             raise ValueError(f"{self.shape}: {reason}")
         chosen = schedules.find(self.schedule, target.isa).recipe.choose_tile(algorithm, self.shape, target, self.tile)
+        packed = algorithm.view(self.shape, chosen).layout.elements
+        extra = algorithm.workspace(self.shape, chosen) // BYTES
+        if max(packed, extra) >= 2**31:
+            raise Unsuited(
+                f"{self.shape}: {max(packed, extra)} elements of weights or workspace; 2**31 - 1 are the most"
+            )
         return replace(self, tile=chosen, target=target.name)
 
 
@@ -77,6 +84,10 @@ def build(
     the algorithm rejects the problem; link.LinkError where the linker fails.
     """
     check_threads(threads)
+    if not isinstance(workload, str | ConvShape):
+        raise TypeError(f"workload is a {type(workload).__name__}; pass a benchdnn descriptor or a ConvShape")
+    if not isinstance(tile, str | Tile | None):
+        raise TypeError(f'tile is a {type(tile).__name__}; pass a Tile or text such as "6x64"')
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
     return read(build_path(Request(shape, algorithm, target, schedule, tile)))

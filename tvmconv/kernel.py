@@ -57,7 +57,10 @@ def read(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
     prefix = prefix or next(iter(described))
     if prefix not in described:
         raise ValueError(f"{path} holds no kernel {prefix!r} (it holds: {', '.join(described)})")
-    return Kernel(path, described[prefix])
+    try:
+        return Kernel(path, described[prefix])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is a damaged kernel file ({error}); build it again") from error
 
 
 def descriptions(path: Path) -> dict[str, dict[str, Any]]:
@@ -141,16 +144,13 @@ class Kernel:
             raise ValueError(unknown("weight layout", weights, tuple(_WEIGHT_LAYOUTS)))
         axes = _WEIGHT_LAYOUTS[weights]
         expected = tuple(self.shape.w_shape[axes.index(axis)] for axis in range(4))
-        w = checked("w", w, expected, contiguous=False)
+        w = np.ascontiguousarray(checked("w", w, expected).transpose(axes))
+        b = None if bias is None else checked("bias", bias, (self.shape.oc,))
+        bounds = None if clamp is None else _bounds(clamp)
         packed = aligned(self.packed_bytes).view(np.float32)
-        b = None if bias is None else np.ascontiguousarray(checked("bias", bias, (self.shape.oc,), contiguous=False))
-        w = np.ascontiguousarray(w.transpose(axes))
         self._call("pack", address(w), address(b), address(packed))
-        if clamp is not None:
-            lower, upper = (float(bound) for bound in clamp)
-            if not lower <= upper:
-                raise ValueError(f"clamp={clamp}: the lower bound is above the upper one")
-            self._call("clamp", ctypes.c_float(lower), ctypes.c_float(upper), address(packed))
+        if bounds:
+            self._call("clamp", *map(ctypes.c_float, bounds), address(packed))
         return Conv(self, packed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -201,7 +201,10 @@ int {p}_run(const float *x, const void *packed, float *y, void *workspace, const
             )
 
     def _function(self, name: str) -> Callable[..., int]:
-        function: Callable[..., int] = getattr(self._library, f"{self.description['prefix']}_{name}")
+        try:
+            function: Callable[..., int] = getattr(self._library, f"{self.description['prefix']}_{name}")
+        except AttributeError:
+            raise ValueError(f"{self.path} is a damaged kernel file: no function {name}; build it again") from None
         return function
 
     def _call(self, name: str, *arguments: Any) -> None:
@@ -231,18 +234,23 @@ class Conv:
         return self.kernel.workspace_bytes()
 
     def new_workspace(self, memory: Array | None = None) -> Array:
-        """A prepared workspace: uint8 of at least workspace_bytes, in `memory` if given, else newly allocated."""
-        workspace = aligned(self.workspace_bytes) if memory is None else checked_workspace(memory, self.workspace_bytes)
+        """A prepared workspace: at least workspace_bytes of `memory` if given, else newly allocated."""
+        array = aligned(self.workspace_bytes) if memory is None else checked_workspace(memory, self.workspace_bytes)
         if self.workspace_bytes:
-            self.kernel._call("prepare", address(workspace))
+            self.kernel._call("prepare", address(array))
+        if isinstance(memory, Workspace):
+            memory.prepared_for = None
+        workspace = array.view(Workspace)
+        workspace.prepared_for = self.kernel
         return workspace
 
     def __call__(self, x: Any, out: Any = None, workspace: Array | None = None) -> Any:
         """y = clamp(conv(x) + bias). x: float32 of (N, H, W, IC); y: float32 of (N, OH, OW, OC).
 
         Without `out` a new array is made; without `workspace` the one made at prepare is used, so that calls on
-        several threads at once need one each (new_workspace). torch in gives torch out. Raises ValueError or TypeError
-        for arrays of another shape, type or layout; nothing is copied.
+        several threads at once need one each: what new_workspace returns, which is prepared once, or any memory of
+        workspace_bytes, which is prepared in each call. torch in gives torch out. Raises ValueError or TypeError for
+        arrays of another shape, type or layout; nothing is copied.
         """
         tensor = is_torch(x)
         y = np.empty(self.kernel.shape.y_shape, np.float32) if out is None else out
@@ -257,27 +265,58 @@ class Conv:
         """
         shape = self.kernel.shape
         x, y = checked("x", x, shape.x_shape), checked("out", y, shape.y_shape, writable=True)
-        workspace = self._workspace if workspace is None else checked_workspace(workspace, self.workspace_bytes)
-        if np.may_share_memory(x, y):
-            raise ValueError("out overlaps x; give it memory of its own")
+        if workspace is None:
+            workspace = self._workspace
+        for name, array, other in (("out", y, x), ("workspace", workspace, x), ("workspace", workspace, y)):
+            if isinstance(array, np.ndarray) and np.may_share_memory(array, other):
+                raise ValueError(f"{name} overlaps {'x' if other is x else 'out'}; give it memory of its own")
+        if not isinstance(workspace, Workspace) or workspace.prepared_for is not self.kernel:
+            workspace = self.new_workspace(workspace)
         if phase is not None and phase not in self.kernel.phases:
             raise ValueError(unknown("phase", phase, self.kernel.phases))
-        name, last = ("run", None) if phase is None else ("run_phase", self.kernel.phases.index(phase))
+        function, last = ("run", None) if phase is None else ("run_phase", self.kernel.phases.index(phase))
         arguments = (address(x), address(self.packed), address(y), address(workspace), last)
-        keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function(name), self.kernel
+        keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function(function), self.kernel
 
         def call() -> None:
             if run(*arguments):
-                kernel._call(name, *arguments)
+                kernel._call(function, *arguments)
 
         call.keep_alive = keep_alive  # type: ignore[attr-defined]
         return call
 
 
+class Workspace(np.ndarray[Any, Any]):
+    """Memory that knows for which kernel it has been prepared; a view of it knows nothing."""
+
+    prepared_for: Kernel | None = None
+
+
+def _bounds(clamp: Any) -> tuple[float, float]:
+    """The clamp as two floats. Raises ValueError."""
+    try:
+        lower, upper = map(float, clamp)
+    except (TypeError, ValueError):
+        raise ValueError(f"clamp={clamp!r} is not a pair of numbers, such as (0, 6)") from None
+    if not lower <= upper:
+        raise ValueError(f"clamp={clamp!r}: the lower bound is above the upper one, or one is no number")
+    return lower, upper
+
+
+_paths_loaded: set[str] = set()
+
+
 @functools.cache
 def _loaded(path: str, changed: int) -> ctypes.CDLL:
-    """The loaded file; a file that was replaced since is loaded anew under its new time stamp."""
+    """The loaded file; a file that was replaced since is loaded anew under its new time stamp.
+
+    The dynamic linker would take a path that it has loaded before for the same file, so that a replaced one is loaded
+    by the path of an open descriptor, which stays open.
+    """
+    replaced = path in _paths_loaded
     try:
-        return ctypes.CDLL(path)
+        library = ctypes.CDLL(f"/proc/self/fd/{os.open(path, os.O_RDONLY)}" if replaced else path)
     except OSError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from None
+    _paths_loaded.add(path)
+    return library

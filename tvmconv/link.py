@@ -67,5 +67,8 @@ def link(object_file: Path, source: Path, symbols: list[str], target: Target, ou
 
 def cache() -> Path:
     """The folder of built kernels and of zig's own cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise ValueError("there is no home folder to cache kernels in; set XDG_CACHE_HOME to a folder") from None
     return Path(home) / "tvmconv"

@@ -62,7 +62,9 @@ class ConvShape:
         for tensor, shape in (("input", self.x_shape), ("weights", self.w_shape), ("output", self.y_shape)):
             if math.prod(shape) > _MAX_ELEMENTS:
                 sizes = "x".join(map(str, shape))
-                raise ValueError(f"the {tensor} would have {sizes} elements, but 2**31 - 1 are the most that kernels can count")
+                raise ValueError(
+                    f"the {tensor} would have {sizes} elements, but 2**31 - 1 are the most that kernels can count"
+                )
 
     @classmethod
     def parse(cls, text: str) -> ConvShape:

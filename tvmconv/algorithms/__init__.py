@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-
 from tvmconv.algorithms.direct import Direct
 from tvmconv.algorithms.gemm import Gemm
 from tvmconv.algorithms.im2col import Im2row
 from tvmconv.algorithms.indirect import Indirect
 from tvmconv.algorithms.ir import Algorithm
+from tvmconv.names import unknown
 
 ALGORITHMS: tuple[Algorithm, ...] = (Indirect(), Im2row(), Gemm(), Direct())
 
@@ -18,8 +17,4 @@ def algorithm(name: str) -> Algorithm:
     for known in ALGORITHMS:
         if known.name == name:
             return known
-    names = [known.name for known in ALGORITHMS]
-    close = difflib.get_close_matches(name, names, n=1)
-    raise ValueError(
-        f"unknown algorithm {name!r}{f', did you mean {close[0]}?' if close else ''} (known: {', '.join(names)})"
-    )
+    raise ValueError(unknown("algorithm", name, [known.name for known in ALGORITHMS]))
