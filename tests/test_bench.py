@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tvmconv import batch, cli, peers, target
 from tvmconv.bench import Bench
 from tvmconv.contestant import KernelEntry
 from tvmconv.measure import Best, Rules
-from tvmconv.plan import Setting, Task, blank_row
+from tvmconv.plan import Setting, Task, blank_row, plan
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
 from tvmconv.verify import Verdict
@@ -28,13 +29,12 @@ Capture = pytest.CaptureFixture[str]
 
 
 def bench(**changes: Any) -> Bench:
-    options: dict[str, Any] = {"peers": (), "rules": QUICK, "jobs": 1, "known": lambda row: None, "best": Best()}
+    options: dict[str, Any] = {"peers": (), "rules": QUICK, "jobs": 1, "known": lambda rows: None, "best": Best()}
     return Bench(SETTING, **{**options, **changes})
 
 
 def kernels(*algorithms: str) -> list[batch.Built]:
-    tasks = [Task(LAYER, algorithm) for algorithm in algorithms]
-    return batch.build_tasks(tasks, SETTING, 1, lambda done, total: None)
+    return batch.build_tasks(list(plan([LAYER], algorithms, SETTING)), SETTING, 1, lambda done, total: None)
 
 
 def layer(given: Bench, built: list[batch.Built]) -> list[Row]:
@@ -89,29 +89,46 @@ def test_a_rejected_layer_is_a_row_for_everybody() -> None:
 
 
 def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(row: Row) -> Row | None:
-        assert row["tile"]
-        return {**row, "status": "ok", "gflops": 77.0, "source": "elsewhere", "name": "another", "count": 1}
+    def known(rows: Sequence[Row]) -> list[Row]:
+        assert all(row["tile"] and row["kernel"] for row in rows)
+        return [{**row, "status": "ok", "gflops": 77.0} for row in rows]
 
     monkeypatch.setattr("tvmconv.bench.measure", lambda *args, **options: pytest.fail("measured"))
-    (row,) = layer(bench(known=known), kernels("direct"))
+    rejected, row = layer(bench(known=known), kernels("gemm", "direct"))
+    assert (rejected["status"], rejected["gflops"]) == ("rejected", None)
     assert row["gflops"] == 77.0
-    assert (row["source"], row["name"], row["count"]) == ("here", "a layer", 3)
+
+
+@pytest.mark.skipif(peers.available(ONEDNN) is None, reason=f"onednn is not installed: {peers.install_line(ONEDNN)}")
+def test_a_row_says_what_would_be_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's file, which has another name once its code may be another, and the peer's package."""
+    asked: list[Row] = []
+    monkeypatch.setattr("tvmconv.bench.measure", lambda *args, **options: pytest.fail("measured"))
+    built = kernels("direct")
+    layer(bench(known=lambda rows: asked.extend(rows) or rows, peers=(ONEDNN,)), built)
+    assert built[0].kernel
+    assert asked[0]["kernel"] == built[0].kernel.stem
+    assert asked[1]["peer_package"] == f"onednn-cpu-gomp {peers.available(ONEDNN)}"
 
 
 def test_a_file_of_results_resumes(capsys: Capture, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     _, (_, first) = run(capsys, str(SHAPE), "-a", "indirect", "--output", str(path))
     run(capsys, str(SHAPE), "-a", "indirect", "--output", str(path))
+    assert len(path.read_text().splitlines()) == 2
     _, (_, again, more) = run(capsys, str(SHAPE), "-a", "indirect,direct", "--output", str(path))
-    assert again == first
-    assert more["algorithm"] == "direct"
+    assert [row["algorithm"] for row in (again, more)] == ["indirect", "direct"]
+    assert again["seconds"] != first["seconds"]  # what is compared comes from one run
     written = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [row["kind"] for row in written] == ["context", "result", "context", "result"]
-    assert [written[1], written[3]] == [first, more]
+    assert [row["kind"] for row in written] == ["context", "result", "context", "result", "result"]
+    assert [written[1], *written[3:]] == [first, again, more]
 
 
-def test_a_file_of_something_else_is_exit_code_1(capsys: Capture, tmp_path: Path) -> None:
+def test_a_file_of_something_else_is_exit_code_1(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is measured."""
+    monkeypatch.setattr("tvmconv.cli.commands.bench.measured_peak", lambda isa: pytest.fail("probed"))
     path = tmp_path / "notes.txt"
     path.write_text("mine\n")
     assert cli.main(["bench", str(SHAPE), "-a", "direct", "--output", str(path)]) == 1

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tvmconv import cli, report
+from tvmconv import __main__, cli, report
 from tvmconv.cli.output import exit_code
+from tvmconv.files import write_whole
 from tvmconv.kernel import load
 from tvmconv.record import Row
 from tvmconv.target import SSE4
@@ -29,7 +30,7 @@ Capture = pytest.CaptureFixture[str]
 # Fields that every result has, whatever the command.
 COMMON = {
     *("kind", "source", "workload", "name", "count", "layout", "target", "device", "threads", "cpus"),
-    *("algorithm", "peer", "schedule", "tile", "status", "reason"),
+    *("algorithm", "peer", "schedule", "tile", "kernel", "status", "reason"),
 }
 
 
@@ -84,6 +85,7 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["tune", "resnet18"], "invalid choice: 'tune'"),
         (["verify"], "required: WORKLOAD"),
         (["verify", ""], "the descriptor is empty"),
+        (["verify", " "], "the descriptor is empty"),
         (["verify", "ic3ih224oc"], "'oc' on"),
         (["verify", "ic3ih2oc4kh3"], "oh would be 0"),
         (["verify", "g2ic3ih8oc4kh3"], "must be a multiple of the 2 groups"),
@@ -95,18 +97,23 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["verify", ONE, "-t", "x86-64-v5"], "did you mean x86-64-v4"),
         (["verify", ONE, "--tile", "6by64"], "not MRxNR"),
         (["verify", ONE, "--tile", "64x64"], "registers"),
-        (["verify", ONE, "--schedule", "tuned"], "no schedule 'tuned'"),
+        (["verify", ONE, "--schedule", "tuned"], "schedule 'tuned'"),
         (["verify", ONE, "--threads", "0"], "whole number of at least 1"),
         (["verify", ONE, "--threads", "2", "--cpus", "0"], "--threads 1"),
         (["verify", ONE, "--cpus", "3-1"], "not a list of CPUs"),
         (["verify", ONE, "--cpus", "4095"], "no CPU 4095 for this process"),
         (["verify", ONE, "--layout", "nhcw"], "invalid choice: 'nhcw'"),
+        (["verify", ONE, "--device", "pi"], "(choose from"),
         (["bench", ONE, "--peers", "onednm"], "did you mean onednn"),
         (["bench", ONE, "--output", "/nowhere/results.jsonl"], "there is no folder /nowhere"),
+        (["bench", ONE, "--output", "/"], "name a plain file"),
+        (["bench", ONE, "--output", "/dev/null"], "name a plain file"),
         (["bench", ONE, "--min-time", "-1"], "not a number of seconds above 0"),
         (["compile", ONE, "-o", "/nowhere/layer.so"], "there is no folder /nowhere"),
         (["compile", ONE, POINTWISE, "-o", "layer.so"], "is one file, but there are 2 kernels"),
         (["compile", ONE, "-o", "layer.h"], "layer.so"),
+        (["compile", ONE, "-o", ""], "-o is empty"),
+        (["compile", ONE, "-o", "/dev/null"], "name a plain file"),
         (["list", "layers"], "needs a network"),
         (["list", "networks", "--match", "("], "not a regular expression"),
     ],
@@ -178,6 +185,14 @@ def test_rejected_lines_of_a_batch_file_are_rows(capsys: Capture, tmp_path: Path
     assert (found[2]["workload"], found[2]["source"]) == (None, "ic3ih8id8oc4kd3kh3")
 
 
+def test_a_tile_that_does_not_divide_one_layer_rejects_that_one(capsys: Capture, tmp_path: Path) -> None:
+    work = [ONE, "ic12ih6oc20kh3ph1", "-a", "indirect", "--tile", "4x16_kc8"]
+    for command in (["verify"], ["show"], ["compile", "-o", f"{tmp_path}/"]):
+        fits, other = rows(capsys, *command, *work)
+        assert (fits["status"], other["status"]) == ("ok", "rejected")
+        assert "must divide the layer's 12 channels" in other["reason"]
+
+
 def test_show(capsys: Capture) -> None:
     code, out, _ = run(capsys, "show", ONE)
     assert code == 0
@@ -243,6 +258,34 @@ def test_nothing_is_written_where_nothing_can_be_built(capsys: Capture, tmp_path
     code, _, _ = run(capsys, "compile", ONE, "-a", "gemm", "-o", f"{tmp_path}/layer.so")
     assert code == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_named_as_the_caller_names_it(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(IsADirectoryError, match=re.escape(f"{target} cannot be written: Is a directory")):
+        write_whole(target, b"")
+    missing = tmp_path / "nowhere" / "file"
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{missing} cannot be written: No such file")):
+        write_whole(missing, b"")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_closed_stdout_and_stderr_lead_nowhere(options: str) -> None:
+    command = f"exec {sys.executable} -m tvmconv list networks {options} >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], timeout=60).returncode == 0
+
+
+def test_interrupted_while_importing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.__import__", interrupt)
+        code = __main__.main()
+    assert code == cli.INTERRUPTED
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_closed_pipe_is_silent() -> None:

@@ -16,15 +16,28 @@ CONTEXT: Row = record.context(["bench", "resnet18"], llvm="22", peak_gflops=150.
 
 def result(**changes: Any) -> Row:
     row = {
-        **{"kind": "result", "source": "resnet18", "workload": "mb1ic8ih6oc20oh6kh3ph1", "algorithm": "indirect"},
+        **{
+            "kind": "result",
+            "source": "resnet18",
+            "name": None,
+            "count": 1,
+            "workload": "mb1ic8ih6oc20oh6kh3ph1",
+            "algorithm": "indirect",
+        },
         **{"peer": None, "layout": "nhwc", "target": "x86-64-v4", "device": "local", "threads": 1, "cpus": [0]},
         **{"schedule": "hand", "tile": "6x64", "cold": False, "status": "ok", "gflops": 123.4},
     }
     return {**row, **changes}
 
 
+def opened(path: Path, context: Row = CONTEXT) -> ResultFile:
+    file = ResultFile(path)
+    file.begin(context)
+    return file
+
+
 def written(path: Path, *rows: Row, context: Row = CONTEXT) -> None:
-    with ResultFile(path, context) as file:
+    with opened(path, context) as file:
         for row in rows:
             file.append(row)
 
@@ -32,11 +45,33 @@ def written(path: Path, *rows: Row, context: Row = CONTEXT) -> None:
 def test_what_was_measured_is_known_again(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     written(path, result(), result(algorithm=None, peer="onednn", schedule=None, tile=None))
-    later = ResultFile(
+    later = opened(
         path, {**CONTEXT, "argv": ["bench", "mb1ic8ih6oc20oh6kh3ph1"], "time": "later", "peak_gflops": 140.0}
     )
-    assert later.known(result(source="elsewhere", status="skipped", gflops=None)) == result()
-    assert later.known(result(algorithm=None, peer="onednn", schedule=None, tile=None, layout="blocked"))
+    renamed = {"source": "elsewhere", "name": "conv", "count": 3}
+    assert later.known([result(**renamed, status="skipped", gflops=None)]) == [result(**renamed)]
+    assert later.known([result(algorithm=None, peer="onednn", schedule=None, tile=None, layout="blocked")])
+
+
+def test_results_of_several_runs_are_not_known_together(tmp_path: Path) -> None:
+    path, names = tmp_path / "results.jsonl", ("direct", "gemm", "indirect")
+    written(path, result(algorithm="direct"), result(algorithm="gemm", gflops=1.0))
+    written(path, result(algorithm="gemm", gflops=2.0), result(algorithm="indirect"))
+    direct, gemm, indirect = (result(algorithm=name) for name in names)
+    later = opened(path)
+    assert [row["gflops"] for row in later.known([direct, gemm]) or ()] == [123.4, 1.0]
+    assert [row["gflops"] for row in later.known([gemm, indirect]) or ()] == [2.0, 123.4]
+    assert later.known([direct, indirect]) is None
+
+
+def test_only_what_is_new_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    written(path, result())
+    before = path.read_text()
+    written(path, result(name="another"))
+    assert path.read_text() == before
+    written(path, result(gflops=124.0))
+    assert path.read_text().count('"result"') == 2
 
 
 @pytest.mark.parametrize(
@@ -51,12 +86,14 @@ def test_what_was_measured_is_known_again(tmp_path: Path) -> None:
         {"schedule": "tuned"},
         {"tile": "8x32"},
         {"cold": True},
+        {"kernel": "mb1ic8ih6oc20oh6kh3ph1_indirect-0123456789abcdef"},
+        {"peer_package": "torch 9"},
     ],
 )
 def test_another_measurement_is_not_known(tmp_path: Path, changes: Row) -> None:
     path = tmp_path / "results.jsonl"
     written(path, result())
-    assert ResultFile(path, CONTEXT).known(result(**changes)) is None
+    assert opened(path).known([result(**changes)]) is None
 
 
 @pytest.mark.parametrize(
@@ -65,23 +102,23 @@ def test_another_measurement_is_not_known(tmp_path: Path, changes: Row) -> None:
 def test_another_machine_or_version_is_measured_again(tmp_path: Path, changes: Row) -> None:
     path = tmp_path / "results.jsonl"
     written(path, result())
-    assert ResultFile(path, {**CONTEXT, **changes}).known(result()) is None
+    assert opened(path, {**CONTEXT, **changes}).known([result()]) is None
 
 
 @pytest.mark.parametrize("status", ["mismatch", "error", "skipped"])
 def test_what_failed_is_tried_again(tmp_path: Path, status: str) -> None:
     path = tmp_path / "results.jsonl"
     written(path, result(status=status))
-    assert ResultFile(path, CONTEXT).known(result()) is None
+    assert opened(path).known([result()]) is None
 
 
 def test_each_result_belongs_to_the_context_before_it(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     written(path, result(algorithm="direct"), context={**CONTEXT, "tvm": "0.26"})
     written(path, result(algorithm="gemm"))
-    later = ResultFile(path, CONTEXT)
-    assert later.known(result(algorithm="gemm"))
-    assert later.known(result(algorithm="direct")) is None
+    later = opened(path)
+    assert later.known([result(algorithm="gemm")])
+    assert later.known([result(algorithm="direct")]) is None
 
 
 def test_nothing_is_written_if_nothing_is_measured(tmp_path: Path) -> None:
@@ -98,9 +135,9 @@ def test_a_torn_last_line_is_repaired(tmp_path: Path, cut: int) -> None:
     written(path, result(algorithm="gemm"), result(algorithm="direct"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    with ResultFile(path, CONTEXT) as later:
-        assert later.known(result(algorithm="gemm"))
-        assert later.known(result(algorithm="direct")) is None
+    with opened(path) as later:
+        assert later.known([result(algorithm="gemm")])
+        assert later.known([result(algorithm="direct")]) is None
         later.append(result(algorithm="direct"))
     kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
     assert kinds == ["context", "result", "context", "result"]
@@ -111,7 +148,7 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: str) 
     path = tmp_path / "results.jsonl"
     path.write_text(content)
     with pytest.raises(BadFile, match=r"results\.jsonl.* tvmconv's results: give another"):
-        ResultFile(path, CONTEXT)
+        ResultFile(path)
     assert path.read_text() == content
 
 

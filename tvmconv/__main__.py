@@ -1,8 +1,17 @@
-"""`python -m tvmconv`: the same command as `tvmconv` on the PATH."""
+"""Where `tvmconv` on the PATH and `python -m tvmconv` start."""
 
 import sys
 
-from tvmconv.cli import main
+
+def main() -> int:
+    """cli.main, with Ctrl-C as silent during its import as it is later."""
+    try:
+        from tvmconv import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        return 130  # cli.INTERRUPTED, which may not be there yet
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,28 +25,20 @@ class Built:
 def build_tasks(
     tasks: Sequence[Task], setting: Setting, jobs: int, progress: Callable[[int, int], None]
 ) -> list[Built]:
-    """The kernels of all tasks, in order, `jobs` compiled at a time.
-
-    Raises ValueError for a schedule or a tile that cannot be had.
-    """
-    requests = {
-        task: setting.request(task.layer.shape, task.algorithm)
-        for task in tasks
-        if task.reason is None and task.layer.shape is not None
-    }
-    kernels = build_all(requests.values(), jobs, progress)
+    """The kernels of all tasks, in order, `jobs` compiled at a time."""
+    kernels = build_all([task.request for task in tasks if task.request], jobs, progress)
     built = []
     for task in tasks:
         row = blank_row(task.layer, setting, algorithm=task.algorithm)
-        if task.reason is not None:
+        if task.request is None:
             built.append(Built(task, finished(row, "rejected", task.reason)))
             continue
-        row["tile"] = str(requests[task].tile)
-        kernel = kernels[requests[task]]
+        row["tile"] = str(task.request.tile)
+        kernel = kernels[task.request]
         if isinstance(kernel, Exception):
             built.append(Built(task, finished(row, "error", f"the build failed: {kernel}")))
         else:
-            built.append(Built(task, row, kernel))
+            built.append(Built(task, {**row, "kernel": kernel.stem}, kernel))
     return built
 
 

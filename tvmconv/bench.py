@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tvmconv import probe
@@ -11,7 +11,7 @@ from tvmconv.batch import Built, verified
 from tvmconv.contestant import Entry, KernelEntry, PeerEntry
 from tvmconv.kernel import load
 from tvmconv.measure import Best, Measurement, Rules, measure
-from tvmconv.peers import Peer
+from tvmconv.peers import Peer, available
 from tvmconv.plan import Setting, blank_row, finished
 from tvmconv.record import Row
 from tvmconv.reference import integer_case
@@ -25,7 +25,7 @@ _PROBES = 20  # of 2 ms each: enough to meet the full clock rate once
 _FIGURES: Row = dict.fromkeys(
     (
         *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
-        *("packed_weight_bytes", "verified", "exact", "max_error", "peer_version", "overhead_us"),
+        *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
     )
 )
 
@@ -45,7 +45,7 @@ class _Entrant:
 
 @dataclass
 class Bench:
-    """How layers are benched. `known` gives the earlier result of a row that need not be measured again, or None.
+    """How layers are benched. `known` gives the earlier results of rows that need not be measured again, or None.
 
     `best` is what the probes have seen of one core so far; it grows as more layers are measured.
     """
@@ -54,12 +54,22 @@ class Bench:
     peers: Sequence[Peer]
     rules: Rules
     jobs: int
-    known: Callable[[Row], Row | None]
+    known: Callable[[Sequence[Row]], list[Row] | None]
     best: Best
 
     def layer(self, layer: Layer, kernels: Sequence[Built], progress: Callable[[int, int], None]) -> list[Row]:
-        """One row for each of the layer's kernels, then one for each peer. A kernel that is not exact has no time."""
-        entrants = [*self._kernels(kernels), *(self._peer(layer, peer) for peer in self.peers)]
+        """One row for each of the layer's kernels, then one for each peer. A kernel that is not exact has no time.
+
+        Unless all that can be measured is known already all of it is measured: only so it is fit to be compared.
+        """
+        kernels = [replace(item, row={**item.row, **_FIGURES, "cold": self.rules.cold}) for item in kernels]
+        others = [self._peer(layer, peer) for peer in self.peers]
+        rows = [*(item.row for item in kernels), *(peer.row for peer in others)]
+        asked = [row for row in rows if row["status"] == "skipped"]
+        if (earlier := self.known(asked)) is not None:
+            settled = iter(earlier)
+            return [next(settled) if row["status"] == "skipped" else row for row in rows]
+        entrants = [*self._kernels(kernels), *others]
         timed = [(entrant, entrant.entry) for entrant in entrants if entrant.entry is not None]
         if timed and layer.shape is not None:
             outcome = measure(
@@ -79,9 +89,9 @@ class Bench:
         return [entrant.row for entrant in entrants]
 
     def _kernels(self, kernels: Sequence[Built]) -> Iterator[_Entrant]:
-        """The kernels' rows, verified; those that are exact and not known yet are to be timed."""
-        unknown = [self._with_figures(item) for item in kernels]
-        for item, row in zip(unknown, verified(unknown, self.setting, self.jobs), strict=True):
+        """The kernels' rows, verified; those that are exact are to be timed."""
+        sized = [self._with_sizes(item) for item in kernels]
+        for item, row in zip(sized, verified(sized, self.setting, self.jobs), strict=True):
             if item.kernel is None:
                 yield _Entrant(item.row)
             elif row["exact"]:
@@ -89,28 +99,23 @@ class Bench:
             else:
                 yield _Entrant({**row, "verified": False})
 
-    def _with_figures(self, item: Built) -> Built:
-        """The kernel with its sizes in its row; a known one without the file, so that nothing more is done with it."""
-        row = {**item.row, **_FIGURES, "cold": self.rules.cold}
+    def _with_sizes(self, item: Built) -> Built:
+        """The kernel with its sizes in its row."""
         if item.kernel is None:
-            return Built(item.task, row)
-        if earlier := self.known(row):
-            return Built(item.task, _again(earlier, item.task.layer))
+            return item
         kernel = load(item.kernel)
         sizes = {
             "workspace_bytes": kernel.workspace_bytes(self.setting.threads),
             "indirection_bytes": kernel.indirection_bytes,
             "packed_weight_bytes": kernel.packed_bytes,
         }
-        return Built(item.task, {**row, **sizes}, item.kernel)
+        return replace(item, row={**item.row, **sizes})
 
     def _peer(self, layer: Layer, peer: Peer) -> _Entrant:
         row = {**blank_row(layer, self.setting, peer=peer.name), **_FIGURES, "cold": self.rules.cold}
         if layer.shape is None or layer.reason:
             return _Entrant(finished(row, "rejected", layer.reason))
-        if earlier := self.known(row):
-            return _Entrant(_again(earlier, layer))
-        return _Entrant(row, PeerEntry(peer.name))
+        return _Entrant({**row, "peer_package": f"{peer.package} {available(peer)}"}, PeerEntry(peer.name))
 
     def _measured(self, row: Row, shape: ConvShape, measurement: Measurement) -> Row:
         """The row with its times, or with what kept it from having them."""
@@ -136,8 +141,3 @@ class Bench:
             "gflops": gflops,
             "peak_fraction": gflops / (self.best.peak_gflops * self.setting.threads),
         }
-
-
-def _again(earlier: Row, layer: Layer) -> Row:
-    """An earlier result under the name that it is asked for by now."""
-    return {**earlier, "source": layer.source, "name": layer.name, "count": layer.count}

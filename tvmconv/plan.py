@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from schedules.unsuited import Unsuited
 from tvmconv import choose
 from tvmconv.algorithms import algorithm
 from tvmconv.record import Row
@@ -33,7 +34,10 @@ class Setting:
     tile: Tile | None = None
 
     def request(self, shape: ConvShape, algorithm: str) -> Request:
-        """What is to be built for a problem, with its tile decided. Raises ValueError where it cannot be had."""
+        """What is to be built for a problem, with its tile decided.
+
+        Raises Unsuited for a tile that this problem alone cannot have, another ValueError where none could.
+        """
         from tvmconv.builder import Request  # NumPy comes with it: too much for a command that only lists
 
         return Request(shape, algorithm, self.target.name, self.schedule, self.tile).check()
@@ -41,32 +45,41 @@ class Setting:
 
 @dataclass(frozen=True)
 class Task:
-    """One layer by one algorithm; with a `reason` it cannot be done."""
+    """One layer by one algorithm: what is to be built for it, or the `reason` why it cannot be done."""
 
     layer: Layer
     algorithm: str
     reason: str | None = None
+    request: Request | None = None
 
 
 def plan(layers: Sequence[Layer], algorithms: Sequence[str], setting: Setting) -> Iterator[Task]:
-    """Every layer by every algorithm named, layers outermost. `auto` stands for the rule's choice for each layer."""
+    """Every layer by every algorithm named, layers outermost. `auto` stands for the rule's choice for each layer.
+
+    Raises ValueError for a schedule or a tile that no layer could have.
+    """
     for layer in layers:
         for name in algorithms:
-            yield _task(layer, name, setting.layout)
+            yield _task(layer, name, setting)
 
 
-def _task(layer: Layer, name: str, layout: str) -> Task:
+def _task(layer: Layer, name: str, setting: Setting) -> Task:
     if layer.shape is None or layer.reason:
         return Task(layer, name, layer.reason)
     if name == AUTO:
         try:
-            name = choose.by_rule(layer.shape, layout)
+            name = choose.by_rule(layer.shape, setting.layout)
         except ValueError as error:
             return Task(layer, name, str(error))
     chosen = algorithm(name)
-    if layout != chosen.layout:
-        return Task(layer, name, f"{name} has no {layout} form: use --layout {chosen.layout}")
-    return Task(layer, name, chosen.rejects(layer.shape))
+    if setting.layout != chosen.layout:
+        return Task(layer, name, f"{name} has no {setting.layout} form: use --layout {chosen.layout}")
+    if reason := chosen.rejects(layer.shape):
+        return Task(layer, name, reason)
+    try:
+        return Task(layer, name, request=setting.request(layer.shape, name))
+    except Unsuited as error:
+        return Task(layer, name, str(error))
 
 
 def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, peer: str | None = None) -> Row:
@@ -86,6 +99,7 @@ def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, p
         "peer": peer,
         "schedule": setting.schedule if algorithm else None,
         "tile": str(setting.tile) if algorithm and setting.tile else None,
+        "kernel": None,
         "status": "skipped",
         "reason": None,
     }

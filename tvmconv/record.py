@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,7 +36,11 @@ _SAME_ROW = (
     "schedule",
     "tile",
     "cold",
+    "kernel",  # holds a hash of all that decides the code
+    "peer_package",
 )
+# What a row is asked for by, whatever it measures.
+_NAMES = ("source", "name", "count")
 
 # What every row begins with, by which the first half of one is told from a file of something else.
 _START = b'{"kind": "'
@@ -99,19 +103,32 @@ class ResultFile:
     with one sentence, if another line is no row. As a context manager it closes the file at the end.
     """
 
-    def __init__(self, path: Path, context: Row) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._context = context
-        self._announced = False
-        self._known = {identity(row): row for row in self._comparable(_read_repaired(path))}
+        self._rows = _read_repaired(path)
+        self._runs: list[dict[str, Row]] = []
         self._file = path.open("a", encoding="utf-8")
 
-    def known(self, row: Row) -> Row | None:
-        """The result of an earlier, comparable run that measured the same as `row` asks for; failures are forgotten."""
-        return self._known.get(identity(row))
+    def begin(self, context: Row) -> None:
+        """Results from now on, known and appended, are those of this context."""
+        self._context = context
+        self._announced = False
+        self._runs = _comparable(self._rows, context)
+
+    def known(self, rows: Sequence[Row]) -> list[Row] | None:
+        """What the latest comparable run measured of all that `rows` ask for, under the names they ask by.
+
+        None if no single run has all of them: times are compared side by side only if taken so. Failures are forgotten.
+        """
+        for run in reversed(self._runs):
+            if all(identity(row) in run for row in rows):
+                return [_named_as(row, run[identity(row)]) for row in rows]
+        return None
 
     def append(self, row: Row) -> None:
-        """Write one more result, so that it is there even if the next moment is the last."""
+        """Write one more result, if it is none that an earlier run has left, at once."""
+        if any(identity(row) in run and _named_as(row, run[identity(row)]) == row for run in self._runs):
+            return
         if not self._announced:
             self._file.write(line(self._context))
             self._announced = True
@@ -124,13 +141,23 @@ class ResultFile:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def _comparable(self, rows: Sequence[Row]) -> Iterator[Row]:
-        same = False
-        for row in rows:
-            if row["kind"] == "context":
-                same = all(row.get(key) == self._context.get(key) for key in _SAME_CONTEXT)
-            elif same and row.get("status") in _SETTLED:
-                yield row
+
+def _comparable(rows: Sequence[Row], context: Row) -> list[dict[str, Row]]:
+    """The settled results of each run that was made in the same context, by identity."""
+    runs: list[dict[str, Row]] = []
+    same = False
+    for row in rows:
+        if row["kind"] == "context":
+            same = all(row.get(key) == context.get(key) for key in _SAME_CONTEXT)
+            runs += [{}] if same else []
+        elif same and row.get("status") in _SETTLED:
+            runs[-1][identity(row)] = row
+    return runs
+
+
+def _named_as(row: Row, earlier: Row) -> Row:
+    """An earlier result under the name that it is asked for by now."""
+    return {**earlier, **{key: row[key] for key in _NAMES}}
 
 
 def _read_repaired(path: Path) -> list[Row]:

@@ -38,8 +38,14 @@ def listing(items: Sequence[Row]) -> RenderableType:
     for key, value in items[0].items():
         table.add_column(key, justify="right" if isinstance(value, (int, float)) else "left")
     for item in items:
-        table.add_row(*("–" if value is None else str(value) for value in item.values()))
+        table.add_row(*map(_listed, item.values()))
     return table
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "–" if value is None else str(value)
 
 
 def verify_table(rows: Sequence[Row]) -> RenderableType:
@@ -171,9 +177,10 @@ def _rounds(rows: Sequence[Row]) -> list[str]:
         return []
     spreads = sorted(row["seconds"]["p80"] / row["seconds"]["p20"] - 1 for row in timed)
     repeated, slow = (sum(row["rounds"][kind] for row in timed) for kind in ("repeated", "slow"))
-    said = f"p80 is {spreads[len(spreads) // 2]:.0%} above p20 (median of all), at most {spreads[-1]:.0%}"
-    said += f"; {repeated} rounds were repeated since the core had less than its best to offer"
-    return [said + (f", {slow} had to be accepted (~)" if slow else "")]
+    return [
+        f"p80 is {spreads[len(spreads) // 2]:.0%} above p20 (median of all rows), at most {spreads[-1]:.0%}",
+        f"{repeated} rounds were played again, the core being slow; {slow} slow ones had to be accepted (~)",
+    ]
 
 
 def milliseconds(seconds: float) -> str:

@@ -38,7 +38,7 @@ def resolve(workloads: Sequence[str], warn: Warn) -> list[Layer]:
     itself or holds no problem.
     """
     batch_files = _BatchReader(warn)
-    return [layer for workload in workloads for layer in _resolve(workload, batch_files)]
+    return [layer for workload in workloads for layer in _resolve(workload.strip(), batch_files)]
 
 
 def _resolve(workload: str, batch_files: _BatchReader) -> list[Layer]:

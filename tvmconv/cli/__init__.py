@@ -25,6 +25,7 @@ def main(
     SystemExit, as argparse does it.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    _open_closed_streams()
     verbose = 0
     try:
         options = parse(argv)
@@ -43,6 +44,13 @@ def main(
             traceback.print_exc()
         print(f"tvmconv: {_sentence(error, verbose)}", file=sys.stderr)
         return _code(error)
+
+
+def _open_closed_streams() -> None:
+    """Let stdout and stderr that the caller has closed lead nowhere; Python has None in their place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _sentence(error: Exception, verbose: int) -> str:

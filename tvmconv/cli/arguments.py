@@ -17,6 +17,7 @@ from tvmconv.tile import Tile
 
 _T = TypeVar("_T")
 
+DEVICES = ("local",)
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -74,6 +75,7 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
     return Setting(
         target=options.target,
         layout=options.layout,
+        device=options.device,
         threads=options.threads,
         cpus=cpus,
         schedule=options.schedule,
@@ -167,6 +169,9 @@ def _work(algorithms_default: str) -> _Parser:
         default="native",
         metavar="T",
         help="default: %(default)s (`list targets`)",
+    )
+    options.add_argument(
+        "--device", choices=DEVICES, default="local", help="where kernels run (default: %(default)s; `list devices`)"
     )
     options.add_argument("--layout", choices=("nhwc", "nchw"), default="nhwc", help="of x and y (default: %(default)s)")
     options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")

@@ -23,28 +23,36 @@ def run(options: argparse.Namespace, output: Output) -> int:
     algorithms = options.algorithm or arguments.all_algorithms()
     contenders = _peers(options.peers)
     layers = resolve(options.workloads, output.warn)
-    if options.output and not options.output.parent.is_dir():
-        raise ValueError(f"--output {options.output}: there is no folder {options.output.parent}; make it first")
     uncounted = {peer.name for peer in contenders if not peer.counts}
     output.table_at_end(partial(report.bench_table, uncounted=uncounted))
 
-    peak = measured_peak(setting.target.isa)
-    built = build(list(plan(layers, algorithms.names, setting)), setting, options.jobs, output, peak)
-    kernels = iter(built)
-    with _results(options.output, output) as file, output.progress("measure") as progress:
-        known = file.known if file else lambda row: None
+    tasks = list(plan(layers, algorithms.names, setting))
+    with _results(options.output) as file:
+        peak = measured_peak(setting.target.isa)
+        kernels = iter(build(tasks, setting, options.jobs, output, peak))
+        if file:
+            file.begin(output.context())
+        known = file.known if file else lambda rows: None
         bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak))
-        for index, layer in enumerate(layers):
-            own = [next(kernels) for _ in algorithms.names]
-            for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
-                output.row(row)
-                if file and not known(row):
-                    file.append(row)
+        with output.progress("measure") as progress:
+            for index, layer in enumerate(layers):
+                own = [next(kernels) for _ in algorithms.names]
+                for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
+                    output.row(row)
+                    if file:
+                        file.append(row)
     return exit_code(output.rows, algorithms.required)
 
 
-def _results(path: Path | None, output: Output) -> AbstractContextManager[ResultFile | None]:
-    return ResultFile(path, output.context()) if path else nullcontext()
+def _results(path: Path | None) -> AbstractContextManager[ResultFile | None]:
+    """The file that --output names, opened and read before anything is built, as it may turn out to be unfit."""
+    if path is None:
+        return nullcontext()
+    if not path.parent.is_dir():
+        raise ValueError(f"--output {path}: there is no folder {path.parent}; make it first")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"--output {path} is a folder or a special file: name a plain file")
+    return ResultFile(path)
 
 
 def _peers(text: str) -> list[peers.Peer]:

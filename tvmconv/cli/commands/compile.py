@@ -62,12 +62,16 @@ def _row(item: Built, kernel: Kernel, path: Path, header: Path, seconds: float, 
 
 def _destination(text: str, kernels: int) -> tuple[Path, str | None]:
     """The folder that -o names, and the file in it if it names one. Raises ValueError where nothing can be put."""
+    if not text:
+        raise ValueError("-o is empty: name a file, or a folder with a / behind")
     path = Path(text)
     is_folder = text.endswith("/") or path.is_dir()
     if not path.parent.is_dir():
         raise ValueError(f"-o {text}: there is no folder {path.parent}; make it first")
     if is_folder and path.exists() and not path.is_dir():
         raise ValueError(f"-o {text}: {path} is a file; name a folder, or leave the / out")
+    if not is_folder and path.exists() and not path.is_file():
+        raise ValueError(f"-o {text}: {path} is a device or another special file; name a plain file, or a folder")
     if not is_folder and kernels > 1:
         raise ValueError(f"-o {text} is one file, but there are {kernels} kernels: name a folder, -o DIR/")
     if not is_folder and path.suffix == ".h":

@@ -59,7 +59,7 @@ def _schedules(options: argparse.Namespace) -> Iterator[Item]:
     import schedules
 
     for schedule in schedules.SCHEDULES:
-        yield {"name": schedule.name, "isas": " ".join(schedule.isas), "summary": schedule.summary}
+        yield {"name": schedule.name, "isas": list(schedule.isas), "summary": schedule.summary}
 
 
 def _targets(options: argparse.Namespace) -> Iterator[Item]:

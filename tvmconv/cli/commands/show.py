@@ -32,15 +32,14 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 def _row(task: Task, setting: Setting, options: argparse.Namespace) -> Row:
     row = blank_row(task.layer, setting, algorithm=task.algorithm)
-    shape = task.layer.shape
-    if task.reason is not None or shape is None:
+    request = task.request
+    if request is None:
         return finished(row, "rejected", task.reason)
-    request = setting.request(shape, task.algorithm)
     assert request.tile is not None
     row["tile"] = str(request.tile)
     if options.tir:
         return finished(row, "ok", tir=module_text(request))
     if options.asm:
         return finished(row, "ok", asm=assembly(request))
-    workspace = algorithm(task.algorithm).workspace(shape, request.tile, setting.threads)
-    return finished(row, "ok", workspace_bytes=workspace, flops=shape.flops)
+    workspace = algorithm(task.algorithm).workspace(request.shape, request.tile, setting.threads)
+    return finished(row, "ok", workspace_bytes=workspace, flops=request.shape.flops)
