@@ -12,8 +12,9 @@ import pytest
 
 from tvmconv import guard, link, target, verify
 from tvmconv.algorithms.ir import Phase, Program
+from tvmconv.description import SCHEMA
 from tvmconv.entries import C_FUNCTIONS
-from tvmconv.kernel import SCHEMA, load
+from tvmconv.kernel import load
 from tvmconv.reference import integer_case
 from tvmconv.shape import ConvShape
 from tvmconv.verify import Check, Verdict

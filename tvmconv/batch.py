@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvmconv.builder import build_all
-from tvmconv.kernel import descriptions
+from tvmconv.description import descriptions
 from tvmconv.plan import Setting, Task, blank_row, finished
 from tvmconv.record import Row
 from tvmconv.verify import Check, verify

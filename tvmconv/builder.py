@@ -21,7 +21,8 @@ from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import BYTES, Program
 from tvmconv.crew import ask_each
-from tvmconv.kernel import SCHEMA, Kernel, check_threads, read
+from tvmconv.description import SCHEMA
+from tvmconv.kernel import Kernel, check_threads, read
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import io
-import json
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -13,17 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
 
 from tvmconv.arrays import Array, address, aligned, checked, checked_workspace, is_torch, to_torch
+from tvmconv.description import descriptions, header
 from tvmconv.files import write_whole
 from tvmconv.names import unknown
 from tvmconv.shape import ConvShape
 from tvmconv.target import host_features
-
-SCHEMA = 1  # of the description in a kernel's section .tvmconv
-SECTION = ".tvmconv"
 
 # The texts of the flags in tvmconv.h.
 _STATUS = {
@@ -34,7 +28,6 @@ _STATUS = {
 }
 # Axes of each weight layout, transposed to OIHW.
 _WEIGHT_LAYOUTS = {"OIHW": (0, 1, 2, 3), "OHWI": (0, 3, 1, 2), "HWIO": (3, 2, 0, 1)}
-_HEADER = Path(__file__).with_name("native") / "tvmconv.h"
 
 
 def load(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
@@ -61,23 +54,6 @@ def read(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
         return Kernel(path, described[prefix])
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is a damaged kernel file ({error}); build it again") from error
-
-
-def descriptions(path: Path) -> dict[str, dict[str, Any]]:
-    """What a kernel file says of its kernels, by prefix. Raises as read does."""
-    content = path.read_bytes()
-    try:
-        section = ELFFile(io.BytesIO(content)).get_section_by_name(SECTION)
-        texts = section.data().split(b"\0") if section else []
-        found = [json.loads(text) for text in texts if text]
-        if not found:
-            raise ValueError(f"{path} was not made by tvmconv: it has no section {SECTION}")
-        newer = [kernel["schema"] for kernel in found if kernel["schema"] != SCHEMA]
-        if newer:
-            raise ValueError(f"{path} has a description of schema {newer[0]}; this tvmconv reads schema {SCHEMA}")
-        return {kernel["prefix"]: kernel for kernel in found}
-    except (ELFError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a kernel file, or a truncated one; build it again") from error
 
 
 def check_threads(threads: int) -> None:
@@ -159,30 +135,7 @@ class Kernel:
 
     def header(self) -> str:
         """A C header that declares the kernel's functions, complete in itself."""
-        p = self.description["prefix"]
-        return (
-            f"/* {self.description['workload']}, {self.algorithm}, {self.description['target']}, made by tvmconv. */\n"
-            + _HEADER.read_text()
-            + f"""
-/* x is float{list(self.shape.x_shape)} (NHWC), y float{list(self.shape.y_shape)} (NHWC),
-   w float{list(self.shape.w_shape)} (OIHW). Each function returns TVMCONV_OK or
-   flags that say what is wrong; none allocates, aborts or keeps state. Memory needs the alignment of its elements
-   alone; 64 bytes are fastest. */
-#ifdef __cplusplus
-extern "C" {{
-#endif
-const char *{p}_describe(void);             /* JSON */
-size_t {p}_packed_bytes(void);
-size_t {p}_workspace_bytes(int32_t threads);
-int {p}_pack(const float *w, const float *bias, void *packed);       /* once; bias may be NULL */
-int {p}_clamp(float lower, float upper, void *packed);               /* after pack; without it nothing is clamped */
-int {p}_prepare(void *workspace);                                    /* once for each workspace */
-int {p}_run(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool);
-#ifdef __cplusplus
-}}
-#endif
-"""
-        )
+        return header(self.description)
 
     @functools.cached_property
     def _library(self) -> ctypes.CDLL:
