@@ -23,7 +23,7 @@ def register_tile(sch: Any, lanes: int) -> None:
     update = sch.get_sblock("update")
     taps, *_, channels = vectorize_columns(sch, update, lanes)
     sch.unroll(channels)
-    for block in present(sch, "rows", "run_rows", "prefetch_panel", "prefetch_weights"):
+    for block in present(sch, "pixels", "rows", "run_rows", "zero_rows", "prefetch_panel", "prefetch_weights"):
         sch.unroll(sch.get_loops(block)[-1])
     for block in present(sch, "write_back", "write_back_sum", "spill"):
         vectorize_columns(sch, block, lanes)

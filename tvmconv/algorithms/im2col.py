@@ -90,7 +90,7 @@ def copy_patches(shape: ConvShape) -> Any:
     IMAGE = IH * IW * IC * BYTES
 
     @T.inline
-    def copy(x, packed, y, workspace, address, image, first, last):
+    def copy(x, operand, packed, y, workspace, address, image, first, last):
         patches = T.decl_buffer((OH * OW, KH, RUNS, WIDTH * IC), "float32", data=workspace, align=4)
         start: T.let[T.handle("float32")] = T.reinterpret(F32, x + T.cast(image, "int64") * IMAGE)
         X = T.decl_buffer((IH, IW * IC), "float32", data=start, align=4)

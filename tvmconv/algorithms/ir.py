@@ -38,8 +38,9 @@ class Program:
     """The compute definition of one layer, before any schedule.
 
     functions: `pack(w, bias, packed)`, `prepare(workspace, address)` and one
-    `phase(x, packed, y, workspace, address, image, first, last)` for each of `phases`, where x and address (the
-    workspace's) are addresses as int64, so that a row can be found in either. `phases` run in order, `images` times.
+    `phase(x, operand, packed, y, workspace, address, image, first, last)` for each of `phases`, where x, operand
+    (packed's) and address (the workspace's) are addresses as int64, so that a row can be found in any of them. `phases`
+    run in order, `images` times.
     """
 
     functions: Mapping[str, Any]
@@ -100,12 +101,13 @@ def no_preparation() -> Any:
 
 
 def phase_function(symbol: str, body: Any) -> Any:
-    """A phase, as Program describes it, whose body is a T.inline macro of its eight parameters."""
+    """A phase, as Program describes it, whose body is a T.inline macro of its nine parameters."""
     from tvm.script import tirx as T
 
     @T.prim_func(s_tir=True)
     def phase(
         x: T.int64,
+        operand: T.int64,
         packed: T.handle("float32"),
         y: T.handle("float32"),
         workspace: T.handle("float32"),
@@ -115,6 +117,6 @@ def phase_function(symbol: str, body: Any) -> Any:
         last: T.int32,
     ):
         T.func_attr({"global_symbol": symbol, "tirx.noalias": True, "calling_conv": PLAIN_C})
-        body(x, packed, y, workspace, address, image, first, last)
+        body(x, operand, packed, y, workspace, address, image, first, last)
 
     return phase

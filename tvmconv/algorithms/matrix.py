@@ -55,7 +55,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
     write_back = write_back_block(layout)
 
     @T.inline
-    def body(x, packed, y, workspace, address, image, first, last):
+    def body(x, operand, packed, y, workspace, address, image, first, last):
         bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
         bias = T.decl_buffer(layout.bias_shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4)
         weights = T.decl_buffer(
@@ -83,6 +83,6 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
                         rows(row, x, workspace, address, image + n, g, rt, t)
                         start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
                         multiply(acc, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
-                    write_back(acc, Y, bias, bounds, g, p, (image + n) * M + rt * MR, 1, M - rt * MR, vkb)
+                    write_back(acc, Y, bias, bounds, g, p, (image + n) * M + rt * MR, M - rt * MR, vkb)
 
     return phase_function(symbol, body)

@@ -13,11 +13,12 @@ from tvmconv.tile import Tile
 @dataclass(frozen=True)
 class PackedLayout:
     """One f32 array: HEADER elements (lower bound, upper bound, rest unused), bias[G][P][NR], then
-    weights[G][P][KB][taps][KC][NR], all panels filled up with zeros to NR output channels.
+    weights[G][P][KB][taps][KC][NR], all panels filled up with zeros to NR output channels, then zeros.
 
     taps and channels are those of the algorithm's view of K, in the order tap, channel: an algorithm that lays out
     whole patches sees one tap of KH·KW·IC channels. With overlap the last panel begins early enough to end with the
     last channel, instead of being filled up: depthwise reads x in the same panels, and must not read past its end.
+    The zeros stand in for rows of x that a tile does not need.
     """
 
     groups: int
@@ -26,6 +27,7 @@ class PackedLayout:
     channels: int
     tile: Tile
     overlap: bool = False
+    zeros: int = 0
 
     HEADER = 16  # one cache line, so that weights keep the alignment of the array
 
@@ -74,8 +76,12 @@ class PackedLayout:
         return self.groups * self.panels * self.k_blocks * self.block
 
     @property
-    def elements(self) -> int:
+    def zeros_offset(self) -> int:
         return self.weights_offset + self.weight_elements
+
+    @property
+    def elements(self) -> int:
+        return self.zeros_offset + self.zeros
 
 
 def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
@@ -95,8 +101,13 @@ def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
         packed_w = T.decl_buffer(
             layout.weights_shape, "float32", data=packed, elem_offset=layout.weights_offset, align=4
         )
+        zeros = T.decl_buffer((max(layout.zeros, 1),), "float32", data=packed, elem_offset=layout.zeros_offset, align=4)
         header[0] = T.float32(-NO_CLAMP)
         header[1] = T.float32(NO_CLAMP)
+        for c in range(layout.zeros):
+            with T.sblock("zeros"):
+                vc = T.axis.spatial(layout.zeros, c)
+                zeros[vc] = T.float32(0)
         for g, p, j in T.grid(G, P, NR):
             with T.sblock("bias"):
                 vg, vp, vj = T.axis.remap("SSS", [g, p, j])

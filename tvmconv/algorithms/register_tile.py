@@ -10,6 +10,7 @@ repeat the last one, panels are filled up with zeros, and only the write-back is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tvmconv.algorithms.ir import NO_CLAMP, ON_STACK
@@ -80,8 +81,8 @@ def prefetch(element: Any, locality: int) -> Any:
     return T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(element), read, T.int32(locality), data_cache)
 
 
-def write_back_block(layout: PackedLayout) -> Any:
-    """A macro that ends a tile: row i of acc becomes row `m + i·step` of y, for i < valid.
+def write_back_block(layout: PackedLayout, place: Callable[[Any, int], Any] = lambda m, i: m + i) -> Any:
+    """A macro that ends a tile: row i of acc becomes row place(m, i) of y, for i < valid.
 
     The first block of K adds the bias, later ones the partial sum in y; the last one clamps. A NaN passes the clamp,
     which is why the bounds come first in min and max. The last panel, where NR does not divide OC, goes through memory
@@ -97,7 +98,7 @@ def write_back_block(layout: PackedLayout) -> Any:
         dst[m, column] = T.max(limits[0], T.min(limits[1], total))
 
     @T.inline
-    def write_back(acc, y, bias, bounds, g, p, m, step, valid, kb):
+    def write_back(acc, y, bias, bounds, g, p, m, valid, kb):
         column: T.let[T.int32] = g * oc + layout.panel_start(p)
         limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
         with T.sblock("limits"):
@@ -113,7 +114,7 @@ def write_back_block(layout: PackedLayout) -> Any:
                         T.reads(acc[vi, vj])
                         T.writes()
                         if vi < valid:
-                            store(y, acc[vi, vj] + bias[g, p, vj], limits, m + vi * step, column + vj)
+                            store(y, acc[vi, vj] + bias[g, p, vj], limits, place(m, vi), column + vj)
             if kb > 0:
                 for i, j in T.grid(MR, NR):
                     with T.sblock("write_back_sum"):
@@ -121,7 +122,7 @@ def write_back_block(layout: PackedLayout) -> Any:
                         T.reads(acc[vi, vj])
                         T.writes()
                         if vi < valid:
-                            store(y, acc[vi, vj] + y[m + vi * step, column + vj], limits, m + vi * step, column + vj)
+                            store(y, acc[vi, vj] + y[place(m, vi), column + vj], limits, place(m, vi), column + vj)
         else:
             spilled = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
             for i, j in T.grid(MR, NR):
@@ -137,9 +138,7 @@ def write_back_block(layout: PackedLayout) -> Any:
                         vj = T.axis.spatial(NR, j)
                         T.reads(spilled[vi, vj])
                         T.writes()
-                        before: T.let[T.float32] = T.if_then_else(
-                            kb == 0, bias[g, p, vj], y[m + vi * step, column + vj]
-                        )
-                        store(y, spilled[vi, vj] + before, limits, m + vi * step, column + vj)
+                        before: T.let[T.float32] = T.if_then_else(kb == 0, bias[g, p, vj], y[place(m, vi), column + vj])
+                        store(y, spilled[vi, vj] + before, limits, place(m, vi), column + vj)
 
     return write_back

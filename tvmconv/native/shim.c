@@ -11,9 +11,9 @@
 
 void TIR(pack)(const float *w, const float *bias, float *packed);
 void TIR(prepare)(void *workspace, void *same_workspace);
-#define DECLARE(name, units)                                                                                   \
-    void TIR(name)(int64_t x, const float *packed, float *y, void *workspace, int64_t address, int32_t image, \
-                   int32_t first, int32_t last);
+#define DECLARE(name, units)                                                                                    \
+    void TIR(name)(int64_t x, int64_t operand, const float *packed, float *y, void *workspace, int64_t address, \
+                   int32_t image, int32_t first, int32_t last);
 PHASES(DECLARE)
 
 static const char description[] __attribute__((section(".tvmconv"), used)) = DESCRIPTION;
@@ -59,8 +59,8 @@ typedef struct {
 /* One phase on a range of its units, and on one unit as a task of a pool. */
 #define RANGE(name, units)                                                                                        \
     static void JOIN(name, range)(const call *c, int32_t first, int32_t last) {                                   \
-        TIR(name)((int64_t)(intptr_t)c->x, c->packed, c->y, c->workspace, (int64_t)(intptr_t)c->workspace,         \
-                  c->image, first, last);                                                                         \
+        TIR(name)((int64_t)(intptr_t)c->x, (int64_t)(intptr_t)c->packed, c->packed, c->y, c->workspace,            \
+                  (int64_t)(intptr_t)c->workspace, c->image, first, last);                                        \
     }                                                                                                             \
     static void JOIN(name, task)(void *arg, int32_t unit) { JOIN(name, range)(arg, unit, unit + 1); }
 PHASES(RANGE)
