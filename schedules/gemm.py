@@ -30,6 +30,16 @@ def register_tile(sch: Any, lanes: int) -> None:
     sch.decompose_reduction(update, taps)
 
 
+def pixel_tile(sch: Any) -> None:
+    """acc[MR][V] vectors in registers: everything that is done for each of them unrolled."""
+    *_, channels, rows, vectors = sch.get_loops(sch.get_sblock("product"))
+    for loop in (channels, rows, vectors, sch.get_loops(sch.get_sblock("column"))[-1]):
+        sch.unroll(loop)
+    for block in present(sch, "zero", "write_back_pixels"):
+        for loop in sch.get_loops(block)[-2:]:
+            sch.unroll(loop)
+
+
 def present(sch: Any, *names: str) -> list[Any]:
     """Those of the named blocks that the function has: a tile without tails, say, needs no spill."""
     from tvm.s_tir.schedule.analysis import has_block

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from schedules import gemm
+from schedules import gemm, x86_nchw
 from schedules.unsuited import Unsuited
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.shape import ConvShape
@@ -44,6 +44,8 @@ def _schedule(name: str, function: Any, lanes: int) -> Any:
     sch.work_on(name)
     if gemm.present(sch, "update"):
         gemm.register_tile(sch, lanes)
+    if gemm.present(sch, "product"):
+        gemm.pixel_tile(sch)
     return sch.mod[name]
 
 
@@ -59,6 +61,8 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     K is blocked so that the weights of one block stay in L2. Raises ValueError for a tile that does not fit the
     instruction set, Unsuited for one that fits, but not this layer.
     """
+    if algorithm.layout == "nchw":
+        return x86_nchw.choose_tile(algorithm, shape, target, wanted)
     isa, block = target.isa, int(_L2_PART * target.l2)
     mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(algorithm, shape, isa)
     layout = algorithm.view(shape, Tile(mr, nr)).layout

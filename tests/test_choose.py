@@ -31,8 +31,3 @@ def test_what_is_chosen_takes_the_shape() -> None:
     for network in networks.NETWORKS:
         for layer in networks.layers(network):
             assert algorithm(choose.by_rule(layer.shape)).rejects(layer.shape) is None
-
-
-def test_nothing_to_choose() -> None:
-    with pytest.raises(ValueError, match="no algorithm computes mb1ic64ih56oc64oh56kh3ph1 in layout nchw"):
-        choose.by_rule(ConvShape.parse("ic64ih56oc64kh3ph1"), "nchw")

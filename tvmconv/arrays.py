@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tvmconv.shape import AXES
+
 ALIGNMENT = 64  # of the memory that is allocated here; a kernel asks only for its element's
 _IMAGES = ("x", "out")  # torch's axes of an image are N, C, H, W however it lies in memory
 
@@ -30,27 +32,32 @@ def is_torch(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "torch"
 
 
-def to_torch(array: Array) -> Any:
-    """The array's memory as a torch tensor of shape (N, C, H, W) in channels_last, as torch convolutions have it."""
+def to_torch(array: Array, layout: str) -> Any:
+    """The array's memory as a torch tensor of shape (N, C, H, W): nhwc is channels_last."""
     import torch
 
-    return torch.from_numpy(array).permute(0, 3, 1, 2)
+    return torch.from_numpy(as_layout(array, layout, "nchw"))
 
 
-def _as_numpy(name: str, value: Any) -> Array:
+def as_layout(array: Array, given: str, wanted: str) -> Array:
+    """The same memory with the axes of another layout: not contiguous, unless that is the given one."""
+    return array.transpose([AXES[given].index(axis) for axis in AXES[wanted]])
+
+
+def _as_numpy(name: str, value: Any, layout: str) -> Array:
     if isinstance(value, np.ndarray):
         return value
     if is_torch(value):
         if value.device.type != "cpu":
             raise TypeError(f"{name} is on {value.device}; kernels run on the CPU: pass {name}.cpu()")
         array: Array = np.from_dlpack(value.detach())
-        return array.transpose(0, 2, 3, 1) if name in _IMAGES else array
+        return as_layout(array, "nchw", layout) if name in _IMAGES else array
     raise TypeError(f"{name} is a {type(value).__name__}; pass a NumPy array or a torch tensor")
 
 
-def checked(name: str, value: Any, shape: tuple[int, ...], writable: bool = False) -> Array:
-    """The value as an array that a kernel can take as it lies. Raises TypeError or ValueError."""
-    array = _as_numpy(name, value)
+def checked(name: str, value: Any, shape: tuple[int, ...], layout: str = "nhwc", writable: bool = False) -> Array:
+    """The value as an array that a kernel of that layout can take as it lies. Raises TypeError or ValueError."""
+    array = _as_numpy(name, value, layout)
     if array.dtype != np.float32:
         raise TypeError(f"{name} is {array.dtype}; pass float32")
     if array.shape != shape:

@@ -19,7 +19,7 @@ from schedules.unsuited import Unsuited
 from tvmconv import link
 from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
-from tvmconv.algorithms.ir import BYTES, Program
+from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.crew import ask_each
 from tvmconv.description import SCHEMA
 from tvmconv.kernel import Kernel, check_threads, read
@@ -38,13 +38,15 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True)
 class Request:
-    """All that decides a kernel. tile None: the schedule's own choice for the shape."""
+    """All that decides a kernel. tile None: the schedule's own choice for the shape; layout None: nhwc, or nchw where
+    the algorithm knows only that."""
 
     shape: ConvShape
     algorithm: str = "indirect"
     target: str = "native"
     schedule: str = "hand"
     tile: Tile | None = None
+    layout: str | None = None
 
     @property
     def made_for(self) -> Target:
@@ -53,11 +55,16 @@ class Request:
     @property
     def prefix(self) -> str:
         """What the kernel's C symbols begin with."""
-        return f"{self.shape}_{self.algorithm}"
+        layout = "_nchw" if self.defined_by.layout == "nchw" else ""
+        return f"{self.shape}_{self.algorithm.replace('-', '_')}{layout}"
+
+    @property
+    def defined_by(self) -> Algorithm:
+        return find_algorithm(self.algorithm, self.layout)
 
     def check(self) -> Request:
         """The same request with its tile decided. Raises ValueError where it cannot be met."""
-        algorithm, target = find_algorithm(self.algorithm), self.made_for
+        algorithm, target = self.defined_by, self.made_for
         if reason := algorithm.rejects(self.shape):
             raise ValueError(f"{self.shape}: {reason}")
         chosen = schedules.find(self.schedule, target.isa).recipe.choose_tile(algorithm, self.shape, target, self.tile)
@@ -67,7 +74,7 @@ class Request:
             raise Unsuited(
                 f"{self.shape}: {max(packed, extra)} elements of weights or workspace; 2**31 - 1 are the most"
             )
-        return replace(self, tile=chosen, target=target.name)
+        return replace(self, tile=chosen, target=target.name, layout=algorithm.layout)
 
 
 def build(
@@ -77,6 +84,7 @@ def build(
     schedule: str = "hand",
     tile: Tile | str | None = None,
     threads: int = 1,
+    layout: str | None = None,
 ) -> Kernel:
     """Compiles one problem, or takes it from the cache.
 
@@ -91,7 +99,7 @@ def build(
         raise TypeError(f'tile is a {type(tile).__name__}; pass a Tile or text such as "6x64"')
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
-    return read(build_path(Request(shape, algorithm, target, schedule, tile)))
+    return read(build_path(Request(shape, algorithm, target, schedule, tile, layout)))
 
 
 def build_path(request: Request) -> Path:
@@ -198,7 +206,7 @@ def llvm_ir(request: Request) -> str:
 
 def _program(request: Request) -> Program:
     assert request.tile
-    return find_algorithm(request.algorithm).module(request.shape, request.tile)
+    return request.defined_by.module(request.shape, request.tile)
 
 
 def _module(request: Request, program: Program) -> Any:
@@ -210,7 +218,9 @@ def _module(request: Request, program: Program) -> Any:
     recipe = schedules.find(request.schedule, request.made_for.isa).recipe
     functions = recipe.schedule(program, request.made_for)
     named = {f"{request.prefix}_tir_{name}": function for name, function in functions.items()}
-    named |= ffi_entries(request.prefix, request.shape, program.packed_bytes, program.workspace_bytes)
+    named |= ffi_entries(
+        request.prefix, request.shape, request.defined_by.layout, program.packed_bytes, program.workspace_bytes
+    )
     return tvm.IRModule({name: function.with_attr("global_symbol", name) for name, function in named.items()})
 
 
@@ -233,7 +243,7 @@ def _compile(request: Request, path: Path, folder: Path) -> None:
 
 def _description(request: Request, program: Program) -> dict[str, Any]:
     """What the file says of itself in its section .tvmconv."""
-    target, shape = request.made_for, request.shape
+    target, shape, layout = request.made_for, request.shape, request.defined_by.layout
     return {
         "schema": SCHEMA,
         "prefix": request.prefix,
@@ -241,11 +251,11 @@ def _description(request: Request, program: Program) -> dict[str, Any]:
         "algorithm": request.algorithm,
         "schedule": request.schedule,
         "tile": str(request.tile),
-        "layout": find_algorithm(request.algorithm).layout,
+        "layout": layout,
         "dtype": "float32",
-        "x_shape": shape.x_shape,
+        "x_shape": shape.x_in(layout),
         "w_shape": shape.w_shape,
-        "y_shape": shape.y_shape,
+        "y_shape": shape.y_in(layout),
         "packed_bytes": program.packed_bytes,
         "workspace": dict(program.memory),
         "phases": [phase.function for phase in program.phases],
@@ -272,7 +282,15 @@ def _path(request: Request) -> Path:
 
 def _key(request: Request) -> str:
     """A hash of the request and of the sources that turn it into a kernel."""
-    decisive = (request.shape, request.algorithm, request.target, request.schedule, request.tile, _sources())
+    decisive = (
+        request.shape,
+        request.algorithm,
+        request.layout,
+        request.target,
+        request.schedule,
+        request.tile,
+        _sources(),
+    )
     return hashlib.sha256("\n".join(map(str, decisive)).encode()).hexdigest()[:16]
 
 

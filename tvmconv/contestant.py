@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvmconv import peers, probe
-from tvmconv.arrays import aligned
+from tvmconv.arrays import aligned, as_layout
 from tvmconv.kernel import Kernel, load
 from tvmconv.peers.runner import Runner
 from tvmconv.reference import Case
@@ -62,13 +62,13 @@ class PeerEntry:
 
 
 class _KernelRunner:
-    """A kernel with its weights packed and its workspace prepared; x and y are NHWC as they lie."""
+    """A kernel with its weights packed and its workspace prepared; x and y lie in its layout."""
 
     def __init__(self, kernel: Kernel, case: Case, threads: int) -> None:
         conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=threads)
         self.version, self.layout = str(kernel.description["versions"]["tvmconv"]), kernel.layout
-        x, self._y = (_aligned_floats(shape) for shape in (kernel.shape.x_shape, kernel.shape.y_shape))
-        x[...] = case.x
+        x, self._y = (_aligned_floats(shape) for shape in (kernel.x_shape, kernel.y_shape))
+        x[...] = as_layout(case.x, "nhwc", kernel.layout)
         self._x, self._conv, self._workspace = x, conv, conv.new_workspace()
         self._arrays = (x, conv.packed, self._workspace, self._y)
         self.run: Callable[[], None] = conv.bind(x, self._y, self._workspace)
@@ -77,7 +77,7 @@ class _KernelRunner:
         self._y.fill(np.nan)
 
     def y(self) -> NDArray[np.float32]:
-        return self._y
+        return as_layout(self._y, self.layout, "nhwc")
 
     def memory(self) -> list[tuple[int, int]]:
         return [(array.ctypes.data, array.nbytes) for array in self._arrays]

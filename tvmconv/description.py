@@ -40,7 +40,7 @@ def header(description: Mapping[str, Any]) -> str:
         f"/* {description['workload']}, {description['algorithm']}, {description['target']}, made by tvmconv. */\n"
         + _HEADER.read_text()
         + f"""
-/* x is float{description["x_shape"]} (NHWC), y float{description["y_shape"]} (NHWC),
+/* x is float{description["x_shape"]} ({description["layout"].upper()}), y float{description["y_shape"]},
    w float{description["w_shape"]} (OIHW). Each function returns TVMCONV_OK or
    flags that say what is wrong; none allocates, aborts or keeps state. Memory needs the alignment of its elements
    alone; 64 bytes are fastest. */

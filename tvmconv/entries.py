@@ -13,7 +13,7 @@ C_FUNCTIONS = ("describe", "packed_bytes", "workspace_bytes", "pack", "clamp", "
 FFI_FUNCTIONS = ("pack", "clamp", "prepare", "run")
 
 
-def ffi_entries(prefix: str, shape: ConvShape, packed_bytes: int, workspace_bytes: int) -> dict[str, Any]:
+def ffi_entries(prefix: str, shape: ConvShape, layout: str, packed_bytes: int, workspace_bytes: int) -> dict[str, Any]:
     """pack(w OIHW, bias, packed), clamp(lower, upper, packed), prepare(workspace), run(x, packed, y, workspace).
 
     packed and workspace are float32 of their sizes in bytes / 4 (a workspace of one element where none is needed).
@@ -46,9 +46,9 @@ def ffi_entries(prefix: str, shape: ConvShape, packed_bytes: int, workspace_byte
 
     @T.prim_func(s_tir=True)
     def run(
-        x: T.Buffer(shape.x_shape, "float32", align=4),
+        x: T.Buffer(shape.x_in(layout), "float32", align=4),
         packed: T.Buffer((packed_elements,), "float32", align=4),
-        y: T.Buffer(shape.y_shape, "float32", align=4),
+        y: T.Buffer(shape.y_in(layout), "float32", align=4),
         workspace: T.Buffer((workspace_elements,), "float32", align=4),
     ):
         no_pool: T.let[T.handle] = T.reinterpret("handle", T.int64(0))

@@ -79,6 +79,16 @@ class Kernel:
         return str(self.description["layout"])
 
     @property
+    def x_shape(self) -> tuple[int, ...]:
+        """The input, in the kernel's layout."""
+        return self.shape.x_in(self.layout)
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """The output, in the kernel's layout."""
+        return self.shape.y_in(self.layout)
+
+    @property
     def phases(self) -> list[str]:
         """What run does, in order."""
         return list(self.description["phases"])
@@ -198,7 +208,8 @@ class Conv:
         return workspace
 
     def __call__(self, x: Any, out: Any = None, workspace: Array | None = None) -> Any:
-        """y = clamp(conv(x) + bias). x: float32 of (N, H, W, IC); y: float32 of (N, OH, OW, OC).
+        """y = clamp(conv(x) + bias). x: float32 of (N, H, W, IC); y: float32 of (N, OH, OW, OC);
+        with layout nchw of (N, IC, H, W) and (N, OC, OH, OW).
 
         Without `out` a new array is made; without `workspace` the one made at prepare is used, so that calls on
         several threads at once need one each: what new_workspace returns, which is prepared once, or any memory of
@@ -206,9 +217,9 @@ class Conv:
         arrays of another shape, type or layout; nothing is copied.
         """
         tensor = is_torch(x)
-        y = np.empty(self.kernel.shape.y_shape, np.float32) if out is None else out
+        y = np.empty(self.kernel.y_shape, np.float32) if out is None else out
         self.bind(x, y, workspace)()
-        return to_torch(y) if tensor and out is None else y
+        return to_torch(y, self.kernel.layout) if tensor and out is None else y
 
     def bind(self, x: Any, y: Any, workspace: Array | None = None, phase: str | None = None) -> Callable[[], None]:
         """The call with its arguments checked and converted once, for loops: each call of it computes y from x.
@@ -216,8 +227,9 @@ class Conv:
         phase names one of kernel.phases to run alone, for measuring: of the first image, on what the phases before it
         have left in the workspace. Raises as a call does, and ValueError for a phase that there is not.
         """
-        shape = self.kernel.shape
-        x, y = checked("x", x, shape.x_shape), checked("out", y, shape.y_shape, writable=True)
+        kernel = self.kernel
+        x = checked("x", x, kernel.x_shape, kernel.layout)
+        y = checked("out", y, kernel.y_shape, kernel.layout, writable=True)
         if workspace is None:
             workspace = self._workspace
         for name, array, other in (("out", y, x), ("workspace", workspace, x), ("workspace", workspace, y)):
@@ -229,7 +241,7 @@ class Conv:
             raise ValueError(unknown("phase", phase, self.kernel.phases))
         function, last = ("run", None) if phase is None else ("run_phase", self.kernel.phases.index(phase))
         arguments = (address(x), address(self.packed), address(y), address(workspace), last)
-        keep_alive, run, kernel = (x, y, workspace, self), self.kernel._function(function), self.kernel
+        keep_alive, run = (x, y, workspace, self), kernel._function(function)
 
         def call() -> None:
             if run(*arguments):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedules.unsuited import Unsuited
 from tvmconv import choose
-from tvmconv.algorithms import algorithm
+from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
@@ -23,10 +23,11 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rows of a run have in common. `tile` None: the schedule chooses."""
+    """What all rows of a run have in common. `tile` None: the schedule chooses. `layout` None: nhwc, or
+    nchw where an algorithm knows only that."""
 
     target: Target
-    layout: str = "nhwc"
+    layout: str | None = None
     device: str = "local"
     threads: int = 1
     cpus: tuple[int, ...] = ()
@@ -40,7 +41,7 @@ class Setting:
         """
         from tvmconv.builder import Request  # NumPy comes with it: too much for a command that only lists
 
-        return Request(shape, algorithm, self.target.name, self.schedule, self.tile).check()
+        return Request(shape, algorithm, self.target.name, self.schedule, self.tile, self.layout).check()
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,13 @@ def _task(layer: Layer, name: str, setting: Setting) -> Task:
         return Task(layer, name, layer.reason)
     if name == AUTO:
         try:
-            name = choose.by_rule(layer.shape, setting.layout)
+            name = choose.by_rule(layer.shape, setting.layout or "nhwc")
         except ValueError as error:
             return Task(layer, name, str(error))
-    chosen = algorithm(name)
-    if setting.layout != chosen.layout:
-        return Task(layer, name, f"{name} has no {setting.layout} form: use --layout {chosen.layout}")
+    try:
+        chosen = find_algorithm(name, setting.layout)
+    except ValueError as error:
+        return Task(layer, name, str(error))
     if reason := chosen.rejects(layer.shape):
         return Task(layer, name, reason)
     try:
@@ -90,7 +92,7 @@ def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, p
         "workload": str(layer.shape) if layer.shape else None,
         "name": layer.name,
         "count": layer.count,
-        "layout": setting.layout,
+        "layout": _layout(setting.layout, algorithm),
         "target": setting.target.name,
         "device": setting.device,
         "threads": setting.threads,
@@ -103,6 +105,13 @@ def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, p
         "status": "skipped",
         "reason": None,
     }
+
+
+def _layout(asked: str | None, name: str | None) -> str:
+    """The layout of a row: the one asked for, else that of its algorithm."""
+    if asked or name is None or name == AUTO:
+        return asked or "nhwc"
+    return find_algorithm(name).layout
 
 
 def finished(row: Row, status: str, reason: str | None = None, **results: Any) -> Row:

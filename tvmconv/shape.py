@@ -14,6 +14,9 @@ _SIZES = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw")
 _OFFSETS = ("ph", "pw", "dh", "dw")  # at least 0
 _DEPTH = ("id", "od", "kd", "sd", "pd", "dd")  # understood only to say that 3-D is not supported
 
+# The axes of each layout of x and y, as indices into NHWC.
+AXES = {"nhwc": (0, 1, 2, 3), "nchw": (0, 3, 1, 2)}
+
 # What a descriptor may say about one axis: input, output, kernel, stride, padding, dilation.
 _AXIS_KINDS = "iokspd"
 
@@ -172,6 +175,14 @@ class ConvShape:
     def y_shape(self) -> tuple[int, int, int, int]:
         """The output, NHWC."""
         return (self.mb, self.oh, self.ow, self.oc)
+
+    def x_in(self, layout: str) -> tuple[int, ...]:
+        """The input in a layout, nhwc or nchw."""
+        return tuple(self.x_shape[axis] for axis in AXES[layout])
+
+    def y_in(self, layout: str) -> tuple[int, ...]:
+        """The output in a layout, nhwc or nchw."""
+        return tuple(self.y_shape[axis] for axis in AXES[layout])
 
     @property
     def depthwise(self) -> bool:

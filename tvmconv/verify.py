@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tvmconv.arrays import as_layout
 from tvmconv.crew import ask_each
 from tvmconv.guard import Place, forbid_writing, guarded
 from tvmconv.kernel import Conv, load
@@ -63,7 +64,8 @@ def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, P
     plain = kernel.prepare(case.w, weights="OIHW", threads=check.threads)
     fused = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=check.threads)
     for conv, expected, what in ((plain, case.plain, "plain"), (fused, case.fused, "with bias and clamp")):
-        problem = Problem(conv, case.x, expected)
+        x = np.ascontiguousarray(as_layout(case.x, "nhwc", kernel.layout))
+        problem = Problem(conv, x, expected)
         for place in get_args(Place):
             verdict = problem.solve(place, _workspace((conv,), place), f"{what}, arrays at the {place} of their pages")
             if not verdict.exact:
@@ -78,7 +80,7 @@ def _case(shape: ConvShape) -> Case:
 
 @dataclass(frozen=True)
 class Problem:
-    """A kernel that has its weights, an input, the output that it must give."""
+    """A kernel that has its weights, an input in its layout, the output that it must give as NHWC."""
 
     conv: Conv
     x: NDArray[np.float32]
@@ -86,11 +88,12 @@ class Problem:
 
     def solve(self, place: Place, workspace: NDArray[np.uint8], what: str) -> Verdict:
         """Prepare `workspace` and run, everything else at that place of its pages."""
-        y = guarded(self.expected.shape, place)
+        kernel = self.conv.kernel
+        y = guarded(kernel.y_shape, place)
         y.fill(np.nan)
-        conv = Conv(self.conv.kernel, _read_only(self.conv.packed, place))
+        conv = Conv(kernel, _read_only(self.conv.packed, place))
         conv(_read_only(self.x, place), out=y, workspace=conv.new_workspace(workspace))
-        return _compare(y, self.expected, what)
+        return _compare(as_layout(y, kernel.layout, "nhwc"), self.expected, what)
 
     def solve_after(self, other: Problem) -> Verdict:
         """Solve this problem, the other one and this one again, all in one workspace."""

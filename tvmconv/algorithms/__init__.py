@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from tvmconv.algorithms.direct import Direct
-from tvmconv.algorithms.gemm import Gemm
-from tvmconv.algorithms.im2col import Im2row
+from tvmconv.algorithms.direct import Direct, DirectNchw
+from tvmconv.algorithms.gemm import Gemm, GemmNchw
+from tvmconv.algorithms.im2col import Im2col, Im2row
 from tvmconv.algorithms.indirect import Indirect
 from tvmconv.algorithms.ir import Algorithm
+from tvmconv.algorithms.kn2row import Kn2row, Kn2rowAa, Kn2rowAs
 from tvmconv.names import unknown
 
-ALGORITHMS: tuple[Algorithm, ...] = (Indirect(), Im2row(), Gemm(), Direct())
+ALGORITHMS: tuple[Algorithm, ...] = (
+    *(Indirect(), Im2row(), Gemm(), Direct()),
+    *(Im2col(), Kn2row(), Kn2rowAs(), Kn2rowAa(), GemmNchw(), DirectNchw()),
+)
 
 
-def algorithm(name: str) -> Algorithm:
-    """The algorithm of that name. Raises ValueError for an unknown one."""
-    for known in ALGORITHMS:
-        if known.name == name:
+def algorithm(name: str, layout: str | None = None) -> Algorithm:
+    """The algorithm of that name for that layout; without one nhwc, or nchw where it knows only that.
+
+    Raises ValueError for an unknown name, and for a layout that the algorithm does not know.
+    """
+    named = [known for known in ALGORITHMS if known.name == name]
+    if not named:
+        raise ValueError(unknown("algorithm", name, list(dict.fromkeys(known.name for known in ALGORITHMS))))
+    for known in sorted(named, key=lambda known: known.layout, reverse=True):
+        if layout in (None, known.layout):
             return known
-    raise ValueError(unknown("algorithm", name, [known.name for known in ALGORITHMS]))
+    raise ValueError(f"{name} has no {layout} form: use --layout {named[0].layout}")

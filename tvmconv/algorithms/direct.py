@@ -15,6 +15,8 @@ from typing import Any
 from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.matrix import MatrixView
 from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
+from tvmconv.algorithms.pixels import PixelView, swapped
 from tvmconv.algorithms.register_tile import multiply_block, write_back_block
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
@@ -72,6 +74,24 @@ class Direct(Algorithm):
             images=1,
             packed_bytes=view.layout.elements * BYTES,
         )
+
+
+class DirectNchw(Algorithm):
+    """No workspace. Taps over the edge are masked lanes; depthwise has tiles of one output channel."""
+
+    name = "direct"
+    layout = "nchw"
+    summary = Direct.summary
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        return None
+
+    def view(self, shape: ConvShape, tile: Tile) -> PixelView:
+        return PixelView(shape, PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, swapped(tile)), tile)
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        view = self.view(shape, tile)
+        return product_program(shape, view, pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks))
 
 
 class Tiles:

@@ -1,12 +1,25 @@
-"""The input itself is the matrix: 1x1 kernels, stride 1, no padding."""
+"""The input itself is the matrix: 1x1 kernels, stride 1, no padding. Its rows are pixels in NHWC, channels in NCHW."""
 
 from __future__ import annotations
 
 from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation
 from tvmconv.algorithms.matrix import MatrixView, matrix_product
 from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
+from tvmconv.algorithms.pixels import PixelView, swapped
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
+
+
+def why_not_gemm(shape: ConvShape) -> str | None:
+    """Why the input itself is not the matrix, or None."""
+    if shape.depthwise:
+        return "gemm does not suit depthwise: one channel a group leaves no matrix product; use direct"
+    if (shape.kh, shape.kw, shape.sh, shape.sw) != (1, 1, 1, 1):
+        return "gemm takes 1x1 kernels of stride 1 alone; use another algorithm, such as direct"
+    if any((shape.ph, shape.pw, shape.pb, shape.pr)):
+        return "gemm takes no padding; use another algorithm, such as direct"
+    return None
 
 
 class Gemm(Algorithm):
@@ -17,13 +30,7 @@ class Gemm(Algorithm):
     summary = "the input itself is the matrix: 1x1, stride 1, no padding"
 
     def rejects(self, shape: ConvShape) -> str | None:
-        if shape.depthwise:
-            return "gemm does not suit depthwise: one channel a group leaves no matrix product; use direct"
-        if (shape.kh, shape.kw, shape.sh, shape.sw) != (1, 1, 1, 1):
-            return "gemm takes 1x1 kernels of stride 1 alone; use indirect, im2row or direct"
-        if any((shape.ph, shape.pw, shape.pb, shape.pr)):
-            return "gemm takes no padding; use indirect, im2row or direct"
-        return None
+        return why_not_gemm(shape)
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         return MatrixView(1, shape.mb * shape.m, PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile))
@@ -55,3 +62,21 @@ class Gemm(Algorithm):
             images=1,
             packed_bytes=view.layout.elements * BYTES,
         )
+
+
+class GemmNchw(Algorithm):
+    """No workspace."""
+
+    name = "gemm"
+    layout = "nchw"
+    summary = Gemm.summary
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        return why_not_gemm(shape)
+
+    def view(self, shape: ConvShape, tile: Tile) -> PixelView:
+        return PixelView(shape, PackedLayout(shape.g, shape.ocg, 1, shape.icg, swapped(tile)), tile)
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        view = self.view(shape, tile)
+        return product_program(shape, view, pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks))

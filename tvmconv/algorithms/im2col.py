@@ -1,16 +1,19 @@
-"""im2row: every patch is copied into a matrix, then one GEMM. The baseline of both papers.
+"""im2row and im2col: every patch is copied into a matrix, then one GEMM. The baseline of both papers.
 
-The matrix is built for one image at a time. Where gemm applies, the copy is skipped.
+A patch is a row of the matrix in NHWC, a column in NCHW. The matrix is built for one image at a time. Where gemm
+applies, the copy is skipped.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tvmconv.algorithms.gemm import Gemm
+from tvmconv.algorithms.gemm import Gemm, GemmNchw, why_not_gemm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.matrix import MatrixView, matrix_product
 from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
+from tvmconv.algorithms.pixels import PixelView, swapped
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
@@ -29,20 +32,20 @@ class Im2row(Algorithm):
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         """An ungrouped patch is one long row; with groups each tap's channels of a group are apart."""
-        if Gemm().rejects(shape) is None:
+        if why_not_gemm(shape) is None:
             return Gemm().view(shape, tile)
         taps, channels = (1, shape.k) if shape.g == 1 else (shape.taps, shape.icg)
         return MatrixView(1, shape.m, PackedLayout(shape.g, shape.ocg, taps, channels, tile))
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        if Gemm().rejects(shape) is None:
+        if why_not_gemm(shape) is None:
             return {}
         return {"patches": shape.m * shape.taps * shape.ic * BYTES}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T
 
-        if Gemm().rejects(shape) is None:
+        if why_not_gemm(shape) is None:
             return Gemm().module(shape, tile)
         view = self.view(shape, tile)
         MR, M = tile.mr, view.m
@@ -116,5 +119,86 @@ def copy_patches(shape: ConvShape) -> Any:
                         patches[m, vr, vs, left + c] = X[h, w * IC + left + c]
                     for c in range(WIDTH * IC - right):
                         patches[m, vr, vs, right + c] = T.float32(0)
+
+    return phase_function("copy", copy)
+
+
+class Im2col(Algorithm):
+    """Workspace: patches[groups][taps][IC of a group][OH·OW] of one image."""
+
+    name = "im2col"
+    layout = "nchw"
+    summary = "copies every patch into a matrix, then one GEMM; skips the copy where gemm applies"
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        if shape.depthwise:
+            return "im2col does not suit depthwise: one channel a group leaves no matrix product; use direct"
+        return None
+
+    def view(self, shape: ConvShape, tile: Tile) -> PixelView:
+        """The matrix as an image of one row, of which every element of a patch is a channel."""
+        if why_not_gemm(shape) is None:
+            return GemmNchw().view(shape, tile)
+        matrix = ConvShape(
+            g=shape.g, mb=shape.mb, ic=shape.taps * shape.ic, ih=1, iw=shape.m,
+            oc=shape.oc, oh=1, ow=shape.m, kh=1, kw=1,
+        )  # fmt: skip
+        return PixelView(matrix, PackedLayout(shape.g, shape.ocg, 1, shape.taps * shape.icg, swapped(tile)), tile)
+
+    def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
+        if why_not_gemm(shape) is None:
+            return {}
+        return {"patches": shape.m * shape.taps * shape.ic * BYTES}
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        if why_not_gemm(shape) is None:
+            return GemmNchw().module(shape, tile)
+        view = self.view(shape, tile)
+        product = pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks, from_workspace=True)
+        copy = copy_columns(shape, view.layout.k_blocks)
+        phases = (Phase("copy", shape.g * view.layout.kc),)
+        return product_program(shape, view, product, {"copy": copy}, phases, self.memory(shape, tile))
+
+
+def copy_columns(shape: ConvShape, steps: int) -> Any:
+    """The phase that fills rows first … last−1 of a block of K of all groups: what one tap reads of one channel.
+
+    Padding becomes zeros; without a stride along the width a row's inside is copied in one run.
+    """
+    from tvm.ir import PointerType, PrimType
+    from tvm.script import tirx as T
+
+    F32 = PointerType(PrimType("float32"))
+    IH, IW, ICG, OH, OW, K = shape.ih, shape.iw, shape.icg, shape.oh, shape.ow, shape.taps * shape.icg
+    KC = K // steps
+    KW, SH, SW, DH, DW = shape.kw, shape.sh, shape.sw, shape.dh + 1, shape.dw + 1
+
+    @T.inline
+    def copy(x, operand, packed, y, workspace, address, image, first, last):
+        patches = T.decl_buffer((shape.g * K, OH, OW), "float32", data=workspace, align=4)
+        start: T.let[T.handle("float32")] = T.reinterpret(
+            F32, x + T.cast(image // steps, "int64") * (shape.ic * IH * IW * BYTES)
+        )
+        X = T.decl_buffer((shape.ic, IH, IW), "float32", data=start, align=4)
+        for row, oh in T.grid(last - first, OH):
+            with T.sblock("patch_row"):
+                u = T.axis.spatial(shape.g * KC, first + row)
+                voh = T.axis.spatial(OH, oh)
+                T.reads()
+                T.writes()
+                g: T.let[T.int32] = u // KC
+                k: T.let[T.int32] = image % steps * KC + u % KC
+                channel: T.let[T.int32] = g * ICG + k % ICG
+                h: T.let[T.int32] = voh * SH - shape.ph + k // ICG // KW * DH
+                dx: T.let[T.int32] = k // ICG % KW * DW - shape.pw
+                inside: T.let[T.bool] = T.And(h >= 0, h < IH)
+                left: T.let[T.int32] = T.Select(inside, T.min(T.max((SW - 1 - dx) // SW, 0), OW), OW)
+                right: T.let[T.int32] = T.max(T.Select(inside, T.max(T.min((IW + SW - 1 - dx) // SW, OW), 0), 0), left)
+                for w in range(left):
+                    patches[g * K + k, voh, w] = T.float32(0)
+                for w in range(right - left):
+                    patches[g * K + k, voh, left + w] = X[channel, h, (left + w) * SW + dx]
+                for w in range(OW - right):
+                    patches[g * K + k, voh, right + w] = T.float32(0)
 
     return phase_function("copy", copy)

@@ -37,14 +37,14 @@ class Indirect(Algorithm):
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         return {
             "zero_vector": shape.icg * BYTES,
-            "indirection": shape.taps * self.view(shape, tile).row_tiles * tile.mr * BYTES,
+            "indirection": shape.taps * self.view(shape, tile).tiles * tile.mr * BYTES,
         }
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T
 
         view = self.view(shape, tile)
-        RT, TAPS, MR = view.row_tiles, shape.taps, tile.mr
+        RT, TAPS, MR = view.tiles, shape.taps, tile.mr
         M, ICG, OW = shape.m, shape.icg, shape.ow
         PIXEL, IMAGE = shape.ic * BYTES, shape.ih * shape.iw * shape.ic * BYTES
         DH, DW = shape.dh + 1, shape.dw + 1

@@ -12,6 +12,7 @@ from tvmconv.tile import Tile
 
 if TYPE_CHECKING:
     from tvmconv.algorithms.matrix import MatrixView
+    from tvmconv.algorithms.pixels import PixelView
 
 BYTES = 4  # of an f32 element and of an index
 
@@ -67,7 +68,7 @@ class Algorithm(ABC):
         """Why this algorithm cannot compute the problem, or None."""
 
     @abstractmethod
-    def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
+    def view(self, shape: ConvShape, tile: Tile) -> MatrixView | PixelView:
         """The problem as matrix products, which is what a tile is chosen for."""
 
     @abstractmethod
@@ -75,9 +76,9 @@ class Algorithm(ABC):
         """The problem as TIR with named blocks."""
 
     def work(self, shape: ConvShape, tile: Tile) -> int:
-        """Taps, summed over all row tiles of one image and group: what one panel of weights is used for."""
+        """Taps, summed over all tiles of one image and group: what one panel of weights is used for."""
         view = self.view(shape, tile)
-        return view.row_tiles * view.layout.taps
+        return view.tiles * view.layout.taps
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         """Bytes of each part of the workspace, in its order."""

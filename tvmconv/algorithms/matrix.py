@@ -19,18 +19,18 @@ class MatrixView:
     layout: PackedLayout
 
     @property
-    def row_tiles(self) -> int:
+    def tiles(self) -> int:
         return -(-self.m // self.layout.tile.mr)
 
     @property
     def block_tiles(self) -> int:
         """Row tiles that are swept before the next block of rows (MC)."""
         tile = self.layout.tile
-        return min(self.row_tiles, -(-tile.mc // tile.mr)) if tile.mc > 0 else self.row_tiles
+        return min(self.tiles, -(-tile.mc // tile.mr)) if tile.mc > 0 else self.tiles
 
     @property
     def row_blocks(self) -> int:
-        return -(-self.row_tiles // self.block_tiles)
+        return -(-self.tiles // self.block_tiles)
 
     @property
     def units(self) -> int:
@@ -50,7 +50,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, P, KB, TAPS, KC, _ = layout.weights_shape
     M = view.m
-    RT, BT, RB = view.row_tiles, view.block_tiles, view.row_blocks
+    RT, BT, RB = view.tiles, view.block_tiles, view.row_blocks
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR)
     write_back = write_back_block(layout)
 

@@ -41,9 +41,15 @@ class Algorithms(NamedTuple):
         return tuple(name for name in self.names if self.named and name != AUTO)
 
 
+_ALL = Algorithms(("all",), named=False)
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's options. Ends in SystemExit for --help, --version and a command line that is wrong."""
-    return _parser().parse_args(argv)
+    options = _parser().parse_args(argv)
+    if getattr(options, "algorithm", None) == _ALL:
+        options.algorithm = all_algorithms(options.layout)
+    return options
 
 
 def parse_claims(argv: Sequence[str]) -> argparse.Namespace:
@@ -173,7 +179,11 @@ def _work(algorithms_default: str) -> _Parser:
     options.add_argument(
         "--device", choices=DEVICES, default="local", help="where kernels run (default: %(default)s; `list devices`)"
     )
-    options.add_argument("--layout", choices=("nhwc", "nchw"), default="nhwc", help="of x and y (default: %(default)s)")
+    options.add_argument(
+        "--layout",
+        choices=("nhwc", "nchw"),
+        help="of x and y (default: nhwc, or nchw where an algorithm knows only that)",
+    )
     options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")
     options.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
     options.add_argument("--schedule", default="hand", metavar="NAME", help="default: %(default)s (`list schedules`)")
@@ -197,14 +207,14 @@ def _type(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     return parse_argument
 
 
-def all_algorithms() -> Algorithms:
-    """What `-a all` stands for."""
-    return Algorithms(tuple(dict.fromkeys(known.name for known in ALGORITHMS)), named=False)
+def all_algorithms(layout: str | None = None) -> Algorithms:
+    """What `-a all` stands for: those of one layout, nhwc if none is given."""
+    return Algorithms(tuple(known.name for known in ALGORITHMS if known.layout == (layout or "nhwc")), named=False)
 
 
 def _algorithms(text: str) -> Algorithms:
     if text == "all":
-        return all_algorithms()
+        return _ALL
     names = tuple(dict.fromkeys(filter(None, text.split(","))))
     if not names:
         raise ValueError("name at least one algorithm, or all, or auto")

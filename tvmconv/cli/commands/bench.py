@@ -20,7 +20,7 @@ from tvmconv.workload import resolve
 
 def run(options: argparse.Namespace, output: Output) -> int:
     setting = arguments.setting(options, runs_here=True)
-    algorithms = options.algorithm or arguments.all_algorithms()
+    algorithms = options.algorithm or arguments.all_algorithms(options.layout)
     contenders = _peers(options.peers)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}

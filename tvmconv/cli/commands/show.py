@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from tvmconv import report
-from tvmconv.algorithms import algorithm
 from tvmconv.builder import assembly, module_text
 from tvmconv.cli import arguments
 from tvmconv.cli.output import Output, exit_code
@@ -17,7 +16,7 @@ from tvmconv.workload import resolve
 def run(options: argparse.Namespace, output: Output) -> int:
     setting = arguments.setting(options, runs_here=False)
     code = options.tir or options.asm
-    default = arguments.Algorithms((AUTO,), named=False) if code else arguments.all_algorithms()
+    default = arguments.Algorithms((AUTO,), named=False) if code else arguments.all_algorithms(options.layout)
     algorithms = options.algorithm or default
     if not code:
         output.table_at_end(report.workspace_table if options.workspace else report.layer_tables)
@@ -41,5 +40,5 @@ def _row(task: Task, setting: Setting, options: argparse.Namespace) -> Row:
         return finished(row, "ok", tir=module_text(request))
     if options.asm:
         return finished(row, "ok", asm=assembly(request))
-    workspace = algorithm(task.algorithm).workspace(request.shape, request.tile, setting.threads)
+    workspace = request.defined_by.workspace(request.shape, request.tile, setting.threads)
     return finished(row, "ok", workspace_bytes=workspace, flops=request.shape.flops)

@@ -1,0 +1,182 @@
+"""kn2row: a K×K convolution as K² products of 1x1 each, shifted and added.
+
+Anderson, Vasudevan, Keane, Gregg, "Low-memory GEMM-based convolution algorithms for deep neural networks", 2017
+(arXiv 1709.03395); Vasudevan, Anderson, Gregg, 2017 (arXiv 1704.04428). Tap (r, s) of a stride-1
+convolution is a 1x1 convolution whose result is shifted by (r − top)·W + (s − left) pixels. Where the paper punches
+holes into the input so that a shift does not wrap at the ends of rows, lanes are masked here, and the input is never
+written. With a stride only the pixels that a tap needs are multiplied, so nothing is left to be shifted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program, units
+from tvmconv.algorithms.pixels import (
+    PixelView,
+    locate_block,
+    masked_load,
+    masked_store,
+    reach_block,
+    read_vector,
+    swapped,
+    whole_vector,
+)
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+
+class _Family(Algorithm):
+    """What the three have in common: weights by tap, one matrix product a tap."""
+
+    layout = "nchw"
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        if shape.depthwise:
+            return f"{self.name} does not suit depthwise: one channel a group leaves no matrix product; use direct"
+        return None
+
+    def view(self, shape: ConvShape, tile: Tile) -> PixelView:
+        layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, swapped(tile))
+        return PixelView(self.source(shape), layout, tile)
+
+    def source(self, shape: ConvShape) -> ConvShape:
+        """What a tap's product computes: at stride 1 all pixels of the input, else those that the tap reads."""
+        if (shape.sh, shape.sw) != (1, 1):
+            return shape
+        return _pixel_by_pixel(shape, shape.ih, shape.iw)
+
+    def plane_bytes(self, shape: ConvShape) -> int:
+        """Bytes of the products of one tap, for all output channels of an image."""
+        return shape.oc * self.source(shape).m * BYTES
+
+
+def _pixel_by_pixel(shape: ConvShape, height: int, width: int) -> ConvShape:
+    """The 1x1 convolution of so many pixels."""
+    return replace(
+        shape, ih=height, iw=width, oh=height, ow=width, kh=1, kw=1, sh=1, sw=1, ph=0, pw=0, dh=0, dw=0
+    )  # fmt: skip
+
+
+class Kn2row(_Family):
+    """Workspace: planes[groups][taps][OC of a group][pixels] of one image."""
+
+    name = "kn2row"
+    summary = "the products of all taps into planes of their own, then shifted and summed"
+
+    def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
+        return {"planes": shape.taps * self.plane_bytes(shape)}
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        view = self.view(shape, tile)
+        return Program(
+            functions={
+                "pack": pack_function(shape, view.layout),
+                "prepare": no_preparation(),
+                "run": pixel_product("run", view, Taps.OF_UNIT, planes=0),
+                "add": add_planes(shape, view, together=True),
+            },
+            phases=(Phase("run", units(view, Taps.OF_UNIT)), Phase("add", shape.oc)),
+            images=shape.mb,
+            packed_bytes=view.layout.elements * BYTES,
+            memory=self.memory(shape, tile),
+        )
+
+
+class Kn2rowAs(_Family):
+    """Accumulating with shifts. Workspace: plane[OC][pixels] of one image, which each tap overwrites."""
+
+    name = "kn2row-as"
+    summary = "the product of each tap into one plane, which is shifted and added before the next"
+
+    def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
+        return {"plane": self.plane_bytes(shape)}
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        view = self.view(shape, tile)
+        return Program(
+            functions={
+                "pack": pack_function(shape, view.layout),
+                "prepare": no_preparation(),
+                "run": pixel_product("run", view, Taps.OF_STEP, steps=shape.taps, planes=0),
+                "add": add_planes(shape, view, together=False),
+            },
+            phases=(Phase("run", units(view, Taps.OF_STEP)), Phase("add", shape.oc)),
+            images=shape.mb * shape.taps,
+            packed_bytes=view.layout.elements * BYTES,
+            memory=self.memory(shape, tile),
+        )
+
+
+class Kn2rowAa(_Family):
+    """Accumulating all the way: each tap's product is added to the output where it belongs. No workspace."""
+
+    name = "kn2row-aa"
+    summary = "the product of each tap is accumulated straight into the shifted output"
+
+    def source(self, shape: ConvShape) -> ConvShape:
+        return shape
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        view = self.view(shape, tile)
+        return product_program(shape, view, pixel_product("run", view, Taps.IN_TURN), taps=Taps.IN_TURN)
+
+
+def add_planes(shape: ConvShape, products: PixelView, together: bool) -> Any:
+    """The phase that adds planes, shifted, to output channels first … last−1, with bias and clamp.
+
+    together: all taps' planes at once; else the one of the step's tap to what those before it have left in y.
+    """
+    from tvm.script import tirx as T
+
+    TAPS, OC, OCG, M, MR, P = shape.taps, shape.oc, shape.ocg, shape.m, products.layout.tile.nr, products.layout.panels
+    # With a stride the planes' pixels are the output's already.
+    planes = shape if (shape.sh, shape.sw) == (1, 1) else _pixel_by_pixel(shape, shape.oh, shape.ow)
+    view = PixelView(planes, products.layout, replace(products.tile, nr=products.lanes))
+    L = view.lanes
+    VECTOR, INDEX = f"float32x{L}", f"int32x{L}"
+    RUN, STEPS = (TAPS, 1) if together else (1, TAPS)
+    locate, reach = locate_block(view), reach_block(view)
+
+    @T.inline
+    def add(x, operand, packed, y, workspace, address, image, first, last):
+        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
+        bias = T.decl_buffer(
+            (shape.g * P * MR,), "float32", data=packed, elem_offset=products.layout.bias_offset, align=4
+        )
+        Y = T.decl_buffer((shape.mb * OC * M,), "float32", data=y, align=4)
+        total = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
+        oh = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
+        ow = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
+        inside = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
+        valid = T.alloc_buffer((1, 1), INDEX, scope="local", annotations=ON_STACK)
+        reached = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
+        pixel = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
+        origin = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
+        start = T.alloc_buffer((1,), "int64", scope="local", annotations=ON_STACK)
+        for channel, q in T.grid(last - first, view.count):
+            with T.sblock("sum"):
+                o = T.axis.spatial(OC, first + channel)
+                vq = T.axis.spatial(view.count, q)
+                T.reads()
+                T.writes()
+                g: T.let[T.int32] = o // OCG
+                step: T.let[T.int32] = image % STEPS
+                locate(vq, oh, ow, inside, pixel, origin)
+                pointer: T.let[T.handle("float32")] = T.address_of(Y[(image // STEPS * OC + o) * M + pixel[0]])
+                if step == 0:
+                    total[0] = whole_vector(bias[g * P * MR + o % OCG], L)
+                else:
+                    total[0] = masked_load(VECTOR, pointer, inside[0], L)
+                for t in range(RUN):
+                    plane: T.let[T.int32] = (g * RUN + t) * OCG + o % OCG
+                    reach(address, (t + step) % planes.taps, oh, ow, origin, start, valid, reached)
+                    total[0] = total[0] + read_vector(view, start, valid, 0, plane)
+                if step == STEPS - 1:
+                    total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
+                T.evaluate(masked_store(total[0], pointer, inside[0], L))
+
+    return phase_function("add", add)

@@ -1,0 +1,192 @@
+"""Vectors of output pixels for NCHW, where neighbours of a row lie together: where they are and what a tap reads.
+
+A vector holds as many pixels as it has lanes. Where the output is as wide as the input and the stride is 1, a tap
+reaches all pixels of a flattened image by one shift, so vectors run on over the ends of rows; else each row has vectors
+of its own. Lanes that fall outside (of the image, of the output, over a row's end into its neighbour) are masked:
+nothing is read there, zeros are multiplied, nothing is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv.algorithms.ir import BYTES
+from tvmconv.algorithms.packing import PackedLayout
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+
+@dataclass(frozen=True)
+class PixelView:
+    """A layer as products of its packed weights by vectors of pixels.
+
+    source says what is read and from where: its x, taps, strides and padding, and its output pixels. layout packs the
+    weights in panels of MR output channels: the operands of the NHWC tile with their roles swapped.
+    """
+
+    source: ConvShape
+    layout: PackedLayout
+    tile: Tile
+
+    @property
+    def lanes(self) -> int:
+        """Pixels of one vector."""
+        return self.tile.vl
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of one tile."""
+        return self.tile.nr // self.lanes
+
+    @property
+    def flat(self) -> bool:
+        """Whether vectors run on over the ends of rows."""
+        return (self.source.sh, self.source.sw, self.source.iw) == (1, 1, self.source.ow)
+
+    @property
+    def row_vectors(self) -> int:
+        """Vectors of one output row."""
+        return -(-self.source.ow // self.lanes)
+
+    @property
+    def count(self) -> int:
+        """Vectors of one image."""
+        return -(-self.source.m // self.lanes) if self.flat else self.source.oh * self.row_vectors
+
+    @property
+    def tiles(self) -> int:
+        return -(-self.count // self.vectors)
+
+    @property
+    def block_tiles(self) -> int:
+        """Tiles that are swept with one panel of weights before the next one (MC, which counts pixels here)."""
+        return min(self.tiles, max(1, self.tile.mc // self.tile.nr)) if self.tile.mc > 0 else self.tiles
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.tiles // self.block_tiles)
+
+
+def swapped(tile: Tile) -> Tile:
+    """The tile as PackedLayout sees it: panels are as wide as a tile has output channels."""
+    return Tile(mr=tile.nr, nr=tile.mr, kr=tile.kr, mc=tile.mc, kc=tile.kc, pf=tile.pf, st=tile.st)
+
+
+def whole_vector(value: Any, lanes: int) -> Any:
+    """A vector that is the value in every lane."""
+    from tvm.script import tirx as T
+
+    return T.Broadcast(value, lanes)
+
+
+def masked_load(dtype: str, pointer: Any, mask: Any, lanes: int) -> Any:
+    """The elements at a pointer where the mask is not 0, and zeros elsewhere; nothing is read there."""
+    from tvm.script import tirx as T
+
+    taken = mask != whole_vector(0, lanes)
+    return T.call_llvm_intrin(dtype, "llvm.masked.load", pointer, taken, whole_vector(T.float32(0), lanes))
+
+
+def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
+    """Writes the lanes where the mask is not 0."""
+    from tvm.script import tirx as T
+
+    return T.call_llvm_intrin("void", "llvm.masked.store", value, pointer, mask != whole_vector(0, lanes))
+
+
+def locate_block(view: PixelView) -> Any:
+    """A macro: the pixels of tile t. For each of its vectors v
+
+    oh[v], ow[v]  row and column of each lane, inside[v]  whether the lane is a pixel at all,
+    pixel[v]      the first lane's place in an output plane, origin[v]  its place in an input plane without any tap.
+    """
+    from tvm.script import tirx as T
+
+    s, L, V, RV = view.source, view.lanes, view.vectors, view.row_vectors
+    FLAT, M, OH, OW = view.flat, s.m, s.oh, s.ow
+
+    def chosen(condition: Any) -> Any:
+        return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
+
+    @T.inline
+    def locate(t, oh, ow, inside, pixel, origin):
+        for v in T.unroll(V):
+            with T.sblock("locate"):
+                vv = T.axis.spatial(V, v)
+                T.reads()
+                T.writes(oh[vv], ow[vv], inside[vv], pixel[vv], origin[vv])
+                q: T.let[T.int32] = t * V + vv
+                if FLAT:
+                    pixel[vv] = q * L
+                    origin[vv] = q * L
+                    oh[vv] = T.truncdiv(T.Ramp(q * L, 1, L), whole_vector(OW, L))
+                    ow[vv] = T.truncmod(T.Ramp(q * L, 1, L), whole_vector(OW, L))
+                    inside[vv] = chosen(T.Ramp(q * L, 1, L) < whole_vector(M, L))
+                else:
+                    row: T.let[T.int32] = q // RV
+                    column: T.let[T.int32] = q % RV * L
+                    pixel[vv] = row * OW + column
+                    origin[vv] = row * s.sh * s.iw + column * s.sw
+                    oh[vv] = whole_vector(row, L)
+                    ow[vv] = T.Ramp(column, 1, L)
+                    inside[vv] = chosen(T.And(oh[vv] < whole_vector(OH, L), ow[vv] < whole_vector(OW, L)))
+
+    return locate
+
+
+def reach_block(view: PixelView) -> Any:
+    """A macro: what a tap reads. For each vector v of a tile that locate has placed
+
+    address[v]   of what the first lane reads in the first plane, which begins at `base`,
+    valid[v, j]  which elements of the j-th vector from there lie in the image (a stride of SW takes SW vectors),
+    reached[v]   the lanes whose input lies in the image.
+    """
+    from tvm.script import tirx as T
+
+    s, L, V, SW = view.source, view.lanes, view.vectors, view.source.sw
+    IH, IW, DH, DW = s.ih, s.iw, s.dh + 1, s.dw + 1
+
+    def shifted(position: Any, stride: int, shift: Any) -> Any:
+        return position * whole_vector(stride, L) + whole_vector(shift, L)
+
+    def within(h: Any, w: Any) -> Any:
+        """1 in the lanes whose row and column are those of the image. One comparison each, as negative numbers are
+        large ones without a sign."""
+        rows = T.reinterpret(f"uint32x{L}", h) < whole_vector(T.uint32(IH), L)
+        columns = T.reinterpret(f"uint32x{L}", w) < whole_vector(T.uint32(IW), L)
+        return T.Select(T.And(rows, columns), whole_vector(1, L), whole_vector(0, L))
+
+    @T.inline
+    def reach(base, tap, oh, ow, origin, address, valid, reached):
+        dy: T.let[T.int32] = tap // s.kw * DH - s.ph
+        dx: T.let[T.int32] = tap % s.kw * DW - s.pw
+        for v in T.unroll(V):
+            with T.sblock("reach"):
+                vv = T.axis.spatial(V, v)
+                T.reads(oh[vv], ow[vv], origin[vv])
+                T.writes(address[vv], valid[vv, 0:SW], reached[vv])
+                address[vv] = base + T.cast(origin[vv] + dy * IW + dx, "int64") * BYTES
+                reached[vv] = within(shifted(oh[vv], s.sh, dy), shifted(ow[vv], SW, dx))
+                if SW == 1:
+                    valid[vv, 0] = reached[vv]
+                else:
+                    first: T.let[T.int32] = origin[vv] % IW
+                    for j in T.unroll(SW):
+                        valid[vv, j] = within(shifted(oh[vv], s.sh, dy), T.Ramp(first + dx + j * L, 1, L))
+
+    return reach
+
+
+def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any) -> Any:
+    """What a tap reads into vector v from the plane of that number, as reach has prepared it."""
+    from tvm.ir import PointerType, PrimType
+    from tvm.script import tirx as T
+
+    L, SW, PLANE = view.lanes, view.source.sw, view.source.ih * view.source.iw
+    F32 = PointerType(PrimType("float32"))
+    start = address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
+    parts = [masked_load(f"float32x{L}", T.reinterpret(F32, start + j * L * BYTES), valid[v, j], L) for j in range(SW)]
+    if SW == 1:
+        return parts[0]
+    return T.Shuffle(parts, [lane * SW for lane in range(L)])
