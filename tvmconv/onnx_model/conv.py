@@ -46,7 +46,7 @@ def convolutions(nodes: Iterable[onnx.NodeProto], inside: str | None = None) -> 
             yield Convolution(node, inside)
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
-                yield from convolutions(graph.node, inside or f"{node.op_type} {_name(node)!r}")
+                yield from convolutions(graph.node, inside or repr(f"{node.op_type} {_name(node)}"))
 
 
 def problem(convolution: Convolution, tensors: Mapping[str, Tensor]) -> Problem:
@@ -70,9 +70,9 @@ def _name(node: onnx.NodeProto) -> str:
 def _check_operator(convolution: Convolution) -> None:
     node = convolution.node
     if node.domain not in _ONNX_DOMAINS:
-        raise ValueError(f"operator {node.op_type} of {node.domain} is not supported: only ONNX's own Conv is")
+        raise ValueError(f"operator {node.op_type!r} of {node.domain!r} is not supported: only ONNX's own Conv is")
     if node.op_type != "Conv":
-        raise ValueError(f"operator {node.op_type} is not supported: only Conv is")
+        raise ValueError(f"operator {node.op_type!r} is not supported: only Conv is")
     if convolution.inside:
         raise ValueError(f"a Conv in a branch or a loop, here {convolution.inside}, is not supported")
 
@@ -148,6 +148,8 @@ def _numbers(
     if name not in attributes:
         return default
     values = tuple(attributes[name].ints)
-    if len(values) != len(default) or min(values) < least:
-        raise ValueError(f"{name} is {list(values)}: it must be {len(default)} numbers of at least {least}")
+    if len(values) != len(default):
+        raise ValueError(f"{name} has {len(values)} numbers, but must have {len(default)}")
+    if min(values) < least:
+        raise ValueError(f"{name} is {list(values)}: its numbers must be at least {least}")
     return values

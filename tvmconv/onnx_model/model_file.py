@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
+    from google.protobuf.message import Message
 
 _MOST_BYTES = 2**31 - 1  # protobuf reads no larger message
 
@@ -58,7 +59,23 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise BadModel(f"{path} is not an ONNX model, or it is damaged") from None
     if not model.HasField("graph"):
         raise BadModel(f"{path} is not an ONNX model, or it is damaged: it holds no graph")
+    if not _is_text(model):
+        raise BadModel(f"{path} is not an ONNX model, or it is damaged: a name in it is not UTF-8")
     return model
+
+
+def _is_text(message: Message) -> bool:
+    """Whether all strings in a message are UTF-8; protobuf gives bytes for others."""
+    from google.protobuf.message import Message
+
+    for field, value in message.ListFields():
+        values = (value,) if isinstance(value, (str, bytes, Message)) else value
+        if field.type == field.TYPE_STRING:
+            if any(isinstance(text, bytes) for text in values):
+                return False
+        elif field.type == field.TYPE_MESSAGE and not all(map(_is_text, values)):
+            return False
+    return True
 
 
 def _check_versions(path: Path, model: onnx.ModelProto) -> None:
