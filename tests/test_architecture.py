@@ -32,13 +32,16 @@ def loaded_by(program: str) -> set[str]:
 @pytest.mark.parametrize(
     ("program", "forbidden"),
     [
-        ("import tvmconv", {"tvm", "numpy", "rich"}),
-        ("import tvmconv.shape, tvmconv.networks, tvmconv.tile, tvmconv.workload", {"tvm", "numpy", "rich"}),
+        ("import tvmconv", {"tvm", "numpy", "rich", "onnx"}),
+        (
+            "import tvmconv.shape, tvmconv.networks, tvmconv.onnx_model, tvmconv.tile, tvmconv.workload",
+            {"tvm", "numpy", "rich", "onnx"},
+        ),
         ("import tvmconv.target", {"tvm"}),
         ("import tvmconv.reference", {"tvm"}),
         ("import tvmconv.kernel", {"tvm"}),
         ("import tvmconv.builder", {"tvm"}),
-        ("import tvmconv.cli", {"tvm", "numpy", "rich"}),
+        ("import tvmconv.cli", {"tvm", "numpy", "rich", "onnx"}),
     ],
 )
 def test_import_is_light(program: str, forbidden: set[str]) -> None:
@@ -54,7 +57,7 @@ try:
 except SystemExit as done:
     assert not done.code
 """
-    assert not loaded_by(program) & {"tvm", "numpy"}
+    assert not loaded_by(program) & {"tvm", "numpy", "onnx"}
 
 
 def test_every_room_has_its_place_in_the_layers() -> None:

@@ -63,7 +63,7 @@ def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        (["networks"], ["resnet18", "vgg16", "squeezenet1.1"]),
+        (["networks"], ["resnet18", "vgg16", "squeezenet1.1", "inception_v3", "mobilenet_v2"]),
         (["layers", "vgg16", "--match", "^features.2"], ["features.2", "features.24"]),
         (["algorithms"], ["direct", "gemm", "im2row", "indirect"]),
         (["schedules"], ["hand"]),

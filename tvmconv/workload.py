@@ -1,4 +1,4 @@
-"""What a user asks for, resolved to layers: descriptors, networks, single layers and benchdnn batch files."""
+"""What a user asks for, resolved to layers: descriptors, networks, models, single layers and benchdnn batch files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tvmconv import networks
+from tvmconv import networks, onnx_model
 from tvmconv.names import unknown
 from tvmconv.shape import ConvShape, starts_descriptor
 
@@ -30,9 +30,10 @@ class Layer:
 def resolve(workloads: Sequence[str], warn: Warn) -> list[Layer]:
     """The layers of all `workloads`, in order.
 
-    A workload is a benchdnn descriptor, NETWORK, NETWORK/LAYER or @FILE, a benchdnn batch file. In a file each problem
-    is a row of its own, and a problem that cannot be run is a rejected row; options that change nothing here are named
-    once each through `warn`.
+    A workload is a benchdnn descriptor, NETWORK, NETWORK/LAYER, MODEL.onnx, MODEL.onnx/LAYER or @FILE, a benchdnn batch
+    file. In a batch file each problem is a row of its own. A problem of a file that cannot be run is a rejected row,
+    and so is a .onnx file that holds no model. `warn` is told what was assumed of a model, and once each the options
+    of batch files that change nothing here.
 
     Raises ValueError, with one sentence, for a workload that means nothing and a file that cannot be read, includes
     itself or holds no problem.
@@ -44,9 +45,8 @@ def resolve(workloads: Sequence[str], warn: Warn) -> list[Layer]:
 def _resolve(workload: str, batch_files: _BatchReader) -> list[Layer]:
     if workload.startswith("@"):
         return batch_files.read(Path(os.path.expanduser(workload[1:])))
-    if workload.endswith(".onnx"):
-        raise ValueError(f"{workload}: .onnx files are not read yet; give a network, a descriptor or @FILE")
-
+    if model := _model(workload):
+        return _model_layers(workload, *model, batch_files.warn)
     if not workload or starts_descriptor(workload):
         shape = ConvShape.parse(workload)
         return [Layer(workload, shape, shape.name)]
@@ -59,6 +59,26 @@ def _resolve(workload: str, batch_files: _BatchReader) -> list[Layer]:
         raise ValueError(f"{sentence}; a descriptor looks like ic64ih56oc64kh3ph1")
     found = (networks.layer(network, name),) if slash else networks.layers(network)
     return [Layer(workload, layer.shape, layer.name, layer.count) for layer in found]
+
+
+def _model(workload: str) -> tuple[Path, str] | None:
+    """The file and the layer's name, which may be empty, if a workload is MODEL.onnx or MODEL.onnx/LAYER."""
+    path = os.path.expanduser(workload)
+    cuts = [found.end() for found in re.finditer(r"\.onnx(?=/|$)", path)]
+    for cut in cuts:
+        if os.path.isfile(path[:cut]):
+            return Path(path[:cut]), path[cut + 1 :]
+    if not cuts or starts_descriptor(workload):  # a descriptor's name may end like that
+        return None
+    return Path(path[: cuts[-1]]), path[cuts[-1] + 1 :]
+
+
+def _model_layers(workload: str, path: Path, name: str, warn: Warn) -> list[Layer]:
+    try:
+        found = [onnx_model.layer(path, name, warn)] if name else onnx_model.layers(path, warn)
+    except onnx_model.BadModel as error:
+        return [Layer(workload, None, reason=str(error))]
+    return [Layer(workload, layer.shape, layer.name, layer.count, layer.reason) for layer in found]
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,7 @@ class _BatchReader:
     """Reads benchdnn batch files; remembers over all of them which options it has warned of."""
 
     def __init__(self, warn: Warn) -> None:
-        self._warn = warn
+        self.warn = warn
         self._warned: set[str] = set()
         self._settings = _Settings()
 
@@ -129,7 +149,7 @@ class _BatchReader:
             self._settings = replace(self._settings, dt=values or _Settings.dt)
         elif option not in self._warned:
             self._warned.add(option)
-            self._warn(f"{where}: {option} is ignored")
+            self.warn(f"{where}: {option} is ignored")
 
     def _problem(self, word: str, where: str) -> Iterator[Layer]:
         try:

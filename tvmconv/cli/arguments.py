@@ -25,6 +25,7 @@ WORKLOAD is one of
   ic64ih56oc64kh3ph1  a benchdnn descriptor; a missing mb is 1 here (2 in benchdnn)
   resnet18            a network: `tvmconv list networks` names all
   resnet18/conv1      a layer of one: `tvmconv list layers resnet18` names all
+  model.onnx          an ONNX model's convolutions; model.onnx/conv1 is one of them
   @FILE               a benchdnn batch file
 
 Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = command("list", "say what there is: networks, a network's layers, algorithms, targets, peers")
     listing.add_argument("what", choices=LISTS, metavar="|".join(LISTS))
-    listing.add_argument("network", nargs="?", metavar="NETWORK", help="whose layers are to be listed")
+    listing.add_argument("network", nargs="?", metavar="NETWORK|FILE.onnx", help="whose layers are to be listed")
     listing.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only names in which REGEX is found")
 
     show = command("show", "show a layer, its extra memory, its code", _work("all; auto for code"), epilog=_WORKLOADS)

@@ -11,58 +11,65 @@ from tvmconv import networks
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli.output import Output
+from tvmconv.workload import resolve
 
 Item = dict[str, Any]
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
     if (options.what == "layers") != (options.network is not None):
-        raise ValueError("`list layers NETWORK` needs a network, and no other list takes one")
-    items = _ITEMS[options.what](options)
+        raise ValueError("`list layers NETWORK` needs a network or a .onnx file, and no other list takes one")
+    items = _ITEMS[options.what](options, output)
     found = [item for item in items if options.match is None or options.match.search(item["name"])]
     for item in found:
         output.row({"kind": "result", **item})
     if found:
         output.show(import_module("tvmconv.report").listing(found))
-        return 0
+        return int(all(item.get("reason") for item in found))
     output.warn(f"no name of {options.what} matches {options.match.pattern!r}")
     return 1
 
 
-def _networks(options: argparse.Namespace) -> Iterator[Item]:
+def _networks(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     for name in networks.NETWORKS:
-        layers = networks.layers(name)
+        network = networks.network(name)
+        macs = sum(layer.count * layer.shape.flops // 2 for layer in network.layers)
         yield {
             "name": name,
-            "distinct": len(layers),
-            "layers": sum(layer.count for layer in layers),
-            "gflop": round(sum(layer.count * layer.shape.flops for layer in layers) / 1e9, 3),
+            "distinct": len(network.layers),
+            "layers": sum(layer.count for layer in network.layers),
+            "gmac": round(macs / 1e9, 3),
+            "gflop": round(2 * macs / 1e9, 3),
+            "definition": network.definition,
         }
 
 
-def _layers(options: argparse.Namespace) -> Iterator[Item]:
-    for layer in networks.layers(options.network):
+def _layers(options: argparse.Namespace, output: Output) -> Iterator[Item]:
+    layers = resolve([options.network], output.warn)
+    some_rejected = any(layer.reason for layer in layers)
+    for layer in layers:
         yield {
-            "name": layer.name,
+            "name": layer.name or layer.source,
             "count": layer.count,
-            "workload": str(layer.shape),
-            "gflop": round(layer.shape.flops / 1e9, 3),
+            "workload": str(layer.shape) if layer.shape else None,
+            "gflop": round(layer.shape.flops / 1e9, 3) if layer.shape else None,
+            **({"reason": layer.reason} if some_rejected else {}),
         }
 
 
-def _algorithms(options: argparse.Namespace) -> Iterator[Item]:
+def _algorithms(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     for algorithm in ALGORITHMS:
         yield {"name": algorithm.name, "layout": algorithm.layout, "summary": algorithm.summary}
 
 
-def _schedules(options: argparse.Namespace) -> Iterator[Item]:
+def _schedules(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     import schedules
 
     for schedule in schedules.SCHEDULES:
         yield {"name": schedule.name, "isas": list(schedule.isas), "summary": schedule.summary}
 
 
-def _targets(options: argparse.Namespace) -> Iterator[Item]:
+def _targets(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     for target in targets.TARGETS:
         missing = [feature for feature in target.features if feature not in targets.host_features()]
         yield {
@@ -73,11 +80,11 @@ def _targets(options: argparse.Namespace) -> Iterator[Item]:
         }
 
 
-def _devices(options: argparse.Namespace) -> Iterator[Item]:
+def _devices(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     yield {"name": "local", "target": targets.native().name, "summary": "this machine"}
 
 
-def _peers(options: argparse.Namespace) -> Iterator[Item]:
+def _peers(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     from tvmconv import peers
 
     for peer in peers.PEERS:
