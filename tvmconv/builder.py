@@ -53,7 +53,7 @@ class Request:
     @property
     def prefix(self) -> str:
         """What the kernel's C symbols begin with."""
-        return f"{self.shape}_{self.algorithm}"
+        return f"{self.shape}_{self.algorithm.replace('-', '_')}"
 
     def check(self) -> Request:
         """The same request with its tile decided. Raises ValueError where it cannot be met."""

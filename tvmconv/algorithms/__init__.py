@@ -7,9 +7,10 @@ from tvmconv.algorithms.gemm import Gemm
 from tvmconv.algorithms.im2col import Im2row
 from tvmconv.algorithms.indirect import Indirect
 from tvmconv.algorithms.ir import Algorithm
+from tvmconv.algorithms.kn2col import Kn2col, Kn2colAs
 from tvmconv.names import unknown
 
-ALGORITHMS: tuple[Algorithm, ...] = (Indirect(), Im2row(), Gemm(), Direct())
+ALGORITHMS: tuple[Algorithm, ...] = (Indirect(), Im2row(), Gemm(), Direct(), Kn2col(), Kn2colAs())
 
 
 def algorithm(name: str) -> Algorithm:
