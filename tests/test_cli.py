@@ -65,7 +65,7 @@ def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
     [
         (["networks"], ["resnet18", "vgg16", "squeezenet1.1"]),
         (["layers", "vgg16", "--match", "^features.2"], ["features.2", "features.24"]),
-        (["algorithms"], ["direct", "gemm", "im2row", "indirect"]),
+        (["algorithms"], ["direct", "gemm", "im2row", "indirect", "kn2col", "kn2col-as"]),
         (["schedules"], ["hand"]),
         (["targets", "--match", "v[34]"], ["x86-64-v3", "x86-64-v4"]),
         (["devices"], ["local"]),

@@ -1,14 +1,13 @@
 """kn2col: each tap of the kernel is a 1x1 convolution, a GEMM on the input itself, whose result is shifted and summed.
 
-A. Vasudevan, A. Anderson, D. Gregg, "Parallel Multi Channel Convolution using General Matrix Multiplication", 2017
-(arXiv 1704.04428), section 3: all products first, then the sum. A. Anderson, A. Vasudevan, C. Keane, D. Gregg,
-"Low-memory GEMM-based convolution algorithms for deep neural networks", 2017 (arXiv 1709.03395), section 3:
-accumulating, one product at a time.
+kn2col: A. Vasudevan, A. Anderson, D. Gregg, "Parallel Multi Channel Convolution using General Matrix Multiplication",
+2017 (arXiv 1704.04428). kn2col-as: A. Anderson, A. Vasudevan, C. Keane, D. Gregg, "Low-memory GEMM-based convolution
+algorithms for deep neural networks", 2017 (arXiv 1709.03395), the accumulating form with O(OC·H·W) extra memory.
 
 At stride 1 a product has a row for each input pixel, and the shift is left to the sum, so that the matrix is x as it
 lies. At larger strides that would compute pixels which no output needs: there a product has a row for each output
-pixel, found in x by its row and column steps, and the plane is shifted already. Only what a tap reaches inside the
-image is summed, so that nothing wraps around at the ends of rows, and x needs no zeros around it.
+pixel, found in x by its row and column steps, and the plane is shifted already. Only what a tap finds inside the image
+is summed, so that nothing wraps around at the ends of rows, and x needs no zeros around it.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Kn2col(Algorithm):
         return None
 
     def planes(self, shape: ConvShape) -> int:
-        """Planes in memory, which is how many taps one run of the phases serves."""
+        """Planes in memory: how many taps one run of the phases serves."""
         return shape.taps
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:

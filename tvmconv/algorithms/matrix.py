@@ -45,9 +45,10 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     """The phase that computes units first … last−1 of the view's products.
 
     rows(row, x, workspace, address, image, group, row_tile, tap) is a T.inline macro that stores the byte addresses of
-    the MR rows of a row tile for a tap into row[0:MR]. With to_planes a call makes view.images products in planes at the
-    start of the workspace, without bias and clamp, and `image` counts the products of all calls: the weights are those
-    of plane image % layout.planes.
+    the MR rows of a row tile for a tap into row[0:MR].
+
+    With to_planes a call of the phase makes view.images planes at the start of the workspace, products without bias and
+    clamp, and rows is given the plane's number, counted over all calls: plane i is by weights i % layout.planes.
     """
     from tvm.script import tirx as T
 
