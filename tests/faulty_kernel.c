@@ -30,11 +30,11 @@ void TIR(prepare)(float *workspace, void *same) {
     workspace[0] = 0;
 }
 
-void TIR(run)(int64_t address, const float *packed, float *y, float *workspace, int64_t same, int32_t image, int32_t first,
-              int32_t last) {
+void TIR(run)(int64_t address, int64_t operand, const float *packed, float *y, float *workspace, int64_t same,
+              int32_t image, int32_t first, int32_t last) {
     float *x = (float *)(intptr_t)address;
     const float *w = packed + 2, *bias = w + WEIGHTS;
-    (void)same, (void)image, (void)first, (void)last;
+    (void)operand, (void)same, (void)image, (void)first, (void)last;
     if (FAULT == READS_BEFORE_X) (void)VOLATILE(x)[-1];
     if (FAULT == READS_BEHIND_X) (void)VOLATILE(x)[H * W * IC];
     if (FAULT == WRITES_BEFORE_Y) VOLATILE(y)[-1] = 0;
