@@ -51,7 +51,7 @@ def requests() -> dict[str, Request]:
             if known.rejects(shape) is None:
                 found[f"{known.name}, {title}"] = Request(shape, known.name)
     tails = ConvShape.parse("mb2ic16ih9oc72kh3ph1")
-    for name in ("indirect", "im2row", "direct"):
+    for name in ("indirect", "im2row", "direct", "kn2col"):
         found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in OTHER_TILES}
     for target in TARGETS:
         if host_features().issuperset(target.features):
@@ -78,10 +78,11 @@ def test_exact(verdicts: dict[Request, Verdict], title: str) -> None:
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS.keys())
 def test_what_is_rejected(problem: str) -> None:
-    """direct takes everything, im2row and indirect everything but depthwise."""
+    """direct takes everything, gemm 1x1 alone, the others everything but depthwise."""
     shape = ConvShape.parse(problem)
     taking = {known.name for known in ALGORITHMS if known.rejects(shape) is None}
-    assert taking - {"gemm"} == ({"direct"} if shape.depthwise else {"direct", "im2row", "indirect"})
+    products = {"im2row", "indirect", "kn2col", "kn2col-as"}
+    assert taking - {"gemm"} == ({"direct"} if shape.depthwise else {"direct"} | products)
 
 
 @pytest.mark.parametrize("name", [known.name for known in ALGORITHMS])

@@ -249,7 +249,7 @@ def test_build_for_a_machine_with_more_features(case: Case, tmp_path: Path, monk
             refused()
 
 
-@pytest.mark.parametrize("algorithm", ["indirect", "im2row", "direct"])
+@pytest.mark.parametrize("algorithm", ["indirect", "im2row", "direct", "kn2col-as"])
 def test_sizes_are_those_of_the_c_functions(algorithm: str) -> None:
     """They are read from the description, so that they are known for every machine's kernels."""
     kernel = tvmconv.build(SHAPE, algorithm)
@@ -280,7 +280,7 @@ def test_no_symbol_is_left_undefined(algorithm: str) -> None:
     }
 
 
-@pytest.mark.parametrize("algorithm", ["indirect", "im2row", "direct"])
+@pytest.mark.parametrize("algorithm", ["indirect", "im2row", "direct", "kn2col-as"])
 def test_c_program(case: Case, tmp_path: Path, algorithm: str) -> None:
     """A program in C, built by zig without TVM, runs the layer; with a pool of its own too."""
     kernel = tvmconv.build(SHAPE, algorithm)

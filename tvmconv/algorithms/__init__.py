@@ -7,11 +7,12 @@ from tvmconv.algorithms.gemm import Gemm, GemmNchw
 from tvmconv.algorithms.im2col import Im2col, Im2row
 from tvmconv.algorithms.indirect import Indirect
 from tvmconv.algorithms.ir import Algorithm
+from tvmconv.algorithms.kn2col import Kn2col, Kn2colAs
 from tvmconv.algorithms.kn2row import Kn2row, Kn2rowAa, Kn2rowAs
 from tvmconv.names import unknown
 
 ALGORITHMS: tuple[Algorithm, ...] = (
-    *(Indirect(), Im2row(), Gemm(), Direct()),
+    *(Indirect(), Im2row(), Gemm(), Direct(), Kn2col(), Kn2colAs()),
     *(Im2col(), Kn2row(), Kn2rowAs(), Kn2rowAa(), GemmNchw(), DirectNchw()),
 )
 

@@ -1,4 +1,4 @@
-"""Layers as matrix products: the loops around the register tile that gemm, im2row and indirect share."""
+"""Layers as matrix products: the loops around the register tile that the algorithms made of GEMMs share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from tvmconv.algorithms.register_tile import multiply_block, write_back_block
 
 @dataclass(frozen=True)
 class MatrixView:
-    """A layer as products of m rows by the packed weights: one for each image and group."""
+    """A layer as products of m rows by the packed weights: one for each image and group.
+
+    Where an algorithm multiplies tap by tap, an image is a tap of an image.
+    """
 
     images: int
     m: int
@@ -38,21 +41,29 @@ class MatrixView:
         return self.images * self.layout.groups * self.row_blocks * self.layout.panels
 
 
-def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
+def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = False) -> Any:
     """The phase that computes units first … last−1 of the view's products.
 
     rows(row, x, workspace, address, image, group, row_tile, tap) is a T.inline macro that stores the byte addresses of
     the MR rows of a row tile for a tap into row[0:MR].
+
+    With to_planes a call of the phase makes view.images planes at the start of the workspace, products without bias and
+    clamp, and rows is given the plane's number, counted over all calls: plane i is by weights i % layout.planes.
     """
     from tvm.script import tirx as T
 
     layout = view.layout
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
-    G, P, KB, TAPS, KC, _ = layout.weights_shape
+    G, (_, P, KB, TAPS, KC, _) = layout.groups, layout.weights_shape
     M = view.m
     RT, BT, RB = view.tiles, view.block_tiles, view.row_blocks
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR)
-    write_back = write_back_block(layout)
+    write_back = write_back_block(layout, bare=to_planes)
+
+    def weights_group(image: Any, unit: Any) -> Any:
+        """The first index of a unit's weights."""
+        g = unit // (P * RB) % G
+        return (image * view.images + unit // (P * RB * G)) % layout.planes * G + g if to_planes else g
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
@@ -61,12 +72,12 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
         weights = T.decl_buffer(
             (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
         )
-        Y = T.decl_buffer((view.images * M, G * layout.oc), "float32", data=y, align=4)
+        Y = T.decl_buffer((view.images * M, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for unit, kb in T.grid(last - first, KB):
-            ahead[0] = (((first + unit) // (P * RB) % G * P + (first + unit) % P) * KB + kb + 1) * layout.block
+            ahead[0] = ((weights_group(image, first + unit) * P + (first + unit) % P) * KB + kb + 1) * layout.block
             for it in range(T.min(BT, RT - (first + unit) // P % RB * BT)):
                 with T.sblock("tile"):
                     u = T.axis.spatial(view.units, first + unit)
@@ -78,11 +89,12 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any) -> Any:
                     g: T.let[T.int32] = u // (P * RB) % G
                     p: T.let[T.int32] = u % P
                     rt: T.let[T.int32] = u // P % RB * BT + vit
-                    panel: T.let[T.int32] = ((g * P + p) * KB + vkb) * TAPS
+                    panel: T.let[T.int32] = ((weights_group(image, u) * P + p) * KB + vkb) * TAPS
                     for t, whole in T.grid(TAPS, 1):
-                        rows(row, x, workspace, address, image + n, g, rt, t)
+                        rows(row, x, workspace, address, (image * view.images if to_planes else image) + n, g, rt, t)
                         start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
                         multiply(acc, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
-                    write_back(acc, Y, bias, bounds, g, p, (image + n) * M + rt * MR, M - rt * MR, vkb)
+                    m: T.let[T.int32] = (n if to_planes else image + n) * M + rt * MR
+                    write_back(acc, Y, bias, bounds, g, p, m, M - rt * MR, vkb)
 
     return phase_function(symbol, body)

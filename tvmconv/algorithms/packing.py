@@ -13,12 +13,13 @@ from tvmconv.tile import Tile
 @dataclass(frozen=True)
 class PackedLayout:
     """One f32 array: HEADER elements (lower bound, upper bound, rest unused), bias[G][P][NR], then
-    weights[G][P][KB][taps][KC][NR], all panels filled up with zeros to NR output channels, then zeros.
+    weights[planes][G][P][KB][taps][KC][NR], all panels filled up with zeros to NR output channels, then zeros.
 
     taps and channels are those of the algorithm's view of K, in the order tap, channel: an algorithm that lays out
     whole patches sees one tap of KH·KW·IC channels. With overlap the last panel begins early enough to end with the
     last channel, instead of being filled up: depthwise reads x in the same panels, and must not read past its end.
-    The zeros stand in for rows of x that a tile does not need.
+    The zeros stand in for rows of x that a tile does not need. An algorithm that multiplies tap by tap has as many
+    planes of one tap, each the weights of a product of its own.
     """
 
     groups: int
@@ -28,6 +29,7 @@ class PackedLayout:
     tile: Tile
     overlap: bool = False
     zeros: int = 0
+    planes: int = 1
 
     HEADER = 16  # one cache line, so that weights keep the alignment of the array
 
@@ -60,7 +62,8 @@ class PackedLayout:
 
     @property
     def weights_shape(self) -> tuple[int, int, int, int, int, int]:
-        return self.groups, self.panels, self.k_blocks, self.taps, self.kc, self.tile.nr
+        """Planes and groups are one axis here."""
+        return self.planes * self.groups, self.panels, self.k_blocks, self.taps, self.kc, self.tile.nr
 
     @property
     def weights_offset(self) -> int:
@@ -73,7 +76,7 @@ class PackedLayout:
 
     @property
     def weight_elements(self) -> int:
-        return self.groups * self.panels * self.k_blocks * self.block
+        return self.planes * self.groups * self.panels * self.k_blocks * self.block
 
     @property
     def zeros_offset(self) -> int:
@@ -88,8 +91,8 @@ def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
     """pack(w OIHW, bias or NULL, packed): a plain C function without clamp (bounds are set to infinity)."""
     from tvm.script import tirx as T
 
-    G, P, KB, TAPS, KC, NR = layout.weights_shape
-    OCG, ICG = layout.oc, shape.icg
+    PG, P, KB, TAPS, KC, NR = layout.weights_shape
+    G, OCG, ICG = layout.groups, layout.oc, shape.icg
 
     @T.prim_func(s_tir=True)
     def pack(w: T.handle("float32"), bias: T.handle("float32"), packed: T.handle("float32")):
@@ -115,14 +118,14 @@ def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
                 packed_bias[vg, vp, vj] = T.if_then_else(
                     T.And(T.Not(T.isnullptr(bias)), start + vj < OCG), B[vg * OCG + start + vj], T.float32(0)
                 )
-        for g, p, kb, t, c, j in T.grid(G, P, KB, TAPS, KC, NR):
+        for g, p, kb, t, c, j in T.grid(PG, P, KB, TAPS, KC, NR):
             with T.sblock("weights"):
                 vg, vp, vkb, vt, vc, vj = T.axis.remap("SSSSSS", [g, p, kb, t, c, j])
-                k: T.let[T.int32] = vt * (KB * KC) + vkb * KC + vc
+                k: T.let[T.int32] = (vg // G * TAPS + vt) * (KB * KC) + vkb * KC + vc
                 start: T.let[T.int32] = layout.panel_start(vp)
                 packed_w[vg, vp, vkb, vt, vc, vj] = T.if_then_else(
                     start + vj < OCG,
-                    W[vg * OCG + start + vj, k % ICG, k // ICG // shape.kw, k // ICG % shape.kw],
+                    W[vg % G * OCG + start + vj, k % ICG, k // ICG // shape.kw, k // ICG % shape.kw],
                     T.float32(0),
                 )
 

@@ -81,21 +81,28 @@ def prefetch(element: Any, locality: int) -> Any:
     return T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(element), read, T.int32(locality), data_cache)
 
 
-def write_back_block(layout: PackedLayout, place: Callable[[Any, int], Any] = lambda m, i: m + i) -> Any:
+def write_back_block(
+    layout: PackedLayout, place: Callable[[Any, int], Any] = lambda m, i: m + i, bare: bool = False
+) -> Any:
     """A macro that ends a tile: row i of acc becomes row place(m, i) of y, for i < valid.
 
     The first block of K adds the bias, later ones the partial sum in y; the last one clamps. A NaN passes the clamp,
     which is why the bounds come first in min and max. The last panel, where NR does not divide OC, goes through memory
-    (block "spill"), since a register tile that is indexed by a variable would not stay in registers.
+    (block "spill"), since a register tile that is indexed by a variable would not stay in registers. With bare there is
+    neither bias nor clamp: y is then a part of a sum.
     """
     from tvm.script import tirx as T
 
     MR, NR, oc, k_blocks = layout.tile.mr, layout.tile.nr, layout.oc, layout.k_blocks
     FULL = layout.overlap or oc % NR == 0
 
+    def first_bias(bias: Any, g: Any, p: Any, j: Any) -> Any:
+        """What the first block of K is added to."""
+        return T.float32(0) if bare else bias[g, p, j]
+
     @T.inline
     def store(dst, total, limits, m, column):
-        dst[m, column] = T.max(limits[0], T.min(limits[1], total))
+        dst[m, column] = total if bare else T.max(limits[0], T.min(limits[1], total))
 
     @T.inline
     def write_back(acc, y, bias, bounds, g, p, m, valid, kb):
@@ -114,7 +121,7 @@ def write_back_block(layout: PackedLayout, place: Callable[[Any, int], Any] = la
                         T.reads(acc[vi, vj])
                         T.writes()
                         if vi < valid:
-                            store(y, acc[vi, vj] + bias[g, p, vj], limits, place(m, vi), column + vj)
+                            store(y, acc[vi, vj] + first_bias(bias, g, p, vj), limits, place(m, vi), column + vj)
             if kb > 0:
                 for i, j in T.grid(MR, NR):
                     with T.sblock("write_back_sum"):
@@ -138,7 +145,9 @@ def write_back_block(layout: PackedLayout, place: Callable[[Any, int], Any] = la
                         vj = T.axis.spatial(NR, j)
                         T.reads(spilled[vi, vj])
                         T.writes()
-                        before: T.let[T.float32] = T.if_then_else(kb == 0, bias[g, p, vj], y[place(m, vi), column + vj])
+                        before: T.let[T.float32] = T.if_then_else(
+                            kb == 0, first_bias(bias, g, p, vj), y[place(m, vi), column + vj]
+                        )
                         store(y, spilled[vi, vj] + before, limits, place(m, vi), column + vj)
 
     return write_back

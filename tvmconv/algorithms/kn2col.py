@@ -1,0 +1,176 @@
+"""kn2col: each tap of the kernel is a 1x1 convolution, a GEMM on the input itself, whose result is shifted and summed.
+
+kn2col: A. Vasudevan, A. Anderson, D. Gregg, "Parallel Multi Channel Convolution using General Matrix Multiplication",
+2017 (arXiv 1704.04428). kn2col-as: A. Anderson, A. Vasudevan, C. Keane, D. Gregg, "Low-memory GEMM-based convolution
+algorithms for deep neural networks", 2017 (arXiv 1709.03395), the accumulating form with O(OC·H·W) extra memory.
+
+At stride 1 a product has a row for each input pixel, and the shift is left to the sum, so that the matrix is x as it
+lies. At larger strides that would compute pixels which no output needs: there a product has a row for each output
+pixel, found in x by its row and column steps, and the plane is shifted already. Only what a tap finds inside the image
+is summed, so that nothing wraps around at the ends of rows, and x needs no zeros around it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+_SUMMED = 2048  # elements of y that stay in L1 while all planes are added to them
+
+
+class Kn2col(Algorithm):
+    """Workspace: planes[taps][pixels][OC] of one image, with the input's pixels at stride 1, else the output's.
+
+    A single tap that reaches no padding has nothing to sum: its product is y, and there is no workspace.
+    """
+
+    name = "kn2col"
+    layout = "nhwc"
+    summary = "a GEMM for each tap into planes, then their shifted sum (Vasudevan 2017)"
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        if shape.depthwise:
+            return f"{self.name} does not suit depthwise: one channel a group leaves no matrix product; use direct"
+        return None
+
+    def planes(self, shape: ConvShape) -> int:
+        """Planes in memory: how many taps one run of the phases serves."""
+        return shape.taps
+
+    def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
+        layout = PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile, planes=shape.taps)
+        if _single(shape):
+            return MatrixView(shape.mb, shape.m, layout)
+        return MatrixView(self.planes(shape), _pixels(shape), layout)
+
+    def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
+        if _single(shape):
+            return {}
+        return {"planes": self.planes(shape) * _pixels(shape) * shape.oc * BYTES}
+
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        view, single = self.view(shape, tile), _single(shape)
+        functions = {
+            "pack": pack_function(shape, view.layout),
+            "prepare": no_preparation(),
+            "product": matrix_product("product", view, pixel_rows(shape, view), to_planes=not single),
+        }
+        phases = [Phase("product", view.units)]
+        if not single:
+            functions["sum"] = shifted_sum(shape, view)
+            phases.append(Phase("sum", shape.oh))
+        return Program(
+            functions=functions,
+            phases=tuple(phases),
+            images=1 if single else shape.mb * shape.taps // view.images,
+            packed_bytes=view.layout.elements * BYTES,
+            memory=self.memory(shape, tile),
+        )
+
+
+class Kn2colAs(Kn2col):
+    """Workspace: one plane[pixels][OC]. Each tap of each image is one of the program's images."""
+
+    name = "kn2col-as"
+    summary = "a GEMM for each tap into one plane, each shifted and added to y at once (Anderson 2017)"
+
+    def planes(self, shape: ConvShape) -> int:
+        return 1
+
+
+def _single(shape: ConvShape) -> bool:
+    """Whether there is one tap alone, and it lies inside the image for every output pixel."""
+    return shape.taps == 1 and max(shape.ph, shape.pw, shape.pb, shape.pr) <= 0
+
+
+def _whole(shape: ConvShape) -> bool:
+    """Whether products are made of all input pixels, as they lie."""
+    return (shape.sh, shape.sw) == (1, 1) and not _single(shape)
+
+
+def _pixels(shape: ConvShape) -> int:
+    """Rows of a product."""
+    return shape.ih * shape.iw if _whole(shape) else shape.m
+
+
+def pixel_rows(shape: ConvShape, view: MatrixView) -> Any:
+    """A macro for matrix_product: the rows are pixels of x.
+
+    An output pixel whose tap falls into the padding has the input pixel next to it, since the sum leaves it out.
+    """
+    from tvm.script import tirx as T
+
+    MR, M, TAPS, WHOLE = view.layout.tile.mr, view.m, shape.taps, _whole(shape)
+    IH, IW, OW, KW, DH, DW = shape.ih, shape.iw, shape.ow, shape.kw, shape.dh + 1, shape.dw + 1
+    PIXEL, GROUP, IMAGE = shape.ic * BYTES, shape.icg * BYTES, IH * IW * shape.ic * BYTES
+
+    @T.inline
+    def rows(row, x, workspace, address, n, g, rt, t):
+        for i in range(MR):
+            with T.sblock("rows"):
+                vi = T.axis.spatial(MR, i)
+                T.reads()
+                T.writes(row[vi])
+                m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
+                h: T.let[T.int32] = m // OW * shape.sh - shape.ph + n % TAPS // KW * DH
+                w: T.let[T.int32] = m % OW * shape.sw - shape.pw + n % TAPS % KW * DW
+                near: T.let[T.int32] = T.max(T.min(h, IH - 1), 0) * IW + T.max(T.min(w, IW - 1), 0)
+                start: T.let[T.int64] = x + T.cast(n // TAPS, "int64") * IMAGE + T.cast(g, "int64") * GROUP
+                row[vi] = start + T.cast(m if WHOLE else near, "int64") * PIXEL
+
+    return rows
+
+
+def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:
+    """The phase that adds the planes to rows first … last−1 of y, after the bias with the first tap; the last clamps.
+
+    What a tap adds to a stretch of an output row lies together in its plane, all channels of all pixels.
+    """
+    from tvm.script import tirx as T
+
+    G, P, NR = view.layout.bias_shape
+    OC, OCG, OH, OW, KW = shape.oc, shape.ocg, shape.oh, shape.ow, shape.kw
+    IH, IW, SH, SW, DH, DW = shape.ih, shape.iw, shape.sh, shape.sw, shape.dh + 1, shape.dw + 1
+    TAPS, PLANES, PIXELS, WHOLE = shape.taps, view.images, view.m, _whole(shape)
+    STRETCH = min(OW, max(1, _SUMMED // OC))  # pixels
+
+    @T.inline
+    def sum_planes(x, operand, packed, y, workspace, address, image, first, last):
+        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
+        bias = T.decl_buffer((G, P * NR), "float32", data=packed, elem_offset=view.layout.bias_offset, align=4)
+        Y = T.decl_buffer((shape.mb * OH * OW, OC), "float32", data=y, align=4)
+        flat = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
+        planes = T.decl_buffer((PLANES * PIXELS * OC,), "float32", data=workspace, align=4)
+        for row, stretch in T.grid(last - first, -(-OW // STRETCH)):
+            with T.sblock("stretch"):
+                oh = T.axis.spatial(OH, first + row)
+                vs = T.axis.spatial(-(-OW // STRETCH), stretch)
+                T.reads()
+                T.writes()
+                tap: T.let[T.int32] = image * PLANES % TAPS
+                m: T.let[T.int32] = (image * PLANES // TAPS * OH + oh) * OW
+                begin: T.let[T.int32] = vs * STRETCH
+                end: T.let[T.int32] = T.min(begin + STRETCH, OW)
+                if tap == 0:
+                    for ow, g, c in T.grid(end - begin, G, OCG):
+                        Y[m + begin + ow, g * OCG + c] = bias[g, c]
+                for t in range(PLANES):
+                    h: T.let[T.int32] = oh * SH - shape.ph + (tap + t) // KW * DH
+                    shift: T.let[T.int32] = (tap + t) % KW * DW - shape.pw
+                    left: T.let[T.int32] = T.max((SW - 1 - shift) // SW, begin)
+                    right: T.let[T.int32] = T.min((IW - 1 - shift) // SW + 1, end)
+                    inside: T.let[T.bool] = T.And(h >= 0, h < IH)
+                    pixel: T.let[T.int32] = t * PIXELS + (h * IW + left + shift if WHOLE else oh * OW + left)
+                    for e in range(T.Select(inside, T.max(right - left, 0) * OC, 0)):
+                        flat[(m + left) * OC + e] = flat[(m + left) * OC + e] + planes[pixel * OC + e]
+                if tap + PLANES == TAPS:
+                    for e in range((end - begin) * OC):
+                        total: T.let[T.float32] = flat[(m + begin) * OC + e]
+                        flat[(m + begin) * OC + e] = T.max(bounds[0], T.min(bounds[1], total))
+
+    return phase_function("sum", sum_planes)
