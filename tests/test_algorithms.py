@@ -40,6 +40,7 @@ PROBLEMS = {
 
 
 OTHER_TILES = ("1x16", "14x32", "6x64_kr2_mc12_kc8_pf8_st1", "6x64_kr1_pf0_st0", "9x48_kc16", "5x16_mc5")
+PIXEL_TILES = ("1x16", "14x32_kr1", "9x48_mc48")
 
 
 def requests() -> dict[str, Request]:
@@ -49,14 +50,18 @@ def requests() -> dict[str, Request]:
         shape = ConvShape.parse(text)
         for known in ALGORITHMS:
             if known.rejects(shape) is None:
-                found[f"{known.name}, {title}"] = Request(shape, known.name)
+                found[f"{known.name} {known.layout}, {title}"] = Request(shape, known.name, layout=known.layout)
     tails = ConvShape.parse("mb2ic16ih9oc72kh3ph1")
     for name in ("indirect", "im2row", "direct", "kn2col"):
         found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in OTHER_TILES}
+    found["im2col, 4x16_kc8"] = Request(tails, "im2col", tile=Tile.parse("4x16_kc8"))
+    for name in ("im2col", "kn2row", "kn2row-aa"):
+        found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in PIXEL_TILES}
     for target in TARGETS:
         if host_features().issuperset(target.features):
             shape = ConvShape.parse("ic12ih9oc40kh3ph1")
-            found[f"indirect, {target.name}"] = Request(shape, "indirect", target.name)
+            for name in ("indirect", "kn2row-aa"):
+                found[f"{name}, {target.name}"] = Request(shape, name, target.name)
     return found
 
 
@@ -80,16 +85,20 @@ def test_exact(verdicts: dict[Request, Verdict], title: str) -> None:
 def test_what_is_rejected(problem: str) -> None:
     """direct takes everything, gemm 1x1 alone, the others everything but depthwise."""
     shape = ConvShape.parse(problem)
-    taking = {known.name for known in ALGORITHMS if known.rejects(shape) is None}
-    products = {"im2row", "indirect", "kn2col", "kn2col-as"}
-    assert taking - {"gemm"} == ({"direct"} if shape.depthwise else {"direct"} | products)
+    products = {
+        "nhwc": {"im2row", "indirect", "kn2col", "kn2col-as"},
+        "nchw": {"im2col", "kn2row", "kn2row-as", "kn2row-aa"},
+    }
+    for layout, names in products.items():
+        taking = {known.name for known in ALGORITHMS if known.layout == layout and known.rejects(shape) is None}
+        assert taking - {"gemm"} == ({"direct"} if shape.depthwise else {"direct"} | names)
 
 
-@pytest.mark.parametrize("name", [known.name for known in ALGORITHMS])
-def test_all_memory_is_in_the_arguments(name: str) -> None:
+@pytest.mark.parametrize(("name", "layout"), [(known.name, known.layout) for known in ALGORITHMS])
+def test_all_memory_is_in_the_arguments(name: str, layout: str) -> None:
     """Besides the workspace a kernel has register tiles on its stack, 4 KB together at most, and no allocator."""
     problem = "ic64ih9oc70kh1ph0" if name == "gemm" else "ic64ih9oc70kh3ph1"
-    text = builder.llvm_ir(Request(ConvShape.parse(problem), name))
+    text = builder.llvm_ir(Request(ConvShape.parse(problem), name, layout=layout))
     element = {"float": 4, "i32": 4, "i64": 8, "double": 8, "ptr": 8}
     sizes = [
         int(count or 1) * int(lanes or 1) * element[kind]

@@ -4,7 +4,8 @@ Anderson, Vasudevan, Keane, Gregg, "Low-memory GEMM-based convolution algorithms
 (arXiv 1709.03395); Vasudevan, Anderson, Gregg, 2017 (arXiv 1704.04428). Tap (r, s) of a stride-1
 convolution is a 1x1 convolution whose result is shifted by (r − top)·W + (s − left) pixels. Where the paper punches
 holes into the input so that a shift does not wrap at the ends of rows, lanes are masked here, and the input is never
-written. With a stride only the pixels that a tap needs are multiplied, so nothing is left to be shifted.
+written. With a stride only the pixels that a tap needs are multiplied, so nothing is left to be shifted. A single
+tap that meets no padding needs no plane.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ class _Family(Algorithm):
         return shape.oc * self.source(shape).m * BYTES
 
 
+def _one_product(shape: ConvShape) -> bool:
+    """Whether one tap is all there is, and no pixel of it is padding: then its product is the output."""
+    return shape.taps == 1 and not any((shape.ph, shape.pw, shape.pb > 0, shape.pr > 0))
+
+
 def _pixel_by_pixel(shape: ConvShape, height: int, width: int) -> ConvShape:
     """The 1x1 convolution of so many pixels."""
     return replace(
@@ -68,9 +74,11 @@ class Kn2row(_Family):
     summary = "the products of all taps into planes of their own, then shifted and summed"
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        return {"planes": shape.taps * self.plane_bytes(shape)}
+        return {} if _one_product(shape) else {"planes": shape.taps * self.plane_bytes(shape)}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
+        if _one_product(shape):
+            return Kn2rowAa().module(shape, tile)
         view = self.view(shape, tile)
         return Program(
             functions={
@@ -93,9 +101,11 @@ class Kn2rowAs(_Family):
     summary = "the product of each tap into one plane, which is shifted and added before the next"
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        return {"plane": self.plane_bytes(shape)}
+        return {} if _one_product(shape) else {"plane": self.plane_bytes(shape)}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
+        if _one_product(shape):
+            return Kn2rowAa().module(shape, tile)
         view = self.view(shape, tile)
         return Program(
             functions={
