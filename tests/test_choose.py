@@ -39,10 +39,7 @@ WANTED = {"target": SETTING.target.name, "layout": "nhwc", "device": "local", "t
 )
 def test_rule(descriptor: str, nhwc: list[str], nchw: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With everything that the rule names, whether it is there already or not."""
-    rejects = {
-        "gemm": lambda shape: "no" if (shape.kh, shape.sh, shape.ph) != (1, 1, 0) else None,
-        "kn2row-aa": lambda shape: "no" if shape.sh > 1 else None,
-    }
+    rejects = {"gemm": lambda shape: "no" if (shape.kh, shape.sh, shape.ph) != (1, 1, 0) else None}
     there = {(name, layout) for line in choose.RULE for layout, names in line.names.items() for name in names}
     fakes = [
         SimpleNamespace(name=name, layout=layout, rejects=rejects.get(name, lambda shape: None))
@@ -56,7 +53,8 @@ def test_rule(descriptor: str, nhwc: list[str], nchw: list[str], monkeypatch: py
 def test_what_is_chosen_takes_the_shape() -> None:
     for network in networks.NETWORKS:
         for layer in networks.layers(network):
-            assert algorithm(choose.by_rule(layer.shape)).rejects(layer.shape) is None
+            for layout in ("nhwc", "nchw"):
+                assert algorithm(choose.by_rule(layer.shape, layout), layout).rejects(layer.shape) is None
 
 
 def test_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +90,13 @@ def test_limit_of_memory(name: str, limit: int | None, outcome: str) -> None:
     found = task(name, max_workspace=limit)
     assert (found.algorithm if found.request else found.reason) == outcome
     assert found.chosen_by == ("rule" if name == "auto" else "user")
+
+
+def test_tight_memory_in_nchw() -> None:
+    assert task("auto", layout="nchw").algorithm == "im2col"
+    found = task("auto", layout="nchw", max_workspace=0)
+    assert found.request
+    assert (found.algorithm, found.request.layout) == ("kn2row-aa", "nchw")
 
 
 def test_nothing_fits_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
