@@ -1,33 +1,187 @@
-"""The rule behind `-a auto`."""
+"""What `-a auto` takes: by the rule, by results, under a limit of memory."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from tvmconv import choose, networks
+import tvmconv
+from tvmconv import choose, networks, record, results, target
 from tvmconv.algorithms import algorithm
+from tvmconv.plan import Setting, Task, plan
+from tvmconv.record import Row
 from tvmconv.shape import ConvShape
+from tvmconv.workload import Layer
+
+SHAPE = ConvShape.parse("ic64ih12oc64kh3ph1")
+OTHER = ConvShape.parse("ic64ih12oc64kh1")
+SETTING = Setting(target.native(), cpus=(0,))
+WANTED = {"target": SETTING.target.name, "layout": "nhwc", "device": "local", "threads": 1}
 
 
 @pytest.mark.parametrize(
-    ("descriptor", "name"),
+    ("descriptor", "nhwc", "nchw"),
     [
-        ("ic64ih56oc64kh1", "gemm"),
-        ("ic64ih56oc128kh1sh2", "indirect"),
-        ("ic64ih56oc64kh3ph1", "indirect"),
-        ("ic32ih56oc64kh1ph1", "indirect"),
-        ("ic3ih224oc64kh7sh2ph3", "direct"),
-        ("ic31ih56oc64kh3ph1", "direct"),
-        ("ic16ih55oc64kh1", "gemm"),
-        ("g64ic64ih28oc64kh3ph1", "direct"),
-        ("g2ic128ih28oc64kh3ph1", "direct"),
+        ("ic64ih56oc64kh1", ["gemm", "indirect", "direct"], ["gemm", "im2col", "kn2row-aa", "direct"]),
+        ("ic64ih56oc128kh1sh2", ["indirect", "direct"], ["im2col", "direct"]),
+        ("ic64ih56oc64kh3ph1", ["indirect", "direct"], ["im2col", "kn2row-aa", "direct"]),
+        ("ic32ih56oc64kh1ph1", ["indirect", "direct"], ["im2col", "kn2row-aa", "direct"]),
+        ("ic3ih224oc64kh7sh2ph3", ["direct"], ["direct"]),
+        ("ic31ih56oc64kh3ph1", ["direct"], ["direct"]),
+        ("ic16ih55oc64kh1", ["gemm", "indirect", "direct"], ["gemm", "im2col", "kn2row-aa", "direct"]),
+        ("g64ic64ih28oc64kh3ph1", ["direct"], ["direct"]),
+        ("g2ic128ih28oc64kh3ph1", ["direct"], ["direct"]),
     ],
 )
-def test_rule(descriptor: str, name: str) -> None:
-    assert choose.by_rule(ConvShape.parse(descriptor)) == name
+def test_rule(descriptor: str, nhwc: list[str], nchw: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With everything that the rule names, whether it is there already or not."""
+    rejects = {"gemm": lambda shape: "no" if (shape.kh, shape.sh, shape.ph) != (1, 1, 0) else None}
+    there = {(name, layout) for line in choose.RULE for layout, names in line.names.items() for name in names}
+    fakes = [
+        SimpleNamespace(name=name, layout=layout, rejects=rejects.get(name, lambda shape: None))
+        for name, layout in sorted(there)
+    ]
+    monkeypatch.setattr(choose, "ALGORITHMS", fakes)
+    shape = ConvShape.parse(descriptor)
+    assert (choose.preferred(shape, "nhwc"), choose.preferred(shape, "nchw")) == (nhwc, nchw)
 
 
 def test_what_is_chosen_takes_the_shape() -> None:
     for network in networks.NETWORKS:
         for layer in networks.layers(network):
-            assert algorithm(choose.by_rule(layer.shape)).rejects(layer.shape) is None
+            for layout in ("nhwc", "nchw"):
+                assert algorithm(choose.by_rule(layer.shape, layout), layout).rejects(layer.shape) is None
+
+
+def test_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "ALGORITHMS", ())
+    with pytest.raises(ValueError, match="no algorithm computes mb1ic64ih12oc64oh12kh3ph1 in layout nhwc"):
+        choose.by_rule(SHAPE)
+
+
+def test_python_knows_auto() -> None:
+    assert tvmconv.build(OTHER, "auto").algorithm == "gemm"
+
+
+def task(name: str, *, found: results.Results | None = None, shape: ConvShape = SHAPE, **changes: Any) -> Task:
+    (only,) = plan([Layer("here", shape)], [name], Setting(**{**vars(SETTING), **changes}), found)
+    return only
+
+
+NEEDED = {name: algorithm(name).workspace(SHAPE, task(name).request.tile) for name in ("direct", "indirect", "im2row")}
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "outcome"),
+    [
+        ("auto", None, "indirect"),
+        ("auto", NEEDED["indirect"], "indirect"),
+        ("auto", NEEDED["indirect"] - 1, "direct"),
+        ("indirect", NEEDED["indirect"], "indirect"),
+        ("indirect", 100, f"indirect needs {NEEDED['indirect']} bytes of extra memory, not 100 or less"),
+        ("direct", 0, "direct"),
+    ],
+)
+def test_limit_of_memory(name: str, limit: int | None, outcome: str) -> None:
+    found = task(name, max_workspace=limit)
+    assert (found.algorithm if found.request else found.reason) == outcome
+    assert found.chosen_by == ("rule" if name == "auto" else "user")
+
+
+def test_tight_memory_in_nchw() -> None:
+    assert task("auto", layout="nchw").algorithm == "im2col"
+    found = task("auto", layout="nchw", max_workspace=0)
+    assert found.request
+    assert (found.algorithm, found.request.layout) == ("kn2row-aa", "nchw")
+
+
+def test_nothing_fits_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "preferred", lambda shape, layout: ["im2row", "indirect"])
+    sentence = "no algorithm needs 8 bytes of extra memory or less here: the smallest is indirect with"
+    assert task("auto", max_workspace=8).reason == f"{sentence} {NEEDED['indirect']}"
+
+
+def measured(name: str, median: float, shape: ConvShape = SHAPE, **changes: Any) -> Row:
+    row = {
+        **{"kind": "result", "workload": str(shape), "algorithm": name, "peer": None, **WANTED, "schedule": "hand"},
+        **{"tile": "4x32", "status": "ok", "verified": True, "seconds": {"median": median}},
+        "workspace_bytes": NEEDED[name],
+    }
+    return {**row, **changes}
+
+
+def written(path: Path, *runs: list[Row], **context: Any) -> Path:
+    lines = [row for run in runs for row in ({**record.context([], "22"), **context}, *run)]
+    path.write_text("".join(map(record.line, lines)))
+    return path
+
+
+DIRECT, INDIRECT, IM2ROW = measured("direct", 3.0), measured("indirect", 2.0), measured("im2row", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("runs", "limit", "outcome"),
+    [
+        ([[DIRECT, INDIRECT, IM2ROW]], None, ("im2row", "results")),
+        ([[DIRECT, INDIRECT, IM2ROW]], NEEDED["im2row"] - 1, ("indirect", "results")),
+        ([[DIRECT, INDIRECT, IM2ROW]], 0, ("direct", "results")),
+        ([[INDIRECT, IM2ROW]], 0, ("direct", "rule")),
+        ([[DIRECT, INDIRECT], [IM2ROW]], None, ("indirect", "results")),  # the run that compared more
+        ([[INDIRECT, IM2ROW], [DIRECT, measured("im2row", 4.0)]], None, ("direct", "results")),  # else the latest
+        ([[DIRECT, {**IM2ROW, "verified": False}]], None, ("direct", "results")),
+        ([[DIRECT, {**IM2ROW, "status": "mismatch", "seconds": None}]], None, ("direct", "results")),
+        ([[DIRECT, {**IM2ROW, "algorithm": None, "peer": "onednn"}]], None, ("direct", "results")),
+        ([[DIRECT, {**IM2ROW, "target": "another"}, {**INDIRECT, "threads": 2}]], None, ("direct", "results")),
+        ([[DIRECT, {**IM2ROW, "layout": "nchw"}]], None, ("direct", "results")),
+        ([[DIRECT, {**IM2ROW, "tile": "64x64"}]], None, ("direct", "results")),  # such a tile is not built any more
+        ([[DIRECT, {**IM2ROW, "algorithm": "winograd"}]], None, ("direct", "results")),
+        ([[measured("direct", 1.0, OTHER)]], None, ("indirect", "rule")),
+    ],
+)
+def test_the_measured_winner(
+    tmp_path: Path, runs: list[list[Row]], limit: int | None, outcome: tuple[str, str]
+) -> None:
+    found = task("auto", found=results.read(written(tmp_path / "r.jsonl", *runs), WANTED), max_workspace=limit)
+    assert (found.algorithm, found.chosen_by) == outcome
+    assert found.request and found.request.tile
+    assert str(found.request.tile).startswith("4x32_") == (outcome[1] == "results")
+
+
+@pytest.mark.parametrize(
+    ("rows", "context", "sentence"),
+    [
+        ([], {}, "it has no time of a verified kernel; "),
+        ([{**DIRECT, "verified": False}], {}, "it has no time of a verified kernel; "),
+        ([DIRECT], {"cpu": "Z80"}, "it is not of a machine like this one (.*), but of Z80"),
+        ([DIRECT], {"features": ["fpu"]}, "it is not of a machine like this one"),
+        ([{**DIRECT, "target": "pdp11"}], {}, "it has nothing of target x86-64-v., only of target pdp11"),
+        ([{**DIRECT, "layout": "nchw"}], {}, "it has nothing of layout nhwc, only of layout nchw"),
+        ([{**DIRECT, "threads": 2}, {**IM2ROW, "threads": 4}], {}, "it has nothing of threads 1, only of threads 2, 4"),
+        ([{**DIRECT, "threads": 2}, {**IM2ROW, "layout": "nchw"}], {}, "it has nothing of .* threads 1 together"),
+    ],
+)
+def test_results_of_something_else(tmp_path: Path, rows: list[Row], context: Row, sentence: str) -> None:
+    path = written(tmp_path / "r.jsonl", rows, **context)
+    with pytest.raises(ValueError, match=rf"^--results .*r\.jsonl: {sentence}"):
+        results.read(path, WANTED)
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no such file; `tvmconv bench … --output"):
+        results.read(tmp_path / "nowhere", WANTED)
+    path = tmp_path / "notes"
+    path.write_text("mine\n")
+    with pytest.raises(record.BadFile, match="notes:1 is not one of tvmconv's results"):
+        results.read(path, WANTED)
+
+
+def test_results_are_read_while_they_are_written(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.jsonl", [DIRECT])
+    torn = path.read_bytes() + json.dumps(IM2ROW).encode()[:-9]
+    path.write_bytes(torn)
+    assert [row["algorithm"] for row in results.read(path, WANTED).ranking(SHAPE)] == ["direct"]
+    assert path.read_bytes() == torn

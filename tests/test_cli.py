@@ -17,6 +17,7 @@ import pytest
 
 from tvmconv import __main__, cli, report
 from tvmconv.algorithms import ALGORITHMS
+from tvmconv.bench_report import bench_table
 from tvmconv.cli.output import exit_code
 from tvmconv.files import write_whole
 from tvmconv.kernel import load
@@ -125,10 +126,13 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["bench", ONE, "--output", "/dev/null"], "name a plain file"),
         (["bench", ONE, "--min-time", "-1"], "not a number of seconds above 0"),
         (["compile", ONE, "-o", "/nowhere/layer.so"], "there is no folder /nowhere"),
-        (["compile", ONE, POINTWISE, "-o", "layer.so"], "is one file, but there are 2 kernels"),
         (["compile", ONE, "-o", "layer.h"], "layer.so"),
         (["compile", ONE, "-o", ""], "-o is empty"),
         (["compile", ONE, "-o", "/dev/null"], "name a plain file"),
+        (["compile", ONE, "-o", "layer.so", "--max-workspace", "1T"], "not a number of bytes such as 0, 4096, 64K"),
+        (["compile", ONE, "-o", "layer.so", "--results", "/nowhere.jsonl"], "there is no such file"),
+        (["compile", ONE, "-o", "layer.so", "--results", "/nowhere.jsonl", "-a", "direct"], "what auto chooses by"),
+        (["compile", ONE, "-o", "layer.so", "--results", "/nowhere.jsonl", "--tile", "4x32"], "leave --tile out"),
         (["list", "layers"], "needs a network"),
         (["list", "networks", "--match", "("], "not a regular expression"),
     ],
@@ -253,6 +257,48 @@ def test_compile_many(capsys: Capture, tmp_path: Path) -> None:
     ]
 
 
+def test_compile_into_one_file(capsys: Capture, tmp_path: Path) -> None:
+    """A function set for each distinct layer; what is rejected is a row, and the others are written."""
+    batch, path = tmp_path / "problems", tmp_path / "net.so"
+    batch.write_text(f'{ONE}n"first"\n{POINTWISE}\n{ONE}n"third"\nic3ih8id8oc4kd3kh3\n')
+    first, second, third, rejected = rows(capsys, "compile", f"@{batch}", "-o", str(path))
+    assert {(row["path"], row["header"]) for row in (first, second, third)} == {(str(path), str(tmp_path / "net.h"))}
+    assert first["symbols"] == third["symbols"] != second["symbols"]
+    assert rejected["status"] == "rejected"
+    assert rejected.keys() == first.keys()
+    assert rejected["path"] is rejected["symbols"] is rejected["chosen_by"] is None
+    prefixes = [row["symbols"][0].removesuffix("_describe") for row in (first, second)]
+    assert [load(path, prefix).algorithm for prefix in prefixes] == ["direct", "gemm"]
+    assert "/* first, third, mb1ic8ih6oc20oh6kh3ph1, direct\n" in (tmp_path / "net.h").read_text()
+    assert {file.name for file in tmp_path.iterdir()} == {"problems", "net.so", "net.h"}
+
+    assert run(capsys, "compile", f"@{batch}", "-a", "gemm,direct", "-o", str(path))[0] == 0
+    assert run(capsys, "compile", f"@{batch}", "-a", "indirect", "--max-workspace", "0", "-o", str(path))[0] == 1
+
+
+def test_compile_by_results(capsys: Capture, tmp_path: Path) -> None:
+    """What was measured is taken as it was built then; for other layers the rule chooses, which is said once."""
+    results, path = tmp_path / "results.jsonl", str(tmp_path / "net.so")
+    quick = ["--samples", "2", "--min-time", "0.001", "--jobs", "1"]
+    rows(capsys, "bench", ONE, "-a", "im2row", "--tile", "4x32", "--output", str(results), *quick)
+    work = ["compile", ONE, POINTWISE, "-o", path, "--results", str(results)]
+    found = rows(capsys, *work)
+    assert [(row["algorithm"], row["chosen_by"]) for row in found] == [("im2row", "results"), ("gemm", "rule")]
+    assert found[0]["tile"].startswith("4x32_")
+    code, out, err = run(capsys, *work)
+    assert code == 0
+    assert re.search(r"im2row +4x32\S* +results", out) and re.search(r"gemm +\S+ +rule", out)
+    assert err.splitlines() == [
+        f"tvmconv: {results} has nothing to choose by for 1 of 2 layers, mb2ic8ih4oc16oh4kh1ph0 first: "
+        "the rule chooses there"
+    ]
+    code, _, err = run(capsys, *work, "-a", "auto,im2row")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "-a asks for mb1ic8ih6oc20oh6kh3ph1_im2row twice, with tiles 4x32_" in err
+    found = rows(capsys, *work, "--max-workspace", "1K")
+    assert [(row["algorithm"], row["chosen_by"]) for row in found] == [("direct", "rule"), ("gemm", "rule")]
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="no other target of this machine's architecture")
 def test_compile_for_another_machine(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It needs no features of this one; verify and load, which run the kernel, do."""
@@ -353,7 +399,7 @@ def test_sums_of_a_network(capsys: Capture) -> None:
         timed("b", 3, 0.001, None, peer="onednn"),
         timed("b", 3, 0.009, None, peer="naive"),
     ]
-    report.show(report.bench_table(network, uncounted={"naive"}))
+    report.show(bench_table(network, uncounted={"naive"}))
     out = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "a 4.00 * 1.00 3.00 0.500" in lines
@@ -361,7 +407,29 @@ def test_sums_of_a_network(capsys: Capture) -> None:
     assert "net: sum, ms 10.0 n/a 6.00 27.5" in lines
     assert "net: peak workspace 2.0 KB n/a n/a n/a" in lines
     assert "net: best mix 7.00 ms, peak workspace 2.0 KB; layers: gemm 1, indirect 1" in lines
+    assert "net: best peer of each layer 6.00 ms; layers: onednn 2" in lines
+    ratio = "our best / best peer 1.225 in speed, geometric mean of 2 layers; below 1 in 1, worst 0.50 (b)"
+    assert f"net: {ratio}" in lines
+    assert "all layers" not in out
     assert max(map(len, out.splitlines())) <= 100
+
+
+def test_sums_without_a_layer_that_nobody_computes(capsys: Capture) -> None:
+    """As a model's layers that are no convolution here; what one contestant alone cannot do leaves it without a sum."""
+    nobody = {"status": "rejected", "reason": "3-D"}
+    network = [
+        *(timed(name, 1, 0.004, algorithm="direct") for name in ("a", "b")),
+        timed("c", 1, 9.0, algorithm="direct", **nobody),
+        timed("c", 1, 9.0, peer="onednn", **nobody),
+    ]
+    alone = [timed("a", 1, 0.002, peer="onednn", source="x"), timed("a", 1, 0.001, algorithm="direct", source="x")]
+    report.show(bench_table([*network, *alone]))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "net: sum of 2 of 3 layers, ms 8.00 n/a" in lines
+    assert "net: best mix 8.00 ms, peak workspace 0 B; layers: direct 2" in lines
+    assert not [line for line in lines if line.startswith("net: best peer")]
+    ratio = "our best / best peer 2.000 in speed, geometric mean of 1 layer; below 1 in 0, worst 2.00 (a)"
+    assert f"all layers: {ratio}" in lines
 
 
 @pytest.mark.parametrize(

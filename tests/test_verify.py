@@ -49,7 +49,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Make:
             }
             shim.write_text(link.shim_source("faulty", program, description))
             code.write_text(f'#define PREFIX faulty\n#define FAULT {fault}\n#include "{SOURCE}"\n')
-            link.link(code, shim, [f"faulty_{name}" for name in C_FUNCTIONS], target.native(), path)
+            link.link([shim, code], [f"faulty_{name}" for name in C_FUNCTIONS], target.native(), path)
         return Check(path, SHAPE)
 
     return make

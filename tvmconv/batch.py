@@ -33,7 +33,7 @@ def build_tasks(
         if task.request is None:
             built.append(Built(task, finished(row, "rejected", task.reason)))
             continue
-        row["tile"] = str(task.request.tile)
+        row |= {"schedule": task.request.schedule, "tile": str(task.request.tile)}
         kernel = kernels[task.request]
         if isinstance(kernel, Exception):
             built.append(Built(task, finished(row, "error", f"the build failed: {kernel}")))

@@ -16,7 +16,7 @@ from typing import Any
 import schedules
 import tvmconv
 from schedules.unsuited import Unsuited
-from tvmconv import link
+from tvmconv import choose, link
 from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
@@ -88,9 +88,10 @@ def build(
 ) -> Kernel:
     """Compiles one problem, or takes it from the cache.
 
-    workload is a benchdnn descriptor or a ConvShape. The target may be another machine: such a kernel can be saved,
-    and refuses to prepare. Raises ValueError for a descriptor, name, tile or number of threads that is wrong, or where
-    the algorithm rejects the problem; link.LinkError where the linker fails.
+    workload is a benchdnn descriptor or a ConvShape; algorithm "auto" is the one that the rule gives. The target may
+    be another machine: such a kernel can be saved, and refuses to prepare. Raises ValueError for a descriptor, name,
+    tile or number of threads that is wrong, or where the algorithm rejects the problem; link.LinkError where the linker
+    fails.
     """
     check_threads(threads)
     if not isinstance(workload, str | ConvShape):
@@ -99,6 +100,7 @@ def build(
         raise TypeError(f'tile is a {type(tile).__name__}; pass a Tile or text such as "6x64"')
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
+    algorithm = choose.by_rule(shape, layout or choose.LAYOUT) if algorithm == choose.AUTO else algorithm
     return read(build_path(Request(shape, algorithm, target, schedule, tile, layout)))
 
 
@@ -225,20 +227,22 @@ def _module(request: Request, program: Program) -> Any:
 
 
 def _compile(request: Request, path: Path, folder: Path) -> None:
-    """Makes the kernel in a new folder inside `folder` and renames it to `path`: no half of one is ever seen there."""
+    """Makes the kernel in a new folder inside `folder` and renames it to `path`: no half of one is ever seen there.
+
+    The object and the shim that it was linked from come to lie beside it, for libraries of several kernels.
+    """
     from tvmconv import lower
-    from tvmconv.entries import C_FUNCTIONS, FFI_FUNCTIONS
+    from tvmconv.entries import exports
 
     program = _program(request)
     description = _description(request, program)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as workplace:
-        made, source, output = (Path(workplace) / name for name in ("kernel.o", "kernel.c", "kernel.so"))
+        made, source, output = (Path(workplace) / path.with_suffix(end).name for end in (".o", ".c", path.suffix))
         lower.write_object(_module(request, program), request.made_for, made)
         source.write_text(link.shim_source(request.prefix, program, description))
-        symbols = [f"{request.prefix}_{name}" for name in C_FUNCTIONS]
-        symbols += [f"__tvm_ffi_{request.prefix}_{name}" for name in FFI_FUNCTIONS] + ["__TVMFFI*"]
-        link.link(made, source, symbols, request.made_for, output)
-        os.replace(output, path)
+        link.link([source, made], exports(request.prefix), request.made_for, output)
+        for file in (made, source, output):  # the kernel last: where it is, its parts are too
+            os.replace(file, path.with_name(file.name))
 
 
 def _description(request: Request, program: Program) -> dict[str, Any]:

@@ -13,6 +13,12 @@ C_FUNCTIONS = ("describe", "packed_bytes", "workspace_bytes", "pack", "clamp", "
 FFI_FUNCTIONS = ("pack", "clamp", "prepare", "run")
 
 
+def exports(prefix: str) -> list[str]:
+    """The symbols of a kernel's file that others may see, as a linker's version script takes them."""
+    functions = [f"{prefix}_{name}" for name in C_FUNCTIONS]
+    return [*functions, *(f"__tvm_ffi_{prefix}_{name}" for name in FFI_FUNCTIONS), "__TVMFFI*"]
+
+
 def ffi_entries(prefix: str, shape: ConvShape, layout: str, packed_bytes: int, workspace_bytes: int) -> dict[str, Any]:
     """pack(w OIHW, bias, packed), clamp(lower, upper, packed), prepare(workspace), run(x, packed, y, workspace).
 

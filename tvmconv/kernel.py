@@ -140,12 +140,12 @@ class Kernel:
         return Conv(self, packed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the kernel's file to path, by rename: never half of it."""
+        """Writes the kernel's file, with all kernels that it holds, to path, by rename: never half of it."""
         write_whole(Path(path), self.path.read_bytes())
 
     def header(self) -> str:
         """A C header that declares the kernel's functions, complete in itself."""
-        return header(self.description)
+        return header([self.description])
 
     @functools.cached_property
     def _library(self) -> ctypes.CDLL:

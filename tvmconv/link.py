@@ -1,4 +1,4 @@
-"""From an object file to a self-contained shared object, by zig alone."""
+"""From object files to a self-contained shared object, by zig alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +51,17 @@ def zig(*arguments: str | Path) -> None:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
 
 
-def link(object_file: Path, source: Path, symbols: list[str], target: Target, output: Path) -> None:
-    """Links an object file with its shim. Exports the given symbols only, and depends on no library."""
+def link(parts: Sequence[Path], symbols: Sequence[str], target: Target, output: Path) -> None:
+    """Links object files with their shims, C files. Exports the given symbols only, and depends on no library."""
     zig_triple = target.triple.replace("-unknown-", "-")
-    exports = source.with_suffix(".map")
+    exports = output.with_suffix(".map")
     exports.write_text("{ global: " + " ".join(f"{symbol};" for symbol in symbols) + " local: *; };\n")
     zig(
         *("-target", zig_triple, "-shared", "-nostdlib", "-O2", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector"),
         "-fno-builtin",  # or the shim's memcpy would become a call of itself
         *("-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"),
         *("-Wl,-S", "-Wl,-z,defs", f"-Wl,--version-script={exports}"),
-        *("-o", output, source, object_file),
+        *("-o", str(output), *map(str, parts)),
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from schedules.unsuited import Unsuited
 from tvmconv import choose
 from tvmconv.algorithms import algorithm as find_algorithm
+from tvmconv.choose import AUTO
 from tvmconv.record import Row
+from tvmconv.results import Results
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
@@ -18,13 +20,11 @@ from tvmconv.workload import Layer
 if TYPE_CHECKING:
     from tvmconv.builder import Request
 
-AUTO = "auto"
-
 
 @dataclass(frozen=True)
 class Setting:
     """What all rows of a run have in common. `tile` None: the schedule chooses. `layout` None: nhwc, or
-    nchw where an algorithm knows only that."""
+    nchw where an algorithm knows only that. `max_workspace`: bytes, None for any."""
 
     target: Target
     layout: str | None = None
@@ -33,6 +33,7 @@ class Setting:
     cpus: tuple[int, ...] = ()
     schedule: str = "hand"
     tile: Tile | None = None
+    max_workspace: int | None = None
 
     def request(self, shape: ConvShape, algorithm: str) -> Request:
         """What is to be built for a problem, with its tile decided.
@@ -43,45 +44,95 @@ class Setting:
 
         return Request(shape, algorithm, self.target.name, self.schedule, self.tile, self.layout).check()
 
+    def workspace(self, request: Request) -> int:
+        """Bytes of extra memory that a request's kernel needs here."""
+        assert request.tile
+        return request.defined_by.workspace(request.shape, request.tile, self.threads)
+
+    def fits(self, workspace: int) -> bool:
+        return self.max_workspace is None or workspace <= self.max_workspace
+
 
 @dataclass(frozen=True)
 class Task:
-    """One layer by one algorithm: what is to be built for it, or the `reason` why it cannot be done."""
+    """One layer by one algorithm: what is to be built for it, or the `reason` why it cannot be done.
+
+    `chosen_by` says who took the algorithm: user, rule or results.
+    """
 
     layer: Layer
     algorithm: str
     reason: str | None = None
     request: Request | None = None
+    chosen_by: str = "user"
 
 
-def plan(layers: Sequence[Layer], algorithms: Sequence[str], setting: Setting) -> Iterator[Task]:
-    """Every layer by every algorithm named, layers outermost. `auto` stands for the rule's choice for each layer.
+def plan(
+    layers: Sequence[Layer], algorithms: Sequence[str], setting: Setting, results: Results | None = None
+) -> Iterator[Task]:
+    """Every layer by every algorithm named, layers outermost.
 
-    Raises ValueError for a schedule or a tile that no layer could have.
+    `auto` stands for one algorithm for each layer: what was fastest in `results`, else the rule's choice, each the
+    first that fits the setting's memory. Raises ValueError for a schedule or a tile that no layer could have.
     """
     for layer in layers:
         for name in algorithms:
-            yield _task(layer, name, setting)
+            if layer.shape is None or layer.reason:
+                yield Task(layer, name, layer.reason)
+            elif name == AUTO:
+                yield _chosen(layer, layer.shape, setting, results)
+            else:
+                yield _asked_for(layer, layer.shape, name, setting)
 
 
-def _task(layer: Layer, name: str, setting: Setting) -> Task:
-    if layer.shape is None or layer.reason:
-        return Task(layer, name, layer.reason)
-    if name == AUTO:
-        try:
-            name = choose.by_rule(layer.shape, setting.layout or "nhwc")
-        except ValueError as error:
-            return Task(layer, name, str(error))
+def _asked_for(layer: Layer, shape: ConvShape, name: str, setting: Setting) -> Task:
     try:
         chosen = find_algorithm(name, setting.layout)
     except ValueError as error:
         return Task(layer, name, str(error))
-    if reason := chosen.rejects(layer.shape):
+    if reason := chosen.rejects(shape):
         return Task(layer, name, reason)
     try:
-        return Task(layer, name, request=setting.request(layer.shape, name))
+        request = setting.request(shape, name)
     except Unsuited as error:
         return Task(layer, name, str(error))
+    needed = setting.workspace(request)
+    if not setting.fits(needed):
+        return Task(layer, name, f"{name} needs {needed} bytes of extra memory, not {setting.max_workspace} or less")
+    return Task(layer, name, request=request)
+
+
+def _chosen(layer: Layer, shape: ConvShape, setting: Setting, results: Results | None) -> Task:
+    needed: dict[str, int] = {}
+    for chosen_by, request in _candidates(shape, setting, results):
+        needed[request.algorithm] = setting.workspace(request)
+        if setting.fits(needed[request.algorithm]):
+            return Task(layer, request.algorithm, request=request, chosen_by=chosen_by)
+    if not needed:
+        tile = f" with tile {setting.tile}" if setting.tile else ""
+        return Task(layer, AUTO, f"no algorithm computes {shape} in layout {setting.layout or choose.LAYOUT}{tile}")
+    smallest = min(needed, key=lambda name: needed[name])
+    return Task(
+        layer,
+        AUTO,
+        f"no algorithm needs {setting.max_workspace} bytes of extra memory or less here: the smallest is {smallest} "
+        f"with {needed[smallest]}",
+    )
+
+
+def _candidates(shape: ConvShape, setting: Setting, results: Results | None) -> Iterator[tuple[str, Request]]:
+    """What `auto` may take for a problem, best first, each with who says so."""
+    for row in results.ranking(shape, setting.max_workspace) if results else ():
+        try:
+            measured = replace(setting, layout=row["layout"], schedule=row["schedule"], tile=Tile.parse(row["tile"]))
+            yield "results", measured.request(shape, row["algorithm"])
+        except ValueError:  # an algorithm, a schedule or a tile that there was then and is not now
+            continue
+    for name in choose.preferred(shape, setting.layout or choose.LAYOUT):
+        try:
+            yield "rule", setting.request(shape, name)
+        except Unsuited:
+            continue
 
 
 def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, peer: str | None = None) -> Row:

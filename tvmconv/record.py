@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -59,11 +59,19 @@ def context(argv: Sequence[str], llvm: str | None, peak_gflops: float | None = N
         "tvmconv": tvmconv.__version__,
         "tvm": _version("apache-tvm"),
         "llvm": llvm,
-        "cpu": _cpu_name(),
-        "features": sorted(host_features()),
+        **_machine(),
         "peak_gflops": peak_gflops,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def here() -> Row:
+    """What the context of every run on a machine like this one says."""
+    return {"schema": SCHEMA, **_machine()}
+
+
+def _machine() -> Row:
+    return {"cpu": _cpu_name(), "features": sorted(host_features())}
 
 
 def _cpu_name() -> str:
@@ -113,7 +121,7 @@ class ResultFile:
         """Results from now on, known and appended, are those of this context."""
         self._context = context
         self._announced = False
-        self._runs = _comparable(self._rows, context)
+        self._runs = runs(self._rows, {key: context.get(key) for key in _SAME_CONTEXT})
 
     def known(self, rows: Sequence[Row]) -> list[Row] | None:
         """What the latest comparable run measured of all that `rows` ask for, under the names they ask by.
@@ -142,17 +150,17 @@ class ResultFile:
         self._file.close()
 
 
-def _comparable(rows: Sequence[Row], context: Row) -> list[dict[str, Row]]:
-    """The settled results of each run that was made in the same context, by identity."""
-    runs: list[dict[str, Row]] = []
+def runs(rows: Sequence[Row], context: Mapping[str, Any]) -> list[dict[str, Row]]:
+    """The settled results of each run whose context says what `context` does, by identity."""
+    found: list[dict[str, Row]] = []
     same = False
     for row in rows:
         if row["kind"] == "context":
-            same = all(row.get(key) == context.get(key) for key in _SAME_CONTEXT)
-            runs += [{}] if same else []
+            same = all(row.get(key) == value for key, value in context.items())
+            found += [{}] if same else []
         elif same and row.get("status") in _SETTLED:
-            runs[-1][identity(row)] = row
-    return runs
+            found[-1][identity(row)] = row
+    return found
 
 
 def _named_as(row: Row, earlier: Row) -> Row:
@@ -160,20 +168,31 @@ def _named_as(row: Row, earlier: Row) -> Row:
     return {**earlier, **{key: row[key] for key in _NAMES}}
 
 
+def read(path: Path) -> list[Row]:
+    """The rows of a file of results. A last line that was cut off is left out; BadFile for what is no row."""
+    rows, _ = _read(path)
+    return rows
+
+
 def _read_repaired(path: Path) -> list[Row]:
-    """The rows of the file, none if it does not exist."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    """The rows of the file, none if it does not exist; a last line that was cut off is removed from it."""
+    if not path.exists():
         return []
+    rows, whole = _read(path)
+    if whole < path.stat().st_size:
+        os.truncate(path, whole)
+    return rows
+
+
+def _read(path: Path) -> tuple[list[Row], int]:
+    """The rows of the file, and how many bytes its whole lines have. Raises BadFile if it is one of something else."""
+    data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     rows = [_parse(text, f"{path}:{number}") for number, text in enumerate(data[:whole].splitlines(), start=1)]
     torn = data[whole:]
-    if torn:
-        if not torn.startswith(_START[: len(torn)]):
-            raise BadFile(f"{path} is not a file of tvmconv's results: give another name")
-        os.truncate(path, whole)
-    return rows
+    if not torn.startswith(_START[: len(torn)]):
+        raise BadFile(f"{path} is not a file of tvmconv's results: give another name")
+    return rows, whole
 
 
 def _parse(text: bytes, where: str) -> Row:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich import box
@@ -15,11 +14,12 @@ from rich.text import Text
 
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
+from tvmconv.summary import contestant, contestants, layers
 
 # Where nobody looks at the width, nothing is folded or cut.
 _UNLIMITED = 10_000
 
-_BAD, _GOOD, _FAINT = "bold red", "bold green", "dim"
+BAD, GOOD, FAINT = "bold red", "bold green", "dim"
 
 
 def show(text: RenderableType) -> None:
@@ -50,8 +50,8 @@ def _listed(value: Any) -> str:
 
 def verify_table(rows: Sequence[Row]) -> RenderableType:
     """Each layer by each algorithm: exact or not."""
-    words = {"ok": Text("exact", "green"), "rejected": Text("–", _FAINT)}
-    table = _by_layer(rows, lambda row: words.get(row["status"]) or Text(row["status"].upper(), _BAD))
+    words = {"ok": Text("exact", "green"), "rejected": Text("–", FAINT)}
+    table = by_layer(rows, lambda row: words.get(row["status"]) or Text(row["status"].upper(), BAD))
     count = {status: sum(row["status"] == status for row in rows) for status in ("ok", "rejected", "mismatch", "error")}
     summary = f"{count['ok']} exact, {count['mismatch']} wrong, {count['error']} failed, {count['rejected']} rejected"
     return Group(table, remarks(rows), summary)
@@ -59,14 +59,14 @@ def verify_table(rows: Sequence[Row]) -> RenderableType:
 
 def workspace_table(rows: Sequence[Row]) -> RenderableType:
     """Each layer by each algorithm: bytes of extra memory."""
-    table = _by_layer(rows, lambda row: _bytes(row["workspace_bytes"]) if row["status"] == "ok" else "–")
+    table = by_layer(rows, lambda row: size(row["workspace_bytes"]) if row["status"] == "ok" else "–")
     return Group(table, remarks(rows), "extra memory beside x, y and the packed weights")
 
 
 def layer_tables(rows: Sequence[Row]) -> RenderableType:
     """Each layer with its sizes, and what each algorithm would do with it."""
     parts: list[RenderableType] = []
-    for layer in _layers(rows):
+    for layer in layers(rows):
         workload, name = layer[0]["workload"], layer[0]["name"]
         parts.append(Text(f"{workload or layer[0]['source']} {name or ''}", "bold"))
         if workload:
@@ -74,9 +74,7 @@ def layer_tables(rows: Sequence[Row]) -> RenderableType:
         table = new_table("algorithm", "tile", "workspace", "")
         for row in layer:
             known = row["status"] == "ok"
-            table.add_row(
-                row["algorithm"], row["tile"], _bytes(row["workspace_bytes"]) if known else None, row["reason"]
-            )
+            table.add_row(row["algorithm"], row["tile"], size(row["workspace_bytes"]) if known else None, row["reason"])
         parts.append(table)
     return Group(*parts)
 
@@ -91,96 +89,16 @@ def _sizes(shape: ConvShape) -> tuple[str, str]:
 
 
 def compile_table(rows: Sequence[Row]) -> RenderableType:
-    """What was written: file, algorithm, workspace, the prefix of its symbols."""
-    table = new_table("file", "algorithm", "tile", "workspace", "symbols")
-    for row in rows:
-        if row["status"] == "ok":
-            symbols = f"{row['symbols'][0].rpartition('_')[0]}_*"
-            table.add_row(row["path"], row["algorithm"], row["tile"], _bytes(row["workspace_bytes"]), symbols)
-    return Group(table, remarks(rows))
-
-
-def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> RenderableType:
-    """Each layer by each contestant: time, speed and percent of the peak, extra memory; then each network's sums.
-
-    The fastest is marked; contestants in `uncounted` are shown, but are never the fastest.
-    """
-    winners = {id(fastest(layer, uncounted)) for layer in _layers(rows)}
-    table = _by_layer(rows, lambda row: _time(row, winner=id(row) in winners))
-    networks = [list(layers) for _, layers in groupby(_layers(rows), key=lambda layer: layer[0]["source"])]
-    mixes = []
-    for network in networks:
-        if len(network) > 1:
-            table.add_section()
-            for title, cells in network_sums(network).items():
-                table.add_row(f"{network[0][0]['source']}: {title}", *(cells[name] for name in contestants(rows)))
-            mixes.append(_best_mix(network))
-    legend = "median ms; GFLOP/s and % of this core's measured FMA peak; bytes of extra memory; * is the fastest"
-    return Group(table, *mixes, remarks(rows), legend, *_rounds(rows))
-
-
-def fastest(layer: Sequence[Row], uncounted: Collection[str] = ()) -> Row | None:
-    """The row of least median time, None if there is none."""
-    timed = [row for row in layer if seconds(row) is not None and contestant(row) not in uncounted]
-    return min(timed, key=lambda row: row["seconds"]["median"], default=None)
-
-
-def seconds(row: Row) -> float | None:
-    """The median time of a run, None if it was not measured."""
-    return row["seconds"]["median"] if row["status"] == "ok" else None
-
-
-def network_sums(network: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
-    """By title and contestant: the time of all layers as often as they occur, and the largest workspace."""
-    sums: dict[str, dict[str, str]] = {"sum, ms": {}, "peak workspace": {}}
-    for name in contestants(row for layer in network for row in layer):
-        own = [row for layer in network for row in layer if contestant(row) == name and row["status"] == "ok"]
-        complete = len(own) == len(network)
-        sizes = [row["workspace_bytes"] for row in own]
-        sums["sum, ms"][name] = milliseconds(_total(own)) if complete else "n/a"
-        sums["peak workspace"][name] = _bytes(max(sizes)) if complete and None not in sizes else "n/a"
-    return sums
-
-
-def _best_mix(network: Sequence[Sequence[Row]]) -> str:
-    """The network's time if each layer is computed by the fastest of our own algorithms."""
-    best = [fastest([row for row in layer if row["algorithm"]]) for layer in network]
-    chosen = [row for row in best if row]
-    source = network[0][0]["source"]
-    if len(chosen) < len(network):
-        return f"{source}: best mix n/a, {len(network) - len(chosen)} of {len(network)} layers have no time"
-    mix = ", ".join(f"{name} {count}" for name, count in Counter(map(contestant, chosen)).most_common())
-    workspace = max(row["workspace_bytes"] for row in chosen)
-    return f"{source}: best mix {milliseconds(_total(chosen))} ms, peak workspace {_bytes(workspace)}; layers: {mix}"
-
-
-def _total(rows: Sequence[Row]) -> float:
-    return float(sum(row["count"] * row["seconds"]["median"] for row in rows))
-
-
-def _time(row: Row, winner: bool) -> RenderableType:
-    if row["status"] in ("rejected", "skipped"):
-        return Text("–", _FAINT)
-    if row["status"] != "ok":
-        return Text(row["status"].upper(), _BAD)
-    share = f" {row['peak_fraction']:.0%}" if row["peak_fraction"] is not None else ""
-    mark = ("* " if winner else "") + ("~" if row["rounds"]["slow"] else "")
-    time = Text(f"{mark}{milliseconds(row['seconds']['median'])}\n", _GOOD if winner else "")
-    memory = "" if row["workspace_bytes"] is None else f"\n{_bytes(row['workspace_bytes'])}"
-    return time.append(f"{row['gflops']:.1f}{share}{memory}", _FAINT)
-
-
-def _rounds(rows: Sequence[Row]) -> list[str]:
-    """How steady the machine was: the typical spread, and the rounds that were played again or accepted as slow."""
-    timed = [row for row in rows if seconds(row) is not None]
-    if not timed:
-        return []
-    spreads = sorted(row["seconds"]["p80"] / row["seconds"]["p20"] - 1 for row in timed)
-    repeated, slow = (sum(row["rounds"][kind] for row in timed) for kind in ("repeated", "slow"))
-    return [
-        f"p80 is {spreads[len(spreads) // 2]:.0%} above p20 (median of all rows), at most {spreads[-1]:.0%}",
-        f"{repeated} rounds were played again, the core being slow; {slow} slow ones had to be accepted (~)",
-    ]
+    """What was written, layer by layer: algorithm and who chose it, workspace, file, the prefix of its symbols."""
+    table = new_table("layer", "algorithm", "tile", "chosen by", "workspace", "file", "symbols")
+    written = [row for row in rows if row["status"] == "ok"]
+    for row in written:
+        symbols = f"{row['symbols'][0].rpartition('_')[0]}_*"
+        layer, memory = row["name"] or row["workload"], size(row["workspace_bytes"])
+        table.add_row(layer, row["algorithm"], row["tile"], row["chosen_by"], memory, row["path"], symbols)
+    workspaces = [row["workspace_bytes"] for row in written]
+    sizes = f"extra memory: {size(max(workspaces))} for the largest, {size(sum(workspaces))} for all" if written else ""
+    return Group(table, *([sizes] if len(written) > 1 else []), remarks(rows))
 
 
 def milliseconds(seconds: float) -> str:
@@ -197,13 +115,13 @@ def new_table(*columns: str) -> Table:
     return table
 
 
-def _by_layer(rows: Sequence[Row], cell: Callable[[Row], RenderableType]) -> Table:
+def by_layer(rows: Sequence[Row], cell: Callable[[Row], RenderableType]) -> Table:
     """A table with a row for each layer and a column for each algorithm."""
     algorithms = contestants(rows)
     table = new_table("layer")
     for name in algorithms:
         table.add_column(name, justify="right")
-    for layer in _layers(rows):
+    for layer in layers(rows):
         cells = {contestant(row): cell(row) for row in layer}
         table.add_row(layer_title(layer[0]), *(cells.get(name, "") for name in algorithms))
     return table
@@ -215,31 +133,7 @@ def layer_title(row: Row) -> Text:
     if not row["name"]:
         return Text(workload)
     times = f" ×{row['count']}" if row["count"] > 1 else ""
-    return Text(f"{row['name']}{times}\n").append(workload, _FAINT)
-
-
-def contestant(row: Row) -> str:
-    """The algorithm or the peer of a row."""
-    return str(row["algorithm"] or row["peer"])
-
-
-def contestants(rows: Iterable[Row]) -> list[str]:
-    """All algorithms and peers, in order of appearance."""
-    return list(dict.fromkeys(map(contestant, rows)))
-
-
-def _layers(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows of each layer. A layer's rows follow each other; its first contestant again is the next layer."""
-    layers: list[list[Row]] = []
-    for row in rows:
-        if not layers or _place(row) != _place(layers[-1][0]) or contestant(row) in map(contestant, layers[-1]):
-            layers.append([])
-        layers[-1].append(row)
-    return layers
-
-
-def _place(row: Row) -> tuple[Any, ...]:
-    return row["source"], row["name"], row["workload"]
+    return Text(f"{row['name']}{times}\n").append(workload, FAINT)
 
 
 def remarks(rows: Sequence[Row]) -> RenderableType:
@@ -250,8 +144,8 @@ def remarks(rows: Sequence[Row]) -> RenderableType:
             rejections[row["reason"]] += 1
         elif row["status"] != "ok":
             where = row["workload"] or row["source"]
-            failures.append(Text(f"{row['status']}: {contestant(row)} on {where}: {row['reason']}", _BAD))
-    rejected = [Text(f"– {reason} ({_times(count)})", _FAINT) for reason, count in rejections.items()]
+            failures.append(Text(f"{row['status']}: {contestant(row)} on {where}: {row['reason']}", BAD))
+    rejected = [Text(f"– {reason} ({_times(count)})", FAINT) for reason, count in rejections.items()]
     return Group(*failures, *rejected)
 
 
@@ -259,10 +153,12 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _bytes(size: int) -> str:
-    """A size people can read: bytes up to 1 KB, then KB, MB."""
-    if size < 1024:
-        return f"{size} B"
-    if size < 1024 * 1024:
-        return f"{size / 1024:.1f} KB"
-    return f"{size / 1024 / 1024:.1f} MB"
+def size(count: int) -> str:
+    """A number of bytes that people can read: bytes up to 1 KB, then KB, MB, GB."""
+    if count < 1024:
+        return f"{count} B"
+    if count < 1024 * 1024:
+        return f"{count / 1024:.1f} KB"
+    if count < 1024**3:
+        return f"{count / 1024**2:.1f} MB"
+    return f"{count / 1024**3:.1f} GB"

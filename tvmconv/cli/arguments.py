@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import tvmconv
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS, algorithm
-from tvmconv.plan import AUTO, Setting
+from tvmconv.choose import AUTO
+from tvmconv.plan import Setting
 from tvmconv.tile import Tile
 
 _T = TypeVar("_T")
@@ -87,6 +88,7 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
         cpus=cpus,
         schedule=options.schedule,
         tile=options.tile,
+        max_workspace=getattr(options, "max_workspace", None),
     )
 
 
@@ -144,10 +146,23 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--min-time", type=_type(_seconds), metavar="S", help="seconds of a round (default: 0.02)")
     bench.add_argument("--max-time", type=_type(_seconds), metavar="S", help="seconds of a layer (default: 30)")
     bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
+    bench.add_argument("--plot", type=Path, metavar="FILE.png|svg", help="draw time, memory and percent of peak")
 
     build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
     build.add_argument(
-        "-o", dest="output", required=True, metavar="FILE|DIR/", help="a file for one kernel, a folder for many"
+        "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
+    )
+    build.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="auto takes each layer's fastest of this file (bench --output)",
+    )
+    build.add_argument(
+        "--max-workspace",
+        type=_type(_bytes),
+        metavar="BYTES",
+        help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
     return parser
 
@@ -241,6 +256,13 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise ValueError(f"{text!r} is not a number of seconds above 0")
     return seconds
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper(), re.ASCII)
+    if not match:
+        raise ValueError(f"{text!r} is not a number of bytes such as 0, 4096, 64K, 2M or 1G")
+    return int(match[1]) << 10 * " KMG".index(match[2] or " ")
 
 
 def _cpu_list(text: str) -> tuple[int, ...]:

@@ -5,14 +5,13 @@ Importing this loads none of them, and asking whether one is installed does not 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvmconv import extras
 from tvmconv.names import unknown
 from tvmconv.shape import ConvShape
 
@@ -83,9 +82,8 @@ def available(peer: Peer) -> str | None:
 
 
 def install_line(peer: Peer) -> str:
-    """The command that installs the peer beside the running tvmconv: a checkout has one of its own."""
-    in_checkout = (Path(sys.prefix) / "tvmconv-stamp").exists()
-    return f"scripts/tvmconv setup {peer.extra}" if in_checkout else f"pip install 'tvmconv[{peer.extra}]'"
+    """The command that installs the peer beside the running tvmconv."""
+    return extras.install_line(peer.extra)
 
 
 def require(peer: Peer) -> None:

@@ -7,24 +7,28 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from tvmconv import peers, report
+from tvmconv import peers, plot
 from tvmconv.bench import Bench, measured_peak
+from tvmconv.bench_report import bench_table
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code, within_layer
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
+from tvmconv.summary import seconds
 from tvmconv.workload import resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
     setting = arguments.setting(options, runs_here=True)
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
+    if options.plot:
+        plot.check(options.plot)
     contenders = _peers(options.peers)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}
-    output.table_at_end(partial(report.bench_table, uncounted=uncounted))
+    output.table_at_end(partial(bench_table, uncounted=uncounted))
 
     tasks = list(plan(layers, algorithms.names, setting))
     with _results(options.output) as file:
@@ -41,7 +45,21 @@ def run(options: argparse.Namespace, output: Output) -> int:
                     output.row(row)
                     if file:
                         file.append(row)
-    return exit_code(output.rows, algorithms.required)
+    code = exit_code(output.rows, algorithms.required)
+    return _drawn(options.plot, output, code) if options.plot else code
+
+
+def _drawn(path: Path, output: Output, code: int) -> int:
+    """Draw the plot; the exit code. That it fails must not cost the table, which is shown at the end."""
+    if all(seconds(row) is None for row in output.rows):
+        output.warn(f"nothing was measured, so that there is nothing to draw in {path}")
+        return code
+    try:
+        plot.draw(output.rows, output.context()["cpu"], path)
+    except OSError as error:
+        output.warn(str(error))
+        return 1
+    return code
 
 
 def _results(path: Path | None) -> AbstractContextManager[ResultFile | None]:

@@ -1,66 +1,125 @@
-"""tvmconv compile: kernels as files, each with its C header."""
+"""tvmconv compile: kernels as shared objects with C headers, a file each or all in one."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tvmconv import report
+from tvmconv import report, results
 from tvmconv.batch import Built
+from tvmconv.builder import Request
+from tvmconv.choose import AUTO, LAYOUT
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.entries import C_FUNCTIONS
-from tvmconv.files import write_whole
-from tvmconv.kernel import Kernel, read
-from tvmconv.plan import AUTO, finished, plan
+from tvmconv.kernel import read
+from tvmconv.library import write_library
+from tvmconv.plan import Setting, Task, finished, plan
 from tvmconv.record import Row
 from tvmconv.workload import resolve
+
+# What compile adds to a row, None where nothing was written.
+_FIGURES: Row = dict.fromkeys(
+    ("path", "header", "symbols", "seconds", "chosen_by", "workspace_bytes", "packed_weight_bytes")
+)
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
     setting = arguments.setting(options, runs_here=False)
     algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
-    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
-    folder, file = _destination(options.output, sum(task.reason is None for task in tasks))
+    folder, file = _destination(options.output)
+    measured = _results(options, algorithms, setting)
+    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting, measured))
+    _check_distinct(tasks)
+    if measured:
+        _warn_of_the_unmeasured(tasks, measured, output)
     output.table_at_end(report.compile_table)
 
     started = time.monotonic()
     built = build(tasks, setting, options.jobs, output)
     folder.mkdir(exist_ok=True)
-    stems = iter(_stems([item for item in built if item.kernel]))
-    for item in built:
-        if item.kernel is None:
-            output.row(item.row)
-            continue
-        kernel, path = read(item.kernel), folder / (file or f"{next(stems)}.so")
-        kernel.save(path)
-        header = path.with_suffix(".h")
-        write_whole(header, kernel.header().encode())
-        chosen_by = "rule" if AUTO in algorithms.names else "user"
-        output.row(_row(item, kernel, path, header, time.monotonic() - started, chosen_by))
+    groups = [(built, file)] if file else zip(([item] for item in built), _files(built), strict=True)
+    for items, name in groups:
+        for row in _written(items, folder / name, setting, started):
+            output.row(row)
     return exit_code(output.rows, algorithms.required)
 
 
-def _row(item: Built, kernel: Kernel, path: Path, header: Path, seconds: float, chosen_by: str) -> Row:
-    """`seconds` is the time from the start of the first build until this file was there."""
-    return finished(
-        item.row,
-        "ok",
-        path=str(path),
-        header=str(header),
-        symbols=[f"{kernel.description['prefix']}_{name}" for name in C_FUNCTIONS],
-        seconds=round(seconds, 3),
-        chosen_by=chosen_by,
-        workspace_bytes=kernel.workspace_bytes(),
-        packed_weight_bytes=kernel.packed_bytes,
-    )
+def _results(options: argparse.Namespace, algorithms: arguments.Algorithms, setting: Setting) -> results.Results | None:
+    """The results that --results names. Raises ValueError where it makes no sense beside the other options."""
+    if options.results is None:
+        return None
+    if AUTO not in algorithms.names:
+        raise ValueError("--results is what auto chooses by: leave -a out, or say -a auto")
+    if setting.tile:
+        raise ValueError("--results brings the tile that was fastest: leave --tile out")
+    wanted = {"target": setting.target.name, "layout": setting.layout or LAYOUT, "device": setting.device}
+    return results.read(options.results, {**wanted, "threads": setting.threads})
 
 
-def _destination(text: str, kernels: int) -> tuple[Path, str | None]:
+def _check_distinct(tasks: Sequence[Task]) -> None:
+    """Raises ValueError for two kernels of one name, which -a auto,direct gives where results bring another tile."""
+    requests: dict[str, Request] = {}
+    for task in tasks:
+        if task.request and requests.setdefault(task.request.prefix, task.request) != task.request:
+            raise ValueError(
+                f"-a asks for {task.request.prefix} twice, with tiles {requests[task.request.prefix].tile} and "
+                f"{task.request.tile}: compile them one by one"
+            )
+
+
+def _warn_of_the_unmeasured(tasks: Sequence[Task], measured: results.Results, output: Output) -> None:
+    by_rule = [task.layer for task in tasks if task.chosen_by == "rule"]
+    if by_rule:
+        first = by_rule[0].name or by_rule[0].shape
+        output.warn(
+            f"{measured.path} has nothing to choose by for {len(by_rule)} of {len(tasks)} layers, {first} first: "
+            "the rule chooses there"
+        )
+
+
+def _written(items: Sequence[Built], path: Path, setting: Setting, started: float) -> Iterator[Row]:
+    """Write the kernels of all items into one file, each once; the rows of the items.
+
+    A row's seconds are the time from the start of the first build until its file was there.
+    """
+    kernels = list(dict.fromkeys(item.kernel for item in items if item.kernel))
+    header = write_library(kernels, _names(items), path) if kernels else None
+    seconds = round(time.monotonic() - started, 3)
+    for item in items:
+        row = {**item.row, **_FIGURES}
+        if item.kernel is None:
+            yield row
+            continue
+        kernel = read(item.kernel)
+        yield finished(
+            row,
+            "ok",
+            path=str(path),
+            header=str(header),
+            symbols=[f"{kernel.description['prefix']}_{name}" for name in C_FUNCTIONS],
+            seconds=seconds,
+            chosen_by=item.task.chosen_by,
+            workspace_bytes=kernel.workspace_bytes(setting.threads),
+            packed_weight_bytes=kernel.packed_bytes,
+        )
+
+
+def _names(items: Iterable[Built]) -> dict[str, list[str]]:
+    """The names of the layers that each kernel is for, by its prefix."""
+    names: dict[str, list[str]] = {}
+    for item in items:
+        if item.task.request and item.task.layer.name:
+            own = names.setdefault(item.task.request.prefix, [])
+            own += [item.task.layer.name] if item.task.layer.name not in own else []
+    return names
+
+
+def _destination(text: str) -> tuple[Path, str | None]:
     """The folder that -o names, and the file in it if it names one. Raises ValueError where nothing can be put."""
     if not text:
         raise ValueError("-o is empty: name a file, or a folder with a / behind")
@@ -72,20 +131,20 @@ def _destination(text: str, kernels: int) -> tuple[Path, str | None]:
         raise ValueError(f"-o {text}: {path} is a file; name a folder, or leave the / out")
     if not is_folder and path.exists() and not path.is_file():
         raise ValueError(f"-o {text}: {path} is a device or another special file; name a plain file, or a folder")
-    if not is_folder and kernels > 1:
-        raise ValueError(f"-o {text} is one file, but there are {kernels} kernels: name a folder, -o DIR/")
     if not is_folder and path.suffix == ".h":
         raise ValueError(f"-o {text} is where the header would go: name the library, -o {path.with_suffix('.so')}")
     return (path, None) if is_folder else (path.parent, path.name)
 
 
-def _stems(built: Sequence[Built]) -> list[str]:
+def _files(built: Sequence[Built]) -> list[str]:
     """A file name for each kernel: the layers' names if they tell the kernels apart, else names that do."""
-    algorithms = [item.task.algorithm for item in built]
-    workloads = [str(item.task.layer.shape) for item in built]
-    names = [re.sub(r"[^\w.+-]", "_", item.task.layer.name or str(item.task.layer.shape)) for item in built]
+    made = [item for item in built if item.kernel]
+    algorithms = [item.task.algorithm for item in made]
+    workloads = [str(item.task.layer.shape) for item in made]
+    names = [re.sub(r"[^\w.+-]", "_", item.task.layer.name or str(item.task.layer.shape)) for item in made]
     for parts in ((names,), (names, algorithms), (names, workloads, algorithms)):
         stems = ["-".join(stem) for stem in zip(*parts, strict=True)]
         if len(set(stems)) == len(stems):
             break
-    return stems  # two that are the same even now are the same kernel
+    remaining = iter(stems)  # two that are the same even now are the same kernel
+    return [f"{next(remaining)}.so" if item.kernel else "" for item in built]

@@ -6,9 +6,10 @@ import argparse
 
 from tvmconv import report
 from tvmconv.builder import assembly, module_text
+from tvmconv.choose import AUTO
 from tvmconv.cli import arguments
 from tvmconv.cli.output import Output, exit_code
-from tvmconv.plan import AUTO, Setting, Task, blank_row, finished, plan
+from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.workload import resolve
 

@@ -1,0 +1,118 @@
+"""The table of a bench for people: who was fastest on each layer, and what that means for the network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from tvmconv.record import Row
+from tvmconv.report import BAD, FAINT, GOOD, by_layer, milliseconds, remarks, size
+from tvmconv.summary import (
+    against_peers,
+    best_ours,
+    best_peers,
+    contestant,
+    contestants,
+    fastest,
+    layers,
+    networks,
+    seconds,
+    sums,
+    timed,
+    total,
+)
+
+
+def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> RenderableType:
+    """Each layer by each contestant: time, speed and percent of the peak, extra memory; then each network's sums.
+
+    The fastest is marked; contestants in `uncounted` are shown, but are never the fastest.
+    """
+    winners = {id(fastest(layer, uncounted)) for layer in layers(rows)}
+    table = by_layer(rows, lambda row: _time(row, winner=id(row) in winners))
+    remaining = layers(rows)
+    verdicts = []
+    for network in networks(rows):
+        table.add_section()
+        for title, cells in _network_sums(network).items():
+            table.add_row(title, *(cells.get(name, "") for name in contestants(rows)))
+        verdicts += _verdicts(network, uncounted)
+        remaining = [layer for layer in remaining if layer[0]["source"] != network[0][0]["source"]]
+    if (remaining and len(layers(rows)) > 1) or len(networks(rows)) > 1:
+        verdicts += _comparison("all layers", layers(rows), uncounted)
+    legend = "median ms; GFLOP/s and % of the measured FMA peak; bytes of extra memory; * is the fastest"
+    return Group(table, *verdicts, remarks(rows), legend, *_rounds(rows))
+
+
+def _network_sums(network: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
+    """By title and contestant: the time of all layers as often as they occur, and the largest workspace."""
+    source, done = network[0][0]["source"], len(timed(network))
+    part = "" if done == len(network) else f" of {done} of {len(network)} layers"
+    found = sums(network)
+    return {
+        f"{source}: sum{part}, ms": {name: _milliseconds_or_none(own.seconds) for name, own in found.items()},
+        f"{source}: peak workspace": {
+            name: "n/a" if own.workspace is None else size(own.workspace) for name, own in found.items()
+        },
+    }
+
+
+def _verdicts(network: Sequence[Sequence[Row]], uncounted: Collection[str]) -> list[str]:
+    """The network's time if each layer is computed by the fastest of ours, or by the fastest peer, and the ratio."""
+    source, done = network[0][0]["source"], timed(network)
+    lines = []
+    for title, best in (("best mix", best_ours(done)), ("best peer of each layer", best_peers(done, uncounted))):
+        found = total(best, len(done))
+        mix = ", ".join(f"{name} {count}" for name, count in Counter(map(contestant, best)).most_common())
+        workspace = "" if found.workspace is None else f", peak workspace {size(found.workspace)}"
+        if found.seconds is not None:
+            lines.append(f"{source}: {title} {milliseconds(found.seconds)} ms{workspace}; layers: {mix}")
+        elif best or title == "best mix":
+            lines.append(f"{source}: {title} n/a, {len(done) - len(best)} of {len(done)} layers have no time")
+    return lines + _comparison(source, network, uncounted)
+
+
+def _comparison(title: str, among: Sequence[Sequence[Row]], uncounted: Collection[str]) -> list[str]:
+    """Our best speed over the best peer's, of the layers where both are known."""
+    ratios = against_peers(among, uncounted)
+    count = len(ratios.by_layer)
+    if not count:
+        return []
+    worst = f"{ratios.by_layer[ratios.worst]:.2f} ({ratios.worst})"
+    among_them = f"{count} layers" if count > 1 else "1 layer"
+    return [
+        f"{title}: our best / best peer {ratios.mean:.3f} in speed, geometric mean of {among_them}; "
+        f"below 1 in {ratios.below_one}, worst {worst}"
+    ]
+
+
+def _milliseconds_or_none(time: float | None) -> str:
+    return "n/a" if time is None else milliseconds(time)
+
+
+def _time(row: Row, winner: bool) -> RenderableType:
+    if row["status"] in ("rejected", "skipped"):
+        return Text("–", FAINT)
+    if row["status"] != "ok":
+        return Text(row["status"].upper(), BAD)
+    share = f" {row['peak_fraction']:.0%}" if row["peak_fraction"] is not None else ""
+    mark = ("* " if winner else "") + ("~" if row["rounds"]["slow"] else "")
+    time = Text(f"{mark}{milliseconds(row['seconds']['median'])}\n", GOOD if winner else "")
+    memory = "" if row["workspace_bytes"] is None else f"\n{size(row['workspace_bytes'])}"
+    return time.append(f"{row['gflops']:.1f}{share}{memory}", FAINT)
+
+
+def _rounds(rows: Sequence[Row]) -> list[str]:
+    """How steady the machine was: the typical spread, and the rounds that were played again or accepted as slow."""
+    timed = [row for row in rows if seconds(row) is not None]
+    if not timed:
+        return []
+    spreads = sorted(row["seconds"]["p80"] / row["seconds"]["p20"] - 1 for row in timed)
+    repeated, slow = (sum(row["rounds"][kind] for row in timed) for kind in ("repeated", "slow"))
+    return [
+        f"p80 is {spreads[len(spreads) // 2]:.0%} above p20 (median of all rows), at most {spreads[-1]:.0%}",
+        f"{repeated} rounds were played again, the core being slow; {slow} slow ones had to be accepted (~)",
+    ]

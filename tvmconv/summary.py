@@ -1,0 +1,133 @@
+"""What rows say together: who was fastest on a layer, a network's sums, our best beside the best of the peers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from tvmconv.record import Row
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A network's layers, each as often as it occurs: seconds of all, bytes of the largest workspace; None: unknown."""
+
+    seconds: float | None
+    workspace: int | None
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Our best speed as a multiple of the best peer's, by layer."""
+
+    by_layer: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The geometric mean."""
+        return math.exp(sum(map(math.log, self.by_layer.values())) / len(self.by_layer))
+
+    @property
+    def below_one(self) -> int:
+        return sum(ratio < 1 for ratio in self.by_layer.values())
+
+    @property
+    def worst(self) -> str:
+        """The layer of the smallest ratio."""
+        return min(self.by_layer, key=lambda name: self.by_layer[name])
+
+
+def contestant(row: Row) -> str:
+    """The algorithm or the peer of a row."""
+    return str(row["algorithm"] or row["peer"])
+
+
+def contestants(rows: Iterable[Row]) -> list[str]:
+    """All algorithms and peers, in order of appearance."""
+    return list(dict.fromkeys(map(contestant, rows)))
+
+
+def layers(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each layer. A layer's rows follow each other; its first contestant again is the next layer."""
+    found: list[list[Row]] = []
+    for row in rows:
+        if not found or _place(row) != _place(found[-1][0]) or contestant(row) in map(contestant, found[-1]):
+            found.append([])
+        found[-1].append(row)
+    return found
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return row["source"], row["name"], row["workload"]
+
+
+def networks(rows: Sequence[Row]) -> list[list[list[Row]]]:
+    """The layers of each workload that was asked for, where it has more than one."""
+    found = [list(own) for _, own in groupby(layers(rows), key=lambda layer: layer[0]["source"])]
+    return [network for network in found if len(network) > 1]
+
+
+def timed(network: Sequence[Sequence[Row]]) -> list[Sequence[Row]]:
+    """The layers for which anybody has a time: not those that no one can compute."""
+    return [layer for layer in network if any(seconds(row) is not None for row in layer)]
+
+
+def seconds(row: Row) -> float | None:
+    """The median time of a run, None if it was not measured."""
+    return row["seconds"]["median"] if row["status"] == "ok" else None
+
+
+def fastest(layer: Sequence[Row], uncounted: Collection[str] = ()) -> Row | None:
+    """The row of least median time, None if there is none. Contestants in `uncounted` are never the fastest."""
+    candidates = [row for row in layer if seconds(row) is not None and contestant(row) not in uncounted]
+    return min(candidates, key=lambda row: row["seconds"]["median"], default=None)
+
+
+def best_ours(network: Sequence[Sequence[Row]]) -> list[Row]:
+    """The fastest of our own rows of each layer that has one."""
+    return _found(fastest([row for row in layer if row["algorithm"]]) for layer in network)
+
+
+def best_peers(network: Sequence[Sequence[Row]], uncounted: Collection[str] = ()) -> list[Row]:
+    """The fastest of the peers' rows of each layer that has one."""
+    return _found(fastest([row for row in layer if row["peer"]], uncounted) for layer in network)
+
+
+def _found(rows: Iterable[Row | None]) -> list[Row]:
+    return [row for row in rows if row]
+
+
+def total(rows: Sequence[Row], count: int) -> Sum:
+    """The sum of `rows`, one for each of `count` layers: unknown if there are fewer."""
+    if len(rows) < count or not count:
+        return Sum(None, None)
+    sizes = [row["workspace_bytes"] for row in rows]
+    return Sum(
+        sum(row["count"] * row["seconds"]["median"] for row in rows), None if None in sizes else max(map(int, sizes))
+    )
+
+
+def sums(network: Sequence[Sequence[Row]]) -> dict[str, Sum]:
+    """The sum of each contestant, over the layers that anybody has a time for."""
+    done = timed(network)
+    by_name: dict[str, list[Row]] = {name: [] for name in contestants(row for layer in network for row in layer)}
+    for row in (row for layer in done for row in layer if seconds(row) is not None):
+        by_name[contestant(row)].append(row)
+    return {name: total(rows, len(done)) for name, rows in by_name.items()}
+
+
+def against_peers(network: Sequence[Sequence[Row]], uncounted: Collection[str] = ()) -> Ratios:
+    """Our best beside the best peer on each distinct layer where both have a time."""
+    ratios: dict[str, float] = {}
+    named: dict[str, str] = {}  # by workload: a layer that occurs again, under any name, is the same problem
+    for layer in network:
+        ours, peer = best_ours([layer]), best_peers([layer], uncounted)
+        if ours and peer and ours[0]["workload"] not in named:
+            name = named[ours[0]["workload"]] = ours[0]["name"] or ours[0]["workload"]
+            ratios[name if name not in ratios else f"{name}, {ours[0]['workload']}"] = (
+                peer[0]["seconds"]["median"] / ours[0]["seconds"]["median"]
+            )
+    return Ratios(ratios)
