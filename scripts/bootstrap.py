@@ -25,7 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Installed sizes, for x86-64 Linux.
 DEV_SIZE = "1.5 GB"
-EXTRA_SIZES = {"peers-onednn": "0.2 GB", "peers-torch": "0.7 GB, 5 GB where pip finds the CUDA build", "plot": "0.1 GB"}
+EXTRA_SIZES = {
+    "peers": "0.3 GB",
+    "peers-onednn": "0.2 GB",
+    "peers-torch": "1.3 GB, 6 GB where pip finds the CUDA build",
+    "plot": "0.1 GB",
+}
 
 _LINES_OF_PIP_SHOWN = 15
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tvmconv.peers.runner import Unable
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 
@@ -19,8 +20,9 @@ from tvmconv.shape import ConvShape
 class Fake:
     """Keeps its core busy for `seconds` a call. The fault happens in the call of that number, counted from 1.
 
-    `fault`: crash, hang, raise, wrong (y from then on), silent (y is not written any more). `log` is
-    written at the start: the number of the process. The version names the CPUs that it may use.
+    `fault`: crash, hang, raise, unable, wrong (y from then on), silent (y is not written any more). `log` is
+    written at the start: the number of the process. `own` is what its profiler claims the convolution takes.
+    The version names the CPUs that it may use.
     """
 
     seconds: float = 0.0005
@@ -28,11 +30,12 @@ class Fake:
     at_call: int = 1
     tolerance: float = 0.0
     log: Path | None = None
+    own: float | None = None
 
     def start(self, shape: ConvShape, case: Case, threads: int) -> _Runner:
         if self.log:
             self.log.write_text(str(os.getpid()))
-        return _Runner(self, case)
+        return _Runner(self, case) if self.own is None else _ProfiledRunner(self, case)
 
 
 class _Runner:
@@ -55,6 +58,8 @@ class _Runner:
             time.sleep(3600)
         elif fault == "raise":
             raise ValueError("the fake was told to fail")
+        elif fault == "unable":
+            raise Unable("the fake cannot do that")
         elif fault != "silent":
             self._y[...] = self._case.fused + (fault == "wrong")
 
@@ -66,3 +71,9 @@ class _Runner:
 
     def memory(self) -> list[tuple[int, int]]:
         return [(self._y.ctypes.data, self._y.nbytes)]
+
+
+class _ProfiledRunner(_Runner):
+    def own_seconds(self, least: float) -> float:
+        assert self._fake.own is not None
+        return self._fake.own

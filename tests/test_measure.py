@@ -76,6 +76,7 @@ def test_contestants_have_processes_of_their_own_that_are_gone_afterwards(tmp_pa
 FAILURES = {
     "crash": ("error", "its process crashed (SIGSEGV)"),
     "raise": ("error", "the fake was told to fail"),
+    "unable": ("rejected", "the fake cannot do that"),
     "wrong": ("mismatch", "y is wrong: its largest error is 1, and 0 is allowed"),
     "silent": ("mismatch", "y is wrong: its largest error is nan, and 0 is allowed"),
 }
@@ -142,6 +143,21 @@ def test_no_round_begins_after_the_time_is_over() -> None:
 def test_cold_runs_are_timed_one_by_one() -> None:
     (measurement,) = run(fake(seconds=0.0005), rules=Rules(samples=3, min_time=0.004, cold=True)).measurements
     assert measurement.seconds and 0.0005 <= measurement.seconds.p20 < 0.0005 * CROWDED
+
+
+def test_what_a_profiler_says_counts_if_it_is_less() -> None:
+    less, more = run(fake(own=0.0001), fake(own=0.1)).measurements
+    assert less.seconds and less.seconds.p20 == less.seconds.p80 == 0.0001
+    assert less.whole_call and less.whole_call >= 0.0005
+    assert more.seconds and 0.0005 <= more.seconds.median < 0.1
+    assert more.whole_call is None
+
+
+def test_overhead_is_a_call_on_the_smallest_problem() -> None:
+    smallest = (fake(seconds=0.0002), fake(own=0.0001), None)
+    plain, profiled, none = run(fake(), fake(), fake(), smallest=smallest).measurements
+    assert plain.overhead and 0.0002 <= plain.overhead < 0.0002 * CROWDED
+    assert (profiled.overhead, none.overhead) == (0.0001, None)
 
 
 def test_progress_counts_the_turns_of_those_still_alive() -> None:

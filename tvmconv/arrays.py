@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tvmconv.shape import AXES
 
@@ -20,6 +22,12 @@ def aligned(size: int) -> Array:
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size]
+
+
+def aligned_floats(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A new float32 array that begins at such an address."""
+    floats: NDArray[np.float32] = aligned(4 * math.prod(shape)).view(np.float32).reshape(shape)
+    return floats
 
 
 def address(array: Array | None) -> ctypes.c_void_p | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tvmconv import probe
+from tvmconv.algorithms import algorithm
 from tvmconv.batch import Built, verified
-from tvmconv.contestant import Entry, KernelEntry, PeerEntry
+from tvmconv.builder import build_all
+from tvmconv.contestant import SMALLEST, Entry, KernelEntry, PeerEntry
 from tvmconv.kernel import load
 from tvmconv.measure import Best, Measurement, Rules, measure
 from tvmconv.peers import Peer, available
@@ -26,6 +28,7 @@ _FIGURES: Row = dict.fromkeys(
     (
         *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
         *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
+        "whole_call_seconds",  # of a peer whose own profile counts: `seconds` is less
     )
 )
 
@@ -37,10 +40,14 @@ def measured_peak(isa: Isa) -> float:
 
 @dataclass
 class _Entrant:
-    """A row to be filled, and what is to be timed for it; nothing if the row is finished."""
+    """A row to be filled, and what is to be timed for it; nothing if the row is finished.
+
+    `smallest` is the same for the smallest problem, whose time is the row's overhead.
+    """
 
     row: Row
     entry: Entry | None = None
+    smallest: Entry | None = None
 
 
 @dataclass
@@ -81,6 +88,7 @@ class Bench:
                 threads=self.setting.threads,
                 rules=self.rules,
                 best=self.best,
+                smallest=[entrant.smallest for entrant, _ in timed],
                 progress=progress,
             )
             self.best = outcome.best
@@ -91,13 +99,26 @@ class Bench:
     def _kernels(self, kernels: Sequence[Built]) -> Iterator[_Entrant]:
         """The kernels' rows, verified; those that are exact are to be timed."""
         sized = [self._with_sizes(item) for item in kernels]
+        smallest = self._smallest(item.task.algorithm for item in sized if item.kernel)
         for item, row in zip(sized, verified(sized, self.setting, self.jobs), strict=True):
             if item.kernel is None:
                 yield _Entrant(item.row)
             elif row["exact"]:
-                yield _Entrant({**row, "verified": True}, KernelEntry(item.kernel))
+                yield _Entrant({**row, "verified": True}, KernelEntry(item.kernel), smallest.get(item.task.algorithm))
             else:
                 yield _Entrant({**row, "verified": False})
+
+    def _smallest(self, algorithms: Iterable[str]) -> dict[str, KernelEntry]:
+        """By algorithm, a kernel for the smallest problem, which is called in the same way as the layer's.
+
+        Where an algorithm rejects that problem it is one of `direct`. One that cannot be built is left out.
+        """
+        setting = replace(self.setting, tile=None)
+        taken = {name: "direct" if algorithm(name).rejects(SMALLEST) else name for name in algorithms}
+        requests = {name: setting.request(SMALLEST, other) for name, other in taken.items()}
+        files = build_all(requests.values(), self.jobs)
+        built = {name: files[request] for name, request in requests.items()}
+        return {name: KernelEntry(file) for name, file in built.items() if not isinstance(file, Exception)}
 
     def _with_sizes(self, item: Built) -> Built:
         """The kernel with its sizes in its row."""
@@ -115,7 +136,8 @@ class Bench:
         row = {**blank_row(layer, self.setting, peer=peer.name), **_FIGURES, "cold": self.rules.cold}
         if layer.shape is None or layer.reason:
             return _Entrant(finished(row, "rejected", layer.reason))
-        return _Entrant({**row, "peer_package": f"{peer.package} {available(peer)}"}, PeerEntry(peer.name))
+        entry = PeerEntry(peer.name)
+        return _Entrant({**row, "peer_package": f"{peer.package} {available(peer)}"}, entry, entry)
 
     def _measured(self, row: Row, shape: ConvShape, measurement: Measurement) -> Row:
         """The row with its times, or with what kept it from having them."""
@@ -136,6 +158,8 @@ class Bench:
         return {
             **row,
             "seconds": asdict(measurement.seconds),
+            "whole_call_seconds": measurement.whole_call,
+            "overhead_us": None if measurement.overhead is None else measurement.overhead * 1e6,
             "rounds": rounds,
             "flops": shape.flops,
             "gflops": gflops,

@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvmconv import peers, probe
-from tvmconv.arrays import aligned, as_layout
+from tvmconv.arrays import aligned_floats, as_layout
 from tvmconv.kernel import Kernel, load
-from tvmconv.peers.runner import Runner
-from tvmconv.reference import Case
+from tvmconv.peers.runner import Profiled, Runner, Unable
+from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
 from tvmconv.worker import answer_all
+
+# The problem whose time is nearly all overhead.
+SMALLEST = ConvShape.parse("ic1ih1oc1kh1")
+_OVERHEAD_TURNS, _OVERHEAD_SECONDS = 5, 0.001
 
 
 class Entry(Protocol):
@@ -67,7 +71,7 @@ class _KernelRunner:
     def __init__(self, kernel: Kernel, case: Case, threads: int) -> None:
         conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=threads)
         self.version, self.layout = str(kernel.description["versions"]["tvmconv"]), kernel.layout
-        x, self._y = (_aligned_floats(shape) for shape in (kernel.x_shape, kernel.y_shape))
+        x, self._y = (aligned_floats(shape) for shape in (kernel.x_shape, kernel.y_shape))
         x[...] = as_layout(case.x, "nhwc", kernel.layout)
         self._x, self._conv, self._workspace = x, conv, conv.new_workspace()
         self._arrays = (x, conv.packed, self._workspace, self._y)
@@ -107,14 +111,12 @@ class _PhaseRunner(_KernelRunner):
         return super().y()
 
 
-def _aligned_floats(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    floats: NDArray[np.float32] = aligned(4 * math.prod(shape)).view(np.float32).reshape(shape)
-    return floats
-
-
 @dataclass(frozen=True)
 class Setup:
-    """The first message. `cpus` are the only ones that the process may use, `isa` is what the probe measures."""
+    """The first message. `cpus` are the only ones that the process may use, `isa` is what the probe measures.
+
+    `smallest` is the same contestant for the problem SMALLEST, if its overhead is to be known.
+    """
 
     entry: Entry
     shape: ConvShape
@@ -122,14 +124,16 @@ class Setup:
     threads: int
     cpus: tuple[int, ...]
     isa: Isa
+    smallest: Entry | None = None
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The answer to Setup: the contestant has computed y once, and right."""
+    """The answer to Setup: the contestant has computed y once, and right. `overhead`: seconds of a call on SMALLEST."""
 
     version: str
     layout: str
+    overhead: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class Play:
 class Turn:
     """The answer to Play: seconds of a call on average, and what the core offered meanwhile.
 
+    Where a library says that the convolution alone took less, that is `seconds`, and `whole_call` what a call took.
     `peak` and `tile` are the probes of that name, GFLOP/s, the latter the slower of those before and after; `share` is
     the part of the time in which the process had the core: 1, unless others were given it.
     """
@@ -152,6 +157,7 @@ class Turn:
     peak: float
     tile: float
     share: float = 1.0
+    whole_call: float | None = None
 
     @property
     def offered(self) -> float:
@@ -175,7 +181,7 @@ class Right:
 class Failure:
     """The answer to any message that could not be answered otherwise: a wrong y, or an error, in a sentence."""
 
-    status: Literal["mismatch", "error"]
+    status: Literal["rejected", "mismatch", "error"]
     reason: str
 
 
@@ -184,17 +190,21 @@ class Mismatch(Exception):
 
 
 class Contestant:
-    """A runner that is pinned to its CPUs, with the result that is expected of it."""
+    """A runner with the result that is expected of it."""
 
-    def __init__(self, setup: Setup) -> None:
-        os.sched_setaffinity(0, setup.cpus)  # before any library is loaded, and its threads with it
-        self._isa = setup.isa
-        self._expected, self._tolerance = setup.case.fused, setup.entry.tolerance
-        self._runner = setup.entry.start(setup.shape, setup.case, setup.threads)
+    def __init__(self, entry: Entry, shape: ConvShape, case: Case, threads: int, isa: Isa) -> None:
+        self._isa = isa
+        self._expected, self._tolerance = case.fused, entry.tolerance
+        self._runner = entry.start(shape, case, threads)
         self._runner.forget()
         self._call = probe.seconds_of(self._runner.run)  # of one call, as far as is known: the first one is slow
         self.check()
-        self.ready = Ready(self._runner.version, self._runner.layout)
+        self.version, self.layout = self._runner.version, self._runner.layout
+
+    def overhead(self) -> float:
+        """Seconds of a call of this contestant, which is one for SMALLEST: the best, as nothing else is to be seen."""
+        times = [measure(_OVERHEAD_SECONDS) for measure in (self._warm_call, self._own_seconds) * _OVERHEAD_TURNS]
+        return min(times)
 
     def play(self, turn: Play) -> Turn:
         """Everything that others left in the caches is gone after one call, which is not timed."""
@@ -204,7 +214,11 @@ class Contestant:
         began, busy = time.perf_counter(), time.process_time()
         self._call = (self._cold_call if turn.cold else self._warm_call)(turn.seconds)
         share = (time.process_time() - busy) / (time.perf_counter() - began)
-        return Turn(self._call, peak, min(before, probe.tile_speed(self._isa)), min(1.0, share))
+        own = math.inf if turn.cold else self._own_seconds(turn.seconds)
+        after = probe.tile_speed(self._isa)
+        return Turn(
+            min(self._call, own), peak, min(before, after), min(1.0, share), self._call if own < self._call else None
+        )
 
     def check(self) -> float:
         """The largest error of y. Raises Mismatch if it is larger than allowed, or NaN."""
@@ -213,6 +227,10 @@ class Contestant:
         if not error <= allowed:
             raise Mismatch(f"y is wrong: its largest error is {error:g}, and {allowed:g} is allowed")
         return error
+
+    def _own_seconds(self, least: float) -> float:
+        """What the library says that the convolution alone takes; infinite if it says nothing."""
+        return self._runner.own_seconds(least) if isinstance(self._runner, Profiled) else math.inf
 
     def _warm_call(self, least: float) -> float:
         calls, elapsed, run = 0, 0.0, self._runner.run
@@ -243,8 +261,9 @@ def serve(descriptor: int) -> None:
     def answer(message: Setup | Play | Check) -> Ready | Turn | Right:
         match message:
             case Setup():
-                contestants.append(Contestant(message))
-                return contestants[-1].ready
+                ready, contestant = _set_up(message)
+                contestants.append(contestant)
+                return ready
             case Play():
                 return contestants[-1].play(message)
             case Check():
@@ -253,7 +272,19 @@ def serve(descriptor: int) -> None:
     answer_all(descriptor, answer, _failure)
 
 
+def _set_up(setup: Setup) -> tuple[Ready, Contestant]:
+    os.sched_setaffinity(0, setup.cpus)  # before any library is loaded, and its threads with it
+    overhead = None
+    if setup.smallest:
+        case = integer_case(SMALLEST)
+        overhead = Contestant(setup.smallest, SMALLEST, case, setup.threads, setup.isa).overhead()
+    contestant = Contestant(setup.entry, setup.shape, setup.case, setup.threads, setup.isa)
+    return Ready(contestant.version, contestant.layout, overhead), contestant
+
+
 def _failure(error: Exception) -> Failure:
+    if isinstance(error, Unable):
+        return Failure("rejected", str(error))
     if isinstance(error, Mismatch):
         return Failure("mismatch", str(error))
     expected = isinstance(error, (ValueError, TypeError))  # whose text is a sentence for people

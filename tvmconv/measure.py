@@ -61,10 +61,11 @@ class Measurement:
     """What came out for one contestant. `seconds` is None unless the status is ok.
 
     `repeated` turns were thrown away since the machine was slow in them; `slow` were as bad, but had to be accepted:
-    then `reason` says so. `max_error` is that of y after the last turn.
+    then `reason` says so. `max_error` is that of y after the last turn. `overhead`: seconds of a call on the smallest
+    problem. `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone.
     """
 
-    status: Literal["ok", "mismatch", "error"]
+    status: Literal["ok", "rejected", "mismatch", "error"]
     reason: str | None = None
     seconds: Seconds | None = None
     repeated: int = 0
@@ -72,6 +73,8 @@ class Measurement:
     version: str | None = None
     layout: str | None = None
     max_error: float | None = None
+    overhead: float | None = None
+    whole_call: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,18 +113,21 @@ def measure(
     threads: int = 1,
     rules: Rules = _DEFAULT_RULES,
     best: Best = _NOTHING_SEEN,
+    smallest: Sequence[Entry | None] = (),
     progress: Callable[[int, int], None] = lambda done, wanted: None,
 ) -> Outcome:
     """Time all entries on one layer: x to y = case.fused, bias and clamp included.
 
-    `isa` is what the probes measure, `best` what they have seen in earlier layers. `progress` hears of the turns that
-    count so far (fewer again, if the core has turned out to be faster) and of how many are wanted. A contestant that
-    fails, crashes or hangs has that as its result; the others go on. No process is left behind.
+    `isa` is what the probes measure, `best` what they have seen in earlier layers. `smallest` gives each entry's
+    counterpart for contestant.SMALLEST, None where there is none; left out, no overheads are measured. `progress`
+    hears of the turns that count so far (fewer again, if the core has turned out to be faster) and of how many are
+    wanted. A contestant that fails, crashes or hangs has that as its result; the others go on. No process is left
+    behind.
     """
     contestants = [_Contestant(rules, shape) for _ in entries]
     try:
-        for contestant, entry in zip(contestants, entries, strict=True):
-            contestant.set_up(Setup(entry, shape, case, threads, tuple(cpus), isa))
+        for contestant, entry, small in zip(contestants, entries, smallest or [None] * len(entries), strict=True):
+            contestant.set_up(Setup(entry, shape, case, threads, tuple(cpus), isa, small))
         best = _play(contestants, rules, best, progress)
         for contestant in contestants:
             contestant.check()
@@ -194,6 +200,7 @@ class _Contestant:
             return Measurement(self.failure.status, self.failure.reason, version=version, layout=layout)
         choice = chosen(self.turns, self.rules.samples, best.tile_gflops)
         counted = [*choice.fast, *choice.slow]
+        whole_calls = [turn.whole_call for turn in counted if turn.whole_call is not None]
         p20, median, p80 = np.percentile([turn.seconds for turn in counted], (20, 50, 80))
         slow = len(choice.slow)
         return Measurement(
@@ -207,6 +214,8 @@ class _Contestant:
             version=version,
             layout=layout,
             max_error=self.max_error,
+            overhead=self.ready.overhead if self.ready else None,
+            whole_call=float(np.median(whole_calls)) if whole_calls else None,
         )
 
     def _ask(self, message: Setup | Play | Check, kind: type[_Answer]) -> _Answer | None:

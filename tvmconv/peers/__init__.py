@@ -55,6 +55,27 @@ PEERS: tuple[Peer, ...] = (
         module="tvmconv.peers.onednn",
     ),
     Peer(
+        "onnxruntime",
+        "ONNX Runtime, weights packed once, the Conv node alone by its profiler",
+        package="onnxruntime",
+        extra="peers",
+        module="tvmconv.peers.onnxruntime",
+    ),
+    Peer(
+        "openvino",
+        "OpenVINO on NHWC tensors, f32 forced, the convolution alone by its profiler",
+        package="openvino",
+        extra="peers",
+        module="tvmconv.peers.openvino",
+    ),
+    Peer(
+        "xnnpack",
+        "XNNPACK by way of ExecuTorch, in its own NHWC",
+        package="executorch",
+        extra="peers-torch",
+        module="tvmconv.peers.xnnpack",
+    ),
+    Peer(
         "torch-conv2d",
         "torch.nn.functional.conv2d as it is called, channels_last; packs the weights in every call",
         package="torch",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import files
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tvmconv.peers import dnnl
 from tvmconv.peers.dnnl import BIAS, DST, SCRATCHPAD, SRC, WEIGHTS, DnnlError, Handle, Library
+from tvmconv.peers.fitting import cropped
 from tvmconv.probe import seconds_of
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
@@ -39,17 +40,10 @@ def start(shape: ConvShape, case: Case, threads: int) -> Convolution:
     """The convolution in the layout in which it is fastest. Raises ValueError where the library cannot be loaded."""
     library = _load()
     _openmp().omp_set_num_threads(threads)
-    variants = _variants(library, *_cropped(shape, case))
+    variants = _variants(library, *cropped(shape, case))
     rounds = [[seconds_of(variant.run) for variant in variants] for _ in range(_TRIAL_ROUNDS)]
     best = [min(times) for times in zip(*rounds, strict=True)]
     return variants[best.index(min(best))]
-
-
-def _cropped(shape: ConvShape, case: Case) -> tuple[ConvShape, Case]:
-    """The same problem without the last rows and columns of x that no output touches, which oneDNN refuses."""
-    height, width = (max(1, size + min(0, pad)) for size, pad in ((shape.ih, shape.pb), (shape.iw, shape.pr)))
-    x = np.ascontiguousarray(case.x[:, :height, :width])
-    return replace(shape, ih=height, iw=width), replace(case, x=x)
 
 
 class Convolution:

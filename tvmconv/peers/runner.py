@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Unable(ValueError):
+    """A library cannot do what is asked of it; the text is one sentence that says why. No fault of anybody's."""
 
 
 class Runner(Protocol):
@@ -27,4 +31,23 @@ class Runner(Protocol):
         """What the last run computed, as NHWC."""
 
     def memory(self) -> list[tuple[int, int]]:
-        """Address and bytes of all arrays that a run reads or writes."""
+        """Address and bytes of all arrays that a run reads or writes. Raises Unable if the library hides some."""
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """A runner whose library tells what part of a call is the convolution.
+
+    A model of one layer pays for reorders, and for being called, what a network pays once for all of its layers.
+    """
+
+    def own_seconds(self, least: float) -> float:
+        """Seconds that the convolution alone takes, bias and clamp included, on average of calls for `least` seconds.
+
+        The calls are other ones than those of `run`, since a profiler takes time itself.
+        """
+
+
+def calls_hidden(library: str) -> Unable:
+    """What memory() raises where the packed weights lie inside the library."""
+    return Unable(f"{library} keeps its packed weights to itself, so they cannot be made cold: leave out --cold")

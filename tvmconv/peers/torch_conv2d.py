@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from tvmconv.peers.fitting import cropped, even_padding
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 
@@ -14,11 +15,11 @@ from tvmconv.shape import ConvShape
 def start(shape: ConvShape, case: Case, threads: int) -> Conv2d:
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    return Conv2d(shape, case)
+    return Conv2d(*cropped(shape, case))
 
 
 class Conv2d:
-    """The call with its tensors; padding that differs from side to side, or is negative, is a call of F.pad before."""
+    """The call with its tensors; padding that must differ from side to side is a call of F.pad before."""
 
     def __init__(self, shape: ConvShape, case: Case) -> None:
         self.version, self.layout = torch.__version__, "nhwc"
@@ -26,7 +27,7 @@ class Conv2d:
         self._w = torch.from_numpy(case.w).contiguous(memory_format=torch.channels_last)
         self._bias = torch.from_numpy(case.bias)
         self._clamp = case.clamp
-        self._symmetric = (shape.ph, shape.pw) == (shape.pb, shape.pr)
+        self._symmetric = even_padding(shape)
         self._pad = (shape.pw, shape.pr, shape.ph, shape.pb)
         self._axes = {
             "stride": (shape.sh, shape.sw),
