@@ -44,7 +44,7 @@ def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> Rendera
     if (remaining and len(layers(rows)) > 1) or len(networks(rows)) > 1:
         verdicts += _comparison("all layers", layers(rows), uncounted)
     legend = "median ms; GFLOP/s and % of the measured FMA peak; bytes of extra memory; * is the fastest"
-    return Group(table, *verdicts, remarks(rows), legend, *_rounds(rows))
+    return Group(table, *verdicts, remarks(rows), legend, *_profiled(rows), *_rounds(rows))
 
 
 def _network_sums(network: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
@@ -103,6 +103,14 @@ def _time(row: Row, winner: bool) -> RenderableType:
     time = Text(f"{mark}{milliseconds(row['seconds']['median'])}\n", GOOD if winner else "")
     memory = "" if row["workspace_bytes"] is None else f"\n{size(row['workspace_bytes'])}"
     return time.append(f"{row['gflops']:.1f}{share}{memory}", FAINT)
+
+
+def _profiled(rows: Sequence[Row]) -> list[str]:
+    """Whose times are not those of whole calls."""
+    names = contestants(row for row in rows if row.get("whole_call_seconds"))
+    if not names:
+        return []
+    return [f"{', '.join(names)}: the convolution alone, by the library's own profiler, where that is less"]
 
 
 def _rounds(rows: Sequence[Row]) -> list[str]:

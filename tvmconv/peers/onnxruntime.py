@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tvmconv.arrays import aligned_floats
 from tvmconv.peers.fitting import cropped
-from tvmconv.peers.runner import calls_hidden
+from tvmconv.peers.runner import weights_hidden
 from tvmconv.reference import Array, Case
 from tvmconv.shape import ConvShape
 
@@ -60,7 +60,7 @@ class Convolution:
         return self._y.transpose(0, 2, 3, 1)
 
     def memory(self) -> list[tuple[int, int]]:
-        raise calls_hidden("ONNX Runtime")
+        raise weights_hidden("ONNX Runtime")
 
     def own_seconds(self, least: float) -> float:
         """The Conv node's time by ONNX Runtime's profiler, in a session of its own that ends with the profile."""

@@ -16,7 +16,7 @@ from openvino import opset13 as operators
 
 from tvmconv.arrays import aligned_floats
 from tvmconv.peers.fitting import cropped
-from tvmconv.peers.runner import calls_hidden
+from tvmconv.peers.runner import weights_hidden
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 
@@ -46,7 +46,7 @@ class Convolution:
         return self._y
 
     def memory(self) -> list[tuple[int, int]]:
-        raise calls_hidden("OpenVINO")
+        raise weights_hidden("OpenVINO")
 
     def own_seconds(self, least: float) -> float:
         """The time of all that runs in a call, by OpenVINO's profiler.

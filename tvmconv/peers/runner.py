@@ -48,6 +48,6 @@ class Profiled(Protocol):
         """
 
 
-def calls_hidden(library: str) -> Unable:
+def weights_hidden(library: str) -> Unable:
     """What memory() raises where the packed weights lie inside the library."""
     return Unable(f"{library} keeps its packed weights to itself, so they cannot be made cold: leave out --cold")

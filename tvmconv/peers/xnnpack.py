@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from tvmconv.arrays import aligned_floats
 from tvmconv.peers.fitting import cropped, even_padding
-from tvmconv.peers.runner import Unable, calls_hidden
+from tvmconv.peers.runner import Unable, weights_hidden
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 
@@ -62,7 +62,7 @@ class Convolution:
         return nhwc
 
     def memory(self) -> list[tuple[int, int]]:
-        raise calls_hidden("XNNPACK")
+        raise weights_hidden("XNNPACK")
 
 
 def _layout(shape: ConvShape) -> str:
