@@ -200,7 +200,7 @@ class _Contestant:
             return Measurement(self.failure.status, self.failure.reason, version=version, layout=layout)
         choice = chosen(self.turns, self.rules.samples, best.tile_gflops)
         counted = [*choice.fast, *choice.slow]
-        whole_calls = [turn.whole_call for turn in counted if turn.whole_call is not None]
+        whole_calls = [turn.whole_call or turn.seconds for turn in counted]
         p20, median, p80 = np.percentile([turn.seconds for turn in counted], (20, 50, 80))
         slow = len(choice.slow)
         return Measurement(
@@ -215,7 +215,7 @@ class _Contestant:
             layout=layout,
             max_error=self.max_error,
             overhead=self.ready.overhead if self.ready else None,
-            whole_call=float(np.median(whole_calls)) if whole_calls else None,
+            whole_call=float(np.median(whole_calls)) if any(turn.whole_call for turn in counted) else None,
         )
 
     def _ask(self, message: Setup | Play | Check, kind: type[_Answer]) -> _Answer | None:
