@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -22,3 +23,13 @@ def even_padding(shape: ConvShape) -> bool:
     rows = shape.ih + 2 * shape.ph - (shape.kh - 1) * (shape.dh + 1) - 1
     columns = shape.iw + 2 * shape.pw - (shape.kw - 1) * (shape.dw + 1) - 1
     return (rows // shape.sh + 1, columns // shape.sw + 1) == (shape.oh, shape.ow)
+
+
+def torch_arguments(shape: ConvShape) -> dict[str, Any]:
+    """What torch's conv2d is told beside its tensors; without padding unless it can be the same on both sides."""
+    return {
+        "stride": (shape.sh, shape.sw),
+        "padding": (shape.ph, shape.pw) if even_padding(shape) else (0, 0),
+        "dilation": (shape.dh + 1, shape.dw + 1),
+        "groups": shape.g,
+    }

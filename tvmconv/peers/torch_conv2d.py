@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from tvmconv.peers.fitting import cropped, even_padding
+from tvmconv.peers.fitting import cropped, even_padding, torch_arguments
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 
@@ -29,17 +29,12 @@ class Conv2d:
         self._clamp = case.clamp
         self._symmetric = even_padding(shape)
         self._pad = (shape.pw, shape.pr, shape.ph, shape.pb)
-        self._axes = {
-            "stride": (shape.sh, shape.sw),
-            "padding": (shape.ph, shape.pw) if self._symmetric else (0, 0),
-            "dilation": (shape.dh + 1, shape.dw + 1),
-            "groups": shape.g,
-        }
+        self._arguments = torch_arguments(shape)
         self._y = torch.empty(0)
 
     def run(self) -> None:
         x = self._x if self._symmetric else F.pad(self._x, self._pad)
-        self._y = F.conv2d(x, self._w, self._bias, **self._axes).clamp_(*self._clamp)
+        self._y = F.conv2d(x, self._w, self._bias, **self._arguments).clamp_(*self._clamp)
 
     def forget(self) -> None:
         self._y.fill_(np.nan)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from tvmconv.arrays import aligned_floats
-from tvmconv.peers.fitting import cropped, even_padding
+from tvmconv.peers.fitting import cropped, even_padding, torch_arguments
 from tvmconv.peers.runner import Unable, weights_hidden
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
@@ -78,19 +77,13 @@ class _Layer(torch.nn.Module):
         super().__init__()
         self.w, self.bias = (torch.nn.Parameter(torch.from_numpy(array)) for array in (case.w, case.bias))
         self.clamp = case.clamp
-        even = even_padding(shape)
-        self.pad = None if even else (shape.pw, shape.pr, shape.ph, shape.pb)
-        self.axes: dict[str, Any] = {
-            "stride": (shape.sh, shape.sw),
-            "padding": (shape.ph, shape.pw) if even else (0, 0),
-            "dilation": (shape.dh + 1, shape.dw + 1),
-            "groups": shape.g,
-        }
+        self.pad = None if even_padding(shape) else (shape.pw, shape.pr, shape.ph, shape.pb)
+        self.arguments = torch_arguments(shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.pad:
             x = functional.pad(x, self.pad)
-        return functional.conv2d(x, self.w, self.bias, **self.axes).clamp(*self.clamp)
+        return functional.conv2d(x, self.w, self.bias, **self.arguments).clamp(*self.clamp)
 
 
 def _program(layer: _Layer, x: torch.Tensor) -> bytes:
