@@ -415,6 +415,24 @@ def test_sums_of_a_network(capsys: Capture) -> None:
     assert max(map(len, out.splitlines())) <= 100
 
 
+def test_our_algorithms_against_the_one_that_builds_patches(capsys: Capture) -> None:
+    """The papers' baseline; where it builds no patches, on 1x1 kernels, nothing is claimed."""
+    network = [
+        *(
+            timed("a", 1, time, size, algorithm=name)
+            for name, time, size in (("im2col", 0.006, 99), ("kn2row", 0.002, 9))
+        ),
+        *(
+            timed("b", 1, time, size, algorithm=name)
+            for name, time, size in (("im2col", 0.001, 99), ("kn2row", 0.003, 9))
+        ),
+        *(timed("c", 1, time, 0, algorithm=name) for name, time in (("im2col", 0.002), ("kn2row", 0.001))),
+    ]
+    report.show(bench_table(network))
+    ratio = "kn2row / im2col 1.000 in speed, geometric mean of 2 layers; below 1 in 1, worst 0.33 (b)"
+    assert f"net: {ratio}" in capsys.readouterr().out
+
+
 def test_sums_without_a_layer_that_nobody_computes(capsys: Capture) -> None:
     """As a model's layers that are no convolution here; what one contestant alone cannot do leaves it without a sum."""
     nobody = {"status": "rejected", "reason": "3-D"}

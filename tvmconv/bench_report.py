@@ -11,6 +11,8 @@ from rich.text import Text
 from tvmconv.record import Row
 from tvmconv.report import BAD, FAINT, GOOD, by_layer, milliseconds, remarks, size
 from tvmconv.summary import (
+    Ratios,
+    against_patches,
     against_peers,
     best_ours,
     best_peers,
@@ -76,17 +78,16 @@ def _verdicts(network: Sequence[Sequence[Row]], uncounted: Collection[str]) -> l
 
 
 def _comparison(title: str, among: Sequence[Sequence[Row]], uncounted: Collection[str]) -> list[str]:
-    """Our best speed over the best peer's, of the layers where both are known."""
-    ratios = against_peers(among, uncounted)
+    """Our best speed over the best peer's, and our algorithms' over the patch builder's, where both are known."""
+    found = {("our best", "best peer"): against_peers(among, uncounted), **against_patches(among)}
+    return [f"{title}: {one} / {other} {_ratios(ratios)}" for (one, other), ratios in found.items() if ratios.by_layer]
+
+
+def _ratios(ratios: Ratios) -> str:
     count = len(ratios.by_layer)
-    if not count:
-        return []
-    worst = f"{ratios.by_layer[ratios.worst]:.2f} ({ratios.worst})"
     among_them = f"{count} layers" if count > 1 else "1 layer"
-    return [
-        f"{title}: our best / best peer {ratios.mean:.3f} in speed, geometric mean of {among_them}; "
-        f"below 1 in {ratios.below_one}, worst {worst}"
-    ]
+    worst = f"{ratios.by_layer[ratios.worst]:.2f} ({ratios.worst})"
+    return f"{ratios.mean:.3f} in speed, geometric mean of {among_them}; below 1 in {ratios.below_one}, worst {worst}"
 
 
 def _milliseconds_or_none(time: float | None) -> str:

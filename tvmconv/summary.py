@@ -10,6 +10,8 @@ from typing import Any
 
 from tvmconv.record import Row
 
+PATCH_BUILDERS = ("im2row", "im2col")
+
 
 @dataclass(frozen=True)
 class Sum:
@@ -21,7 +23,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Ratios:
-    """Our best speed as a multiple of the best peer's, by layer."""
+    """One contestant's speed as a multiple of another's, by layer."""
 
     by_layer: Mapping[str, float]
 
@@ -121,13 +123,32 @@ def sums(network: Sequence[Sequence[Row]]) -> dict[str, Sum]:
 
 def against_peers(network: Sequence[Sequence[Row]], uncounted: Collection[str] = ()) -> Ratios:
     """Our best beside the best peer on each distinct layer where both have a time."""
+    pairs = ((best_ours([layer]), best_peers([layer], uncounted)) for layer in network)
+    return _ratios((ours[0], peer[0]) for ours, peer in pairs if ours and peer)
+
+
+def against_patches(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Ratios]:
+    """Each of our other algorithms beside the one that builds patches, the baseline of both papers: by their names.
+
+    Of layers where patches are built: not where the input itself is the matrix.
+    """
+    pairs: dict[tuple[str, str], list[tuple[Row, Row]]] = {}
+    for layer in network:
+        ours = [row for row in layer if row["algorithm"] and seconds(row) is not None]
+        for baseline in (row for row in ours if row["algorithm"] in PATCH_BUILDERS and row["workspace_bytes"]):
+            for other in (row for row in ours if row["algorithm"] not in PATCH_BUILDERS):
+                pairs.setdefault((contestant(other), contestant(baseline)), []).append((other, baseline))
+    return {names: _ratios(rows) for names, rows in pairs.items()}
+
+
+def _ratios(pairs: Iterable[tuple[Row, Row]]) -> Ratios:
+    """The first row's speed over the second's, of each distinct problem."""
     ratios: dict[str, float] = {}
     named: dict[str, str] = {}  # by workload: a layer that occurs again, under any name, is the same problem
-    for layer in network:
-        ours, peer = best_ours([layer]), best_peers([layer], uncounted)
-        if ours and peer and ours[0]["workload"] not in named:
-            name = named[ours[0]["workload"]] = ours[0]["name"] or ours[0]["workload"]
-            ratios[name if name not in ratios else f"{name}, {ours[0]['workload']}"] = (
-                peer[0]["seconds"]["median"] / ours[0]["seconds"]["median"]
+    for one, other in pairs:
+        if one["workload"] not in named:
+            name = named[one["workload"]] = one["name"] or one["workload"]
+            ratios[name if name not in ratios else f"{name}, {one['workload']}"] = (
+                other["seconds"]["median"] / one["seconds"]["median"]
             )
     return Ratios(ratios)
