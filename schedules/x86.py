@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from schedules import gemm, x86_nchw
+from schedules import depthwise, gemm, x86_nchw
 from schedules.unsuited import Unsuited
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa, Target
 from tvmconv.tile import Tile
-
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ def _schedule(name: str, function: Any, lanes: int) -> Any:
         gemm.register_tile(sch, lanes)
     if gemm.present(sch, "product"):
         gemm.pixel_tile(sch)
+    if depthwise.present(sch):
+        depthwise.register_tile(sch, lanes)
     return sch.mod[name]
 
 
@@ -75,18 +76,37 @@ def cycles(isa: Isa, mr: int, vectors: int) -> float:
 def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None) -> Tile:
     """The wanted tile with its open sizes filled in, or the one that wastes least on the tails of this layer.
 
-    K is blocked so that the weights of one block stay in L2. Raises ValueError for a tile that does not fit the
-    instruction set, Unsuited for one that fits, but not this layer.
+    Raises ValueError for a tile that does not fit the instruction set, Unsuited for one that fits, but not this layer.
     """
     if algorithm.layout == "nchw":
         return x86_nchw.choose_tile(algorithm, shape, target, wanted)
-    isa, block = target.isa, int(_L2_PART * target.l2)
-    mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(algorithm, shape, isa)
-    layout = algorithm.view(shape, Tile(mr, nr)).layout
+    isa = target.isa
+    best = depthwise.best_registers(shape, isa) if shape.depthwise else _least_waste(algorithm, shape, isa)
+    mr, nr = (wanted.mr, wanted.nr) if wanted else best
+    chosen = depthwise.completed(shape, mr, nr) if shape.depthwise else _completed(algorithm, shape, target, mr, nr)
+    tile = replace(chosen, **wanted.decided) if wanted else chosen
+    if not isa.fits(tile):
+        raise ValueError(
+            f"tile {tile} needs {isa.registers_of(tile)} vector registers and {isa.name} has {isa.registers}; "
+            f"{'x'.join(map(str, best))} would fit"
+        )
+    if nr % isa.lanes and not (shape.depthwise and nr < isa.lanes):
+        raise ValueError(f"tile {tile}: NR must be a multiple of the {isa.lanes} lanes of {isa.name}")
+    layout = algorithm.view(shape, tile).layout
+    if layout.channels % layout.kc or layout.kc % tile.kr:
+        raise Unsuited(f"tile {tile}: KC must divide the layer's {layout.channels} channels, and KR must divide KC")
+    if shape.depthwise and nr > shape.oc:
+        raise Unsuited(f"tile {tile}: NR must not be more than the {shape.oc} channels of a depthwise layer")
+    return tile
+
+
+def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, nr: int) -> Tile:
+    """The tile with its other sizes; K is blocked so that the weights of one block stay in L2."""
+    layout, block = algorithm.view(shape, Tile(mr, nr)).layout, int(_L2_PART * target.l2)
     kc = _largest_divisor(layout.channels, block // (layout.taps * nr * BYTES))
     if kc < _SHORTEST_BLOCK:  # a prime number of channels, say
         kc = layout.channels
-    chosen = Tile(
+    return Tile(
         mr,
         nr,
         kr=_largest_divisor(kc, _STEP),
@@ -95,20 +115,6 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         pf=_AHEAD // nr,
         st=int(layout.elements * BYTES > 2 * block),
     )
-    tile = replace(chosen, **wanted.decided) if wanted else chosen
-    if not isa.fits(tile):
-        fitting = "x".join(map(str, _least_waste(algorithm, shape, isa)))
-        raise ValueError(
-            f"tile {tile} needs {isa.registers_of(tile)} vector registers and {isa.name} has {isa.registers}; "
-            f"{fitting} would fit"
-        )
-    if nr % isa.lanes and not (shape.depthwise and nr < isa.lanes):
-        raise ValueError(f"tile {tile}: NR must be a multiple of the {isa.lanes} lanes of {isa.name}")
-    if layout.channels % (tile.kc or layout.channels) or (tile.kc or layout.channels) % tile.kr:
-        raise Unsuited(f"tile {tile}: KC must divide the layer's {layout.channels} channels, and KR must divide KC")
-    if shape.depthwise and nr > shape.oc:
-        raise Unsuited(f"tile {tile}: NR must not be more than the {shape.oc} channels of a depthwise layer")
-    return tile
 
 
 def _least_waste(algorithm: Algorithm, shape: ConvShape, isa: Isa) -> tuple[int, int]:
@@ -119,10 +125,8 @@ def _least_waste(algorithm: Algorithm, shape: ConvShape, isa: Isa) -> tuple[int,
         return algorithm.work(shape, tile) * algorithm.view(shape, tile).layout.panels * cycles(isa, mr, vectors)
 
     choices = [(mr, vectors) for vectors, most in _COSTS[isa.name].rows.items() for mr in range(1, most + 1)]
-    if shape.depthwise:  # panels overlap instead of being filled up, so they may not be wider than the channels
-        choices = [(mr, vectors) for mr, vectors in choices if vectors * isa.lanes <= max(shape.oc, isa.lanes)]
     mr, vectors = min(choices, key=lambda choice: (round(cost(*choice), 6), -choice[0]))
-    return mr, min(vectors * isa.lanes, shape.oc) if shape.depthwise else vectors * isa.lanes
+    return mr, vectors * isa.lanes
 
 
 def _largest_divisor(number: int, limit: int) -> int:
