@@ -35,6 +35,11 @@ PROBLEMS = {
     "depthwise": "g32ic32ih12oc32kh3ph1",
     "depthwise, tail": "g70ic70ih9oc70kh5ph2sh2",
     "depthwise, narrow": "g5ic5ih12oc5kh3ph4dh1",
+    "depthwise, padding larger than the kernel": "g20ic20ih3oc20kh2ph5",
+    "depthwise, groups of panels, rows unused": "mb2_g150ic150ih12oh4oc150kh3sh2ph0",
+    "depthwise, asymmetric": "g24ic24ih5oc24kh4ph2_iw29ow29kw5dw1pw4",
+    "depthwise, 14x14 kernel": "g4ic4ih3oc4kh14ph8",
+    "several outputs a channel": "g8ic8ih9oc16kh3ph1",
     "K in blocks": "ic512ih5oc140kh3ph1",
 }
 
@@ -57,11 +62,15 @@ def requests() -> dict[str, Request]:
     found["im2col, 4x16_kc8"] = Request(tails, "im2col", tile=Tile.parse("4x16_kc8"))
     for name in ("im2col", "kn2row", "kn2row-aa"):
         found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in PIXEL_TILES}
+    depthwise = ConvShape.parse("mb2_g70ic70ih9oc70kh3ph1")
+    for tile in ("2x16_mc9_kc16", "5x16_kc0", "2x32_mc0"):
+        found[f"depthwise, {tile}"] = Request(depthwise, "direct", tile=Tile.parse(tile))
     for target in TARGETS:
         if host_features().issuperset(target.features):
             shape = ConvShape.parse("ic12ih9oc40kh3ph1")
             for name in ("indirect", "kn2row-aa"):
                 found[f"{name}, {target.name}"] = Request(shape, name, target.name)
+            found[f"depthwise, {target.name}"] = Request(depthwise, "direct", target.name)
     return found
 
 
@@ -94,10 +103,18 @@ def test_what_is_rejected(problem: str) -> None:
         assert taking - {"gemm"} == ({"direct"} if shape.depthwise else {"direct"} | names)
 
 
-@pytest.mark.parametrize(("name", "layout"), [(known.name, known.layout) for known in ALGORITHMS])
-def test_all_memory_is_in_the_arguments(name: str, layout: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "layout", "problem"),
+    [
+        *(
+            (known.name, known.layout, "ic64ih9oc70kh1ph0" if known.name == "gemm" else "ic64ih9oc70kh3ph1")
+            for known in ALGORITHMS
+        ),
+        ("direct", "nhwc", "g70ic70ih9oc70kh5ph2"),
+    ],
+)
+def test_all_memory_is_in_the_arguments(name: str, layout: str, problem: str) -> None:
     """Besides the workspace a kernel has register tiles on its stack, 4 KB together at most, and no allocator."""
-    problem = "ic64ih9oc70kh1ph0" if name == "gemm" else "ic64ih9oc70kh3ph1"
     text = builder.llvm_ir(Request(ConvShape.parse(problem), name, layout=layout))
     element = {"float": 4, "i32": 4, "i64": 8, "double": 8, "ptr": 8}
     sizes = [
@@ -130,6 +147,21 @@ def test_bad_requests_say_what_would_be_right(arguments: tuple[str, ...], senten
     with pytest.raises(ValueError, match=re.escape(sentence)) as error:
         builder.build(*arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "beyond"),
+    [
+        ("x86-64-v2", r"%[yz]mm|^\s+v[a-z]|^\s+(?:shlx|shrx|sarx|mulx|andn|rorx|lzcnt|tzcnt|movbe)"),
+        ("x86-64-v3", r"%zmm|%k[0-7]|%[xy]mm(?:1[6-9]|[23]\d)"),
+    ],
+)
+@pytest.mark.parametrize("problem", ["ic12ih9oc40kh3ph1", "g70ic70ih9oc70kh3ph1"])
+def test_no_instruction_beyond_the_target(problem: str, target: str, beyond: str) -> None:
+    """And what the target has is used."""
+    text = builder.assembly(Request(ConvShape.parse(problem), "direct", target))
+    assert not re.findall(beyond, text, re.MULTILINE)
+    assert re.search({"x86-64-v2": r"\bmulps\b", "x86-64-v3": r"\bvfmadd\w+ps\b.*%ymm"}[target], text)
 
 
 def test_the_default_tile_fits_every_instruction_set() -> None:

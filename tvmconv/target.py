@@ -19,12 +19,16 @@ _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 @dataclass(frozen=True)
 class Isa:
-    """A vector instruction set: bytes of a vector, number of vector registers, the features that it stands for."""
+    """A vector instruction set: bytes of a vector, number of vector registers, the features that it stands for.
+
+    fused: whether it multiplies and adds in one instruction.
+    """
 
     name: str
     vector_bytes: int
     registers: int
     features: tuple[str, ...]
+    fused: bool = True
 
     @property
     def lanes(self) -> int:
@@ -34,11 +38,11 @@ class Isa:
     def registers_of(self, tile: Tile) -> int:
         """Vector registers that a tile's inner loop keeps live.
 
-        MR·NR/lanes accumulators, one row of NR/lanes weight vectors, and one broadcast element of x that is used
-        before the next one is loaded.
+        MR·NR/lanes accumulators, one row of NR/lanes weight vectors, one broadcast element of x that is used before
+        the next one is loaded, and the product where that is added by an instruction of its own.
         """
         vectors = -(-tile.nr // self.lanes)
-        return tile.mr * vectors + vectors + 1
+        return tile.mr * vectors + vectors + (1 if self.fused else 2)
 
     def fits(self, tile: Tile) -> bool:
         """Whether the tile's inner loop needs no more registers than there are, so that nothing is spilled."""
@@ -61,7 +65,7 @@ class Target:
         return self.isa.features
 
 
-SSE4 = Isa("sse4", 16, 16, _V2)
+SSE4 = Isa("sse4", 16, 16, _V2, fused=False)
 AVX2 = Isa("avx2", 32, 16, _V3)
 AVX512 = Isa("avx512", 64, 32, _V4)
 

@@ -21,6 +21,9 @@ class Tile:
 
     In NCHW the operands have swapped roles: mr counts output channels, nr and mc pixels, and vl pixels of one row, or
     of the flattened image, make up a vector.
+
+    Of a depthwise layer, whose K is the taps alone, mr is pixels of one output row, nr channels; mc pixels (whole rows)
+    and kc channels are swept before the next block; the rest has no meaning.
     """
 
     mr: int

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tvmconv.algorithms import depthwise
 from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.matrix import MatrixView
 from tvmconv.algorithms.packing import PackedLayout, pack_function
@@ -52,9 +53,9 @@ class Direct(Algorithm):
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        """Depthwise is one group whose output channels are all channels."""
-        groups, oc = (1, shape.oc) if shape.depthwise else (shape.g, shape.ocg)
-        layout = PackedLayout(groups, oc, shape.taps, shape.icg, tile, overlap=shape.depthwise)
+        if shape.depthwise:
+            return MatrixView(1, shape.m, depthwise.packed_layout(shape, tile))
+        layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, tile)
         zeros = max(layout.kc, tile.nr) if Tiles(shape, tile).corners else 0
         return MatrixView(1, shape.m, replace(layout, zeros=zeros))
 
@@ -62,6 +63,8 @@ class Direct(Algorithm):
         return Tiles(shape, tile).taps
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
+        if shape.depthwise:
+            return depthwise.program(shape, tile)
         view = self.view(shape, tile)
         tiles = Tiles(shape, tile)
         return Program(
@@ -133,11 +136,10 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     IH, IW, IC, OW = shape.ih, shape.iw, shape.ic, shape.ow
     WIDTH, CE = max(columns.inside, 1), max(columns.edges, 1)
     OF_ROW, OF_COLUMN = max(tiles.of_row, 1), max(tiles.of_column, 1)
-    DEPTHWISE = shape.depthwise
     # Where neighbouring taps' channels lie together in x, a row of taps is one run; else each tap is a run of its own.
-    MERGED = DW == 1 and G == 1 and KB == 1 and not DEPTHWISE
+    MERGED = DW == 1 and G == 1 and KB == 1
     OY, OX, FIRST, END, COUNT, R0, R1, S0, S1 = range(9)
-    multiply = multiply_block(layout, steps=tiles.taps // TB * KC // KR, depthwise=DEPTHWISE)
+    multiply = multiply_block(layout, steps=tiles.taps // TB * KC // KR)
     write_back = write_back_block(layout, place=lambda pixel, i: pixel[i])
 
     def behind(edge: Any, span: Span) -> Any:
@@ -239,7 +241,7 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
                     n: T.let[T.int32] = u // (P * TB * G)
                     t: T.let[T.int32] = u // P % TB * BT + vit
                     corners: T.let[T.bool] = t >= tiles.edges
-                    channel: T.let[T.int32] = layout.panel_start(p) if DEPTHWISE else g * layout.channels + vkb * KC
+                    channel: T.let[T.int32] = g * layout.channels + vkb * KC
                     panel: T.let[T.int32] = ((g * P + p) * KB + vkb) * TAPS
                     locate(at, t)
                     pixels(at, t, oy, ox)

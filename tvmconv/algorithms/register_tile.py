@@ -20,13 +20,12 @@ LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
 
 
-def multiply_block(layout: PackedLayout, steps: int, depthwise: bool = False) -> Any:
+def multiply_block(layout: PackedLayout, steps: int) -> Any:
     """A macro that adds one run of channels to a tile: `length` steps of KR channels.
 
     row[0:MR] are the addresses of the rows, of which `offset` channels are skipped; `start` is the number of packed
     channels before the run; r and q are the loops around the runs, which make up K. While a block of weights is used
     (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is the next element.
-    With depthwise each output channel reads a channel of its own.
     """
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
@@ -66,9 +65,7 @@ def multiply_block(layout: PackedLayout, steps: int, depthwise: bool = False) ->
                         k: T.let[T.int32] = vco * KR + vci
                         data: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
                         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
-                        acc[vi, vj] = (
-                            acc[vi, vj] + A[offset + k + (vj if depthwise else 0)] * weights[(start + k) * NR + vj]
-                        )
+                        acc[vi, vj] = acc[vi, vj] + A[offset + k] * weights[(start + k) * NR + vj]
 
     return multiply
 
@@ -94,7 +91,7 @@ def write_back_block(
     from tvm.script import tirx as T
 
     MR, NR, oc, k_blocks = layout.tile.mr, layout.tile.nr, layout.oc, layout.k_blocks
-    FULL = layout.overlap or oc % NR == 0
+    FULL = oc % NR == 0
 
     def first_bias(bias: Any, g: Any, p: Any, j: Any) -> Any:
         """What the first block of K is added to."""
@@ -106,7 +103,7 @@ def write_back_block(
 
     @T.inline
     def write_back(acc, y, bias, bounds, g, p, m, valid, kb):
-        column: T.let[T.int32] = g * oc + layout.panel_start(p)
+        column: T.let[T.int32] = g * oc + p * NR
         limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
         with T.sblock("limits"):
             T.reads()

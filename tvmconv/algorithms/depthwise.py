@@ -1,0 +1,173 @@
+"""Depthwise convolution: each channel by itself, vectors along the channels, no extra memory.
+
+An output row is cut into tiles of MR pixels by a panel of NR channels. Padding costs nothing: rows of taps outside the
+input are left out of the loop over them, and along the width it is known at compile time which taps each pixel has, so
+that the first and the last tiles of a row are code of their own. All taps of a row are unrolled: neighbouring pixels
+share their inputs in registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from tvmconv.algorithms.ir import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring tiles of an output row that are one piece of code: their pixels have the same taps."""
+
+    start: int  # first output pixel
+    tiles: int
+    pixels: int  # of one tile
+
+
+def stretches(shape: ConvShape, mr: int) -> list[Stretch]:
+    """An output row in tiles of MR pixels, the last one with what is left."""
+
+    def code(start: int) -> tuple[bool, ...]:
+        pixels = range(start, min(start + mr, shape.ow))
+        return tuple(inside(shape, pixel, tap) for pixel in pixels for tap in range(shape.kw))
+
+    alike = [list(tiles) for _, tiles in groupby(range(0, shape.ow, mr), code)]
+    return [Stretch(starts[0], len(starts), min(mr, shape.ow - starts[0])) for starts in alike]
+
+
+def inside(shape: ConvShape, pixel: Any, tap: Any) -> Any:
+    """Whether a pixel's tap falls on a column of the input: a bool for ints, TIR for TIR."""
+    column = pixel * shape.sw - shape.pw + tap * (shape.dw + 1)
+    return (column >= 0) & (column < shape.iw)
+
+
+def packed_layout(shape: ConvShape, tile: Tile) -> PackedLayout:
+    """One group, whose output channels are all channels, with one input channel each."""
+    return PackedLayout(1, shape.oc, shape.taps, 1, replace(tile, kc=0), overlap=True)
+
+
+def program(shape: ConvShape, tile: Tile) -> Program:
+    """The layer as TIR. A unit of work is a group of KC/NR panels on a block of MC/OW output rows, groups fastest."""
+    layout = packed_layout(shape, tile)
+    rows = min(shape.oh, -(-tile.mc // shape.ow)) if tile.mc > 0 else shape.oh
+    group = min(layout.panels, -(-tile.kc // tile.nr)) if tile.kc > 0 else layout.panels
+    return Program(
+        functions={
+            "pack": pack_function(shape, layout),
+            "prepare": no_preparation(),
+            "run": loop_nest(shape, layout, rows, group),
+        },
+        phases=(Phase("run", shape.mb * -(-shape.oh // rows) * -(-layout.panels // group)),),
+        images=1,
+        packed_bytes=layout.elements * BYTES,
+    )
+
+
+def loop_nest(shape: ConvShape, layout: PackedLayout, rows: int, group: int) -> Any:
+    """The phase that computes units first … last−1, for blocks of `rows` output rows and groups of `group` panels."""
+    from tvm.script import tirx as T
+
+    P, OH, OW, C = layout.panels, shape.oh, shape.ow, shape.oc
+    BLOCKS, GROUPS = -(-OH // rows), -(-P // group)
+    ROW, MARGIN = shape.iw * C * BYTES, shape.pw * C * BYTES
+    KH, DH, IH = shape.kh, shape.dh + 1, shape.ih
+    sweep = _one_after_another(
+        [_sweep(shape, layout, stretch, number) for number, stretch in enumerate(stretches(shape, layout.tile.mr))]
+    )
+
+    @T.inline
+    def run(x, operand, packed, y, workspace, address, image, first, last):
+        for unit in range(last - first):
+            for row in range(T.min(rows, OH - (first + unit) // GROUPS % BLOCKS * rows)):
+                with T.sblock("row"):
+                    u = T.axis.spatial(shape.mb * BLOCKS * GROUPS, first + unit)
+                    vrow = T.axis.spatial(rows, row)
+                    T.reads()
+                    T.writes()
+                    oh: T.let[T.int32] = u // GROUPS % BLOCKS * rows + vrow
+                    n: T.let[T.int32] = u // (GROUPS * BLOCKS)
+                    h: T.let[T.int32] = oh * shape.sh - shape.ph
+                    # The taps inside the input: those with 0 ≤ h + r·DH < IH.
+                    r0: T.let[T.int32] = T.min(T.max((DH - 1 - h) // DH, 0), KH)
+                    r1: T.let[T.int32] = T.max(T.min((IH + DH - 1 - h) // DH, KH), r0)
+                    corner: T.let[T.int64] = T.cast(n * IH + h + r0 * DH, "int64") * ROW - MARGIN
+                    out: T.let[T.int64] = T.cast(n * OH + oh, "int64") * (OW * C)
+                    start: T.let[T.int32] = u % GROUPS * group
+                    sweep(packed, y, x + corner, out, start, T.min(group, P - start), r0, r1 - r0)
+
+    return phase_function("run", run)
+
+
+def _one_after_another(macros: list[Any]) -> Any:
+    """One T.inline macro that expands all of them, with the same arguments."""
+    from tvm.script import tirx as T
+
+    head, *others = macros
+    if not others:
+        return head
+    rest = _one_after_another(others)
+
+    @T.inline
+    def both(packed, y, origin, out, first, panels, r0, taps):
+        head(packed, y, origin, out, first, panels, r0, taps)
+        rest(packed, y, origin, out, first, panels, r0, taps)
+
+    return both
+
+
+def _sweep(shape: ConvShape, layout: PackedLayout, stretch: Stretch, number: int) -> Any:
+    """A macro for the tiles of one stretch in one output row.
+
+    origin is the address of the input pixel under the row's first pixel and its tap (r0, 0), out the index in y of its
+    output; `taps` rows of taps are inside the input, from r0. `panels` panels from `first` share a tile's place, so
+    that x and y are read and written in pieces that lie together.
+    """
+    from tvm.ir import PointerType, PrimType
+    from tvm.script import tirx as T
+
+    MR, NR, KW, C = stretch.pixels, layout.tile.nr, shape.kw, shape.oc
+    START, SW, DW = stretch.start, shape.sw, shape.dw + 1
+    STEP = (shape.dh + 1) * shape.iw * C * BYTES
+    F32 = PointerType(PrimType("float32"))
+    TILE, TAPS, WRITE_BACK = (f"{name}_{number}" for name in ("tile", "taps", "write_back"))
+
+    @T.inline
+    def tiles(packed, y, origin, out, first, panels, r0, taps):
+        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
+        bias = T.decl_buffer(layout.bias_shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        weights = T.decl_buffer(
+            (layout.panels, shape.kh, KW, NR), "float32", data=packed, elem_offset=layout.weights_offset, align=4
+        )
+        Y = T.decl_buffer((T.int64(shape.mb * shape.m * C),), "float32", data=y, align=4)
+        for it, panel in T.grid(stretch.tiles, panels):
+            with T.sblock(TILE):
+                vit, vpanel = T.axis.remap("SS", [it, panel])
+                T.reads()
+                T.writes()
+                acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
+                p: T.let[T.int32] = first + vpanel
+                channel: T.let[T.int64] = T.cast(layout.panel_start(p), "int64")
+                pixel: T.let[T.int64] = T.cast(START + vit * MR, "int64")
+                corner: T.let[T.int64] = origin + (pixel * (SW * C) + channel) * BYTES
+                for r, i, s, j in T.grid(taps, MR, KW, NR):
+                    with T.sblock(TAPS):
+                        vr, vi, vs, vj = T.axis.remap("RSRS", [r, i, s, j])
+                        T.reads()
+                        T.writes(acc[vi, vj])
+                        with T.init():
+                            acc[vi, vj] = bias[0, p, vj]
+                        if inside(shape, START + vi, vs):
+                            data: T.let[T.handle("float32")] = T.reinterpret(F32, corner + T.cast(vr, "int64") * STEP)
+                            X = T.decl_buffer((C * shape.iw,), "float32", data=data, align=4)
+                            acc[vi, vj] = acc[vi, vj] + X[(vi * SW + vs * DW) * C + vj] * weights[p, r0 + vr, vs, vj]
+                for i, j in T.grid(MR, NR):
+                    with T.sblock(WRITE_BACK):
+                        vi, vj = T.axis.remap("SS", [i, j])
+                        T.reads(acc[vi, vj])
+                        T.writes()
+                        Y[out + (pixel + vi) * C + channel + vj] = T.max(bounds[0], T.min(bounds[1], acc[vi, vj]))
+
+    return tiles
