@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import fake_compiler
-from tvmconv import builder, cli, link
+from tvmconv import builder, cli, toolchain
 from tvmconv.builder import BuildError, Request
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
@@ -57,7 +57,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 @pytest.fixture
 def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the kernels in an empty cache; zig's own cache stays."""
-    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(link.cache() / "zig"))
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(toolchain.cache() / "zig"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "tvmconv" / "kernels"
 

@@ -18,7 +18,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 import tvmconv
-from tvmconv import link
+from tvmconv import toolchain
 from tvmconv.arrays import Array, aligned
 from tvmconv.kernel import Conv, Kernel, load, read
 from tvmconv.reference import Case, conv2d, integer_case
@@ -182,12 +182,6 @@ def test_a_phase_that_there_is_not(case: Case) -> None:
         conv.bind(case.x, np.empty_like(case.plain), phase="cpy")
 
 
-def test_threads_that_kernels_do_not_run_on(kernel: Kernel, case: Case) -> None:
-    for refused in (lambda: kernel.prepare(case.w, threads=2), lambda: tvmconv.build(SHAPE, threads=2)):
-        with pytest.raises(ValueError, match=r"^threads=2: kernels run on one thread; use threads=1$"):
-            refused()
-
-
 def test_a_status_is_flags(kernel: Kernel) -> None:
     sentence = "_pack: a pointer is NULL that must not be and a pointer is not aligned to 4 bytes"
     with pytest.raises(ValueError, match=sentence):
@@ -289,7 +283,7 @@ def test_c_program(case: Case, tmp_path: Path, algorithm: str) -> None:
     (tmp_path / "layer.h").write_text(kernel.header())
     np.concatenate([a.ravel() for a in (case.w, case.bias, case.x, case.fused)]).tofile(tmp_path / "data")
     assert case.clamp
-    link.zig(
+    toolchain.zig(
         *("-O1", "-Wall", "-Wextra", "-Werror", f"-I{tmp_path}", f"-DPREFIX={prefix}", f"-DOC={SHAPE.oc}"),
         *(f"-D{name}_SIZE={count}" for name, count in size.items()),
         *(f"-DLOWER={case.clamp[0]}f", f"-DUPPER={case.clamp[1]}f"),
@@ -312,7 +306,7 @@ def test_the_header_is_cpp_too(kernel: Kernel, tmp_path: Path) -> None:
     (tmp_path / "layer.h").write_text(kernel.header())
     function = f"{kernel.description['prefix']}_packed_bytes"
     (tmp_path / "use.cpp").write_text(f'#include "layer.h"\nauto size = {function}();\n')
-    link.zig("-x", "c++", "-c", "-Wall", "-Wextra", "-Werror", tmp_path / "use.cpp", "-o", tmp_path / "use.o")
+    toolchain.zig("-x", "c++", "-c", "-Wall", "-Wextra", "-Werror", tmp_path / "use.cpp", "-o", tmp_path / "use.o")
     with (tmp_path / "use.o").open("rb") as file:
         names = {symbol.name for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols()}
     assert function in names  # and not what C++ would have made of it

@@ -77,7 +77,7 @@ def test_c_program(library: Path, tmp_path: Path) -> None:
     arrays = {"W_A": first.w, "W_B": second.w, "X": first.x, "Y": expected}
     np.concatenate([array.ravel() for array in arrays.values()]).tofile(tmp_path / "data")
     sizes = {name: array.size for name, array in (*arrays.items(), ("BETWEEN", first.plain))}
-    link.zig(
+    toolchain.zig(
         *("-O1", "-Wall", "-Wextra", "-Werror", f"-I{library.parent}", f"-DA={PREFIXES[0]}", f"-DB={PREFIXES[2]}"),
         *(f"-D{name}={size}" for name, size in sizes.items()),
         *("-o", tmp_path / "program", Path(__file__).with_name("two_layers.c"), library),

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tvmconv import probe
-from tvmconv.contestant import Turn
+from tvmconv.contestant import Turn, core_time
 from tvmconv.measure import Best, Outcome, Rules, chosen, measure
 from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
@@ -22,7 +25,8 @@ from tvmconv.target import AVX2, AVX512, SSE4, Isa, host_features, native
 HERE = Path(__file__).parent
 SHAPE = ConvShape.parse("ic4ih5oc4kh3ph1")
 CASE: Case = integer_case(SHAPE, 0)
-CPU = min(os.sched_getaffinity(0))
+CPUS = sorted(os.sched_getaffinity(0))
+CPU = CPUS[0]
 # How much longer a call may seem to take where others use the same core.
 CROWDED = 2.5
 QUICK = Rules(samples=3, min_time=0.002, patience=20)
@@ -41,8 +45,20 @@ def fake(**options: Any) -> Any:
     return Fake(**options)
 
 
-def run(*entries: Any, rules: Rules = QUICK, **options: Any) -> Outcome:
-    return measure(entries, SHAPE, CASE, isa=native().isa, cpus=[CPU], rules=rules, **options)
+def run(*entries: Any, rules: Rules = QUICK, cpus: Sequence[int] = CPUS[:1], **options: Any) -> Outcome:
+    return measure(entries, SHAPE, CASE, isa=native().isa, cpus=cpus, rules=rules, **options)
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Meanwhile another process wants the CPU that contestants are given."""
+    busy = f"import os; os.sched_setaffinity(0, [{CPU}]); print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline()
+        try:
+            yield
+        finally:
+            other.kill()
 
 
 def is_running(pid: int) -> bool:
@@ -126,11 +142,8 @@ def test_slow_rounds_are_repeated_up_to_a_limit_and_then_accepted_and_said() -> 
 
 
 def test_rounds_in_which_others_use_the_core_do_not_count() -> None:
-    busy = f"import os; os.sched_setaffinity(0, [{CPU}]); print(flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as other:
-        assert other.stdout and other.stdout.readline()
+    with busy_process():
         (measurement,) = run(fake(), rules=Rules(samples=2, min_time=0.05)).measurements
-        other.kill()
     assert measurement.repeated == 6 and measurement.slow == 2
 
 
@@ -209,6 +222,37 @@ measure([entry], shape, integer_case(shape, 0), isa=native().isa, cpus=[{CPU}])
             return
         time.sleep(0.02)
     pytest.fail(f"process {pid} outlived its parent")
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="there is one CPU")
+def test_each_core_is_probed_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All multiply-adds count, and the slowest core's tiles for each."""
+    for name in ("fma_peak", "tile_speed"):
+        monkeypatch.setattr(probe, name, lambda isa: 1.0 + sum(os.sched_getaffinity(0)))
+    cores = probe.Cores(CPUS[:2])
+    assert cores.fma_peak(native().isa) == 2 + sum(CPUS[:2])
+    assert cores.tile_speed(native().isa) == 2 * (1 + CPUS[0])
+    assert sorted(os.sched_getaffinity(0)) == CPUS
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="there is one CPU")
+def test_contestants_may_use_all_cpus_given() -> None:
+    outcome = run(fake(), cpus=CPUS[:2], threads=2)
+    assert (outcome.measurements[0].status, outcome.measurements[0].version) == ("ok", f"1.2.3 on CPUs {CPUS[:2]}")
+    assert outcome.best.peak_gflops > outcome.best.tile_gflops * 0.9 > 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not count what threads wait")
+def test_a_process_that_waits_for_a_core_does_not_have_it() -> None:
+    def share_of_spinning() -> float:
+        os.sched_setaffinity(0, [CPU])  # of this thread
+        began, had = time.perf_counter(), core_time(2)
+        while time.perf_counter() < began + 0.3:
+            pass
+        return (core_time(2) - had) / (time.perf_counter() - began)
+
+    with busy_process(), ThreadPoolExecutor(1) as thread:
+        assert 0 <= thread.submit(share_of_spinning).result() < 0.9
 
 
 def turn(number: int, tile: float, share: float = 1.0) -> Turn:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Make:
     def make(fault: str) -> Check:
         path, shim, code = (folder / f"{fault}{suffix}" for suffix in (".so", ".shim.c", ".c"))
         if not path.exists():
-            program = Program({}, (Phase("run", 1),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
+            program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
             description = {
                 "schema": SCHEMA,
                 "prefix": "faulty",
@@ -92,6 +94,14 @@ def test_a_fault_is_found(kernel: Make, fault: str, status: str, reason: str) ->
     assert found.status == status
     assert not found.exact
     assert re.match(reason, found.reason or "")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
+def test_threads_are_used(kernel: Make) -> None:
+    check = kernel("NEEDS_ALL_UNITS")
+    alone, together = verdict(check, replace(check, threads=2))
+    assert (alone.status, together.status) == ("ok", "mismatch")
+    assert verdict(replace(kernel("NONE"), threads=2)) == [Verdict("ok", None, 0.0)]
 
 
 def test_max_error_is_the_largest_difference(kernel: Make) -> None:

@@ -33,9 +33,10 @@ _FIGURES: Row = dict.fromkeys(
 )
 
 
-def measured_peak(isa: Isa) -> float:
-    """The best of some multiply-add probes on this machine, GFLOP/s of one core."""
-    return max(probe.fma_peak(isa) for _ in range(_PROBES))
+def measured_peak(isa: Isa, cpus: Sequence[int]) -> float:
+    """The best of some multiply-add probes on this machine, GFLOP/s of so many cores at once."""
+    cores = probe.Cores(cpus)
+    return max(cores.fma_peak(isa) for _ in range(_PROBES))
 
 
 @dataclass
@@ -54,7 +55,7 @@ class _Entrant:
 class Bench:
     """How layers are benched. `known` gives the earlier results of rows that need not be measured again, or None.
 
-    `best` is what the probes have seen of one core so far; it grows as more layers are measured.
+    `best` is what the probes have seen of the cores so far; it grows as more layers are measured.
     """
 
     setting: Setting
@@ -163,5 +164,5 @@ class Bench:
             "rounds": rounds,
             "flops": shape.flops,
             "gflops": gflops,
-            "peak_fraction": gflops / (self.best.peak_gflops * self.setting.threads),
+            "peak_fraction": gflops / self.best.peak_gflops,
         }

@@ -22,10 +22,11 @@ from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.crew import ask_each
 from tvmconv.description import SCHEMA
-from tvmconv.kernel import Kernel, check_threads, read
+from tvmconv.kernel import Kernel, read
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
+from tvmconv.toolchain import cache
 from tvmconv.worker import WorkerLost, answer_all
 
 _CREW = "tvmconv.builder"  # the module whose `serve` the processes of build_all run
@@ -88,12 +89,13 @@ def build(
 ) -> Kernel:
     """Compiles one problem, or takes it from the cache.
 
-    workload is a benchdnn descriptor or a ConvShape; algorithm "auto" is the one that the rule gives. The target may
-    be another machine: such a kernel can be saved, and refuses to prepare. Raises ValueError for a descriptor, name,
-    tile or number of threads that is wrong, or where the algorithm rejects the problem; link.LinkError where the linker
-    fails.
+    workload is a benchdnn descriptor or a ConvShape; algorithm "auto" is the one that the rule gives; threads is what
+    prepare uses unless it is told otherwise, and the kernel serves any number. The target may be another machine: such
+    a kernel can be saved, and refuses to prepare. Raises ValueError for a descriptor, name, tile or number of threads
+    that is wrong, or where the algorithm rejects the problem; toolchain.LinkError where the linker fails.
     """
-    check_threads(threads)
+    if threads < 1:
+        raise ValueError(f"threads={threads}: at least one thread has to compute")
     if not isinstance(workload, str | ConvShape):
         raise TypeError(f"workload is a {type(workload).__name__}; pass a benchdnn descriptor or a ConvShape")
     if not isinstance(tile, str | Tile | None):
@@ -101,7 +103,9 @@ def build(
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
     algorithm = choose.by_rule(shape, layout or choose.LAYOUT) if algorithm == choose.AUTO else algorithm
-    return read(build_path(Request(shape, algorithm, target, schedule, tile, layout)))
+    kernel = read(build_path(Request(shape, algorithm, target, schedule, tile, layout)))
+    kernel.threads = threads
+    return kernel
 
 
 def build_path(request: Request) -> Path:
@@ -145,7 +149,7 @@ def build_all(
 def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int], None]) -> dict[Path, BuildError]:
     """Has a crew compile each file. Returns what could not be built; whatever happens, no half of a file is left."""
     failures: dict[Path, BuildError] = {}
-    kernels = link.cache() / "kernels"
+    kernels = cache() / "kernels"
     kernels.mkdir(parents=True, exist_ok=True)
     # Errors: a linker that was killed a moment ago may still be writing.
     with tempfile.TemporaryDirectory(dir=kernels, prefix=".building-", ignore_cleanup_errors=True) as folder:
@@ -281,7 +285,7 @@ def _versions() -> Mapping[str, str]:
 
 def _path(request: Request) -> Path:
     """Where the cache has the kernel of a checked request, or would have it."""
-    return link.cache() / "kernels" / f"{request.prefix}-{_key(request)}.so"
+    return cache() / "kernels" / f"{request.prefix}-{_key(request)}.so"
 
 
 def _key(request: Request) -> str:
@@ -305,7 +309,8 @@ def _sources() -> str:
     for name in ("apache-tvm", "apache-tvm-ffi", "ziglang"):
         digest.update(importlib.metadata.version(name).encode())
     package, recipes = Path(__file__).parent, Path(schedules.__file__).parent
-    files = [package / f"{name}.py" for name in ("tile", "target", "shape", "lower", "link", "entries", "builder")]
-    for file in sorted([*files, *package.glob("algorithms/*.py"), *package.glob("native/*"), *recipes.glob("*.py")]):
+    modules = ("tile", "target", "shape", "lower", "link", "toolchain", "entries", "builder")
+    files = [*(package / f"{name}.py" for name in modules), package / "native/shim.c", package / "native/tvmconv.h"]
+    for file in sorted([*files, *package.glob("algorithms/*.py"), *recipes.glob("*.py")]):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -98,7 +98,7 @@ def _claim(layer: Layer, shape: ConvShape, rival: str, setting: Setting) -> Clai
 
 @dataclass
 class ClaimBench:
-    """How claims are measured. `best` is what the probes have seen of one core so far; it grows with each layer."""
+    """How claims are measured. `best` is what the probes have seen of the core so far; it grows with each layer."""
 
     setting: Setting
     rules: Rules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -91,8 +92,8 @@ class _PhaseRunner(_KernelRunner):
     """One phase of a kernel: those before it run when the workspace is forgotten, those behind it before y is read."""
 
     def __init__(self, kernel: Kernel, case: Case, threads: int, phase: str) -> None:
-        if kernel.shape.mb != 1:
-            raise ValueError(f"{kernel.shape}: a phase alone is run for one image; leave out mb")
+        if kernel.shape.mb != 1 or threads != 1:
+            raise ValueError(f"{kernel.shape}: a phase alone is run for one image on one thread; leave out mb")
         super().__init__(kernel, case, threads)
         phases = [self._conv.bind(self._x, self._y, self._workspace, name) for name in kernel.phases]
         place = kernel.phases.index(phase)
@@ -149,8 +150,8 @@ class Turn:
     """The answer to Play: seconds of a call on average, and what the core offered meanwhile.
 
     Where a library says that the convolution alone took less, that is `seconds`, and `whole_call` what a call took.
-    `peak` and `tile` are the probes of that name, GFLOP/s, the latter the slower of those before and after; `share` is
-    the part of the time in which the process had the core: 1, unless others were given it.
+    `peak` and `tile` are the probes of that name on all CPUs at once, GFLOP/s, the latter the slower of those before
+    and after; `share` is the part of the time in which the process had its cores: 1, unless others were given them.
     """
 
     seconds: float
@@ -161,7 +162,7 @@ class Turn:
 
     @property
     def offered(self) -> float:
-        """GFLOP/s that the core had for this process, by the tile probe."""
+        """GFLOP/s that the cores had for this process, by the tile probe."""
         return self.tile * self.share
 
 
@@ -192,8 +193,8 @@ class Mismatch(Exception):
 class Contestant:
     """A runner with the result that is expected of it."""
 
-    def __init__(self, entry: Entry, shape: ConvShape, case: Case, threads: int, isa: Isa) -> None:
-        self._isa = isa
+    def __init__(self, entry: Entry, shape: ConvShape, case: Case, threads: int, isa: Isa, cores: probe.Cores) -> None:
+        self._isa, self._cores, self._threads = isa, cores, threads
         self._expected, self._tolerance = case.fused, entry.tolerance
         self._runner = entry.start(shape, case, threads)
         self._runner.forget()
@@ -209,15 +210,18 @@ class Contestant:
     def play(self, turn: Play) -> Turn:
         """Everything that others left in the caches is gone after one call, which is not timed."""
         self._runner.forget()
-        peak, before = probe.fma_peak(self._isa), probe.tile_speed(self._isa)
+        peak, before = self._cores.fma_peak(self._isa), self._cores.tile_speed(self._isa)
         self._runner.run()
-        began, busy = time.perf_counter(), time.process_time()
+        began, had = time.perf_counter(), core_time(self._threads)
         self._call = (self._cold_call if turn.cold else self._warm_call)(turn.seconds)
-        share = (time.process_time() - busy) / (time.perf_counter() - began)
+        share = (core_time(self._threads) - had) / (time.perf_counter() - began)
         own = math.inf if turn.cold else self._own_seconds(turn.seconds)
-        after = probe.tile_speed(self._isa)
         return Turn(
-            min(self._call, own), peak, min(before, after), min(1.0, share), self._call if own < self._call else None
+            min(self._call, own),
+            peak,
+            min(before, self._cores.tile_speed(self._isa)),
+            min(1.0, max(0.0, share)),
+            self._call if own < self._call else None,
         )
 
     def check(self) -> float:
@@ -254,6 +258,22 @@ class Contestant:
         return sum(times) / len(times)
 
 
+def core_time(threads: int) -> float:
+    """A clock that runs while this process has the cores it wants, in seconds.
+
+    On one thread that is the time it has computed. Several may sleep, so there it is all time but that in which a
+    thread was ready to run and another process ran in its place (the kernel's Documentation/scheduler/sched-stats.rst,
+    /proc/<pid>/schedstat); where the kernel does not count that, all time.
+    """
+    if threads == 1:
+        return time.process_time()
+    waited = 0.0
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has just ended, or a kernel that does not count
+            waited += int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return time.perf_counter() - waited
+
+
 def serve(descriptor: int) -> None:
     """This process's whole life: Setup, then any number of Play and Check."""
     contestants: list[Contestant] = []
@@ -274,11 +294,10 @@ def serve(descriptor: int) -> None:
 
 def _set_up(setup: Setup) -> tuple[Ready, Contestant]:
     os.sched_setaffinity(0, setup.cpus)  # before any library is loaded, and its threads with it
-    overhead = None
+    overhead, common = None, (setup.threads, setup.isa, probe.Cores(setup.cpus))
     if setup.smallest:
-        case = integer_case(SMALLEST)
-        overhead = Contestant(setup.smallest, SMALLEST, case, setup.threads, setup.isa).overhead()
-    contestant = Contestant(setup.entry, setup.shape, setup.case, setup.threads, setup.isa)
+        overhead = Contestant(setup.smallest, SMALLEST, integer_case(SMALLEST), *common).overhead()
+    contestant = Contestant(setup.entry, setup.shape, setup.case, *common)
     return Ready(contestant.version, contestant.layout, overhead), contestant
 
 

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tvmconv.arrays import Array, address, aligned, checked, checked_workspace, 
 from tvmconv.description import descriptions, header
 from tvmconv.files import write_whole
 from tvmconv.names import unknown
+from tvmconv.pool import Pool, shared
 from tvmconv.shape import ConvShape
 from tvmconv.target import host_features
 
@@ -56,17 +57,12 @@ def read(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
         raise ValueError(f"{path} is a damaged kernel file ({error}); build it again") from error
 
 
-def check_threads(threads: int) -> None:
-    """Raises ValueError for a number of threads that kernels cannot run on."""
-    if threads != 1:
-        raise ValueError(f"threads={threads}: kernels run on one thread; use threads=1")
-
-
 class Kernel:
     """One compiled problem: a file that says what it is, and the C functions in it, loaded when the first is called."""
 
-    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, description: Mapping[str, Any], threads: int = 1) -> None:
         self.path = path
+        self.threads = threads  # what prepare's are unless it is told: the file is the same for any number
         self.description = dict(description)
         self.shape = ConvShape.parse(description["workload"])
 
@@ -117,15 +113,17 @@ class Kernel:
         bias: Any = None,
         clamp: tuple[float, float] | None = None,
         weights: str = "OIHW",
-        threads: int = 1,
+        threads: int | None = None,
+        cpus: Sequence[int] | None = None,
     ) -> Conv:
         """Packs weights, bias and clamp bounds for many calls.
 
         w: float32 of (OC, IC/G, KH, KW), or as `weights` (OIHW, OHWI, HWIO) says; bias: float32 of (OC,) or None;
-        clamp: (lowest, highest) output or None. Raises ValueError or TypeError for anything else, and ValueError
-        where this machine cannot run the kernel.
+        clamp: (lowest, highest) output or None; threads: how many compute, the caller among them (None: as build was
+        told, else 1), and cpus: one for each, if they are to be pinned, the first where the caller itself will be.
+        Raises ValueError or TypeError for anything else, and ValueError where this machine cannot run the kernel.
         """
-        check_threads(threads)
+        pool = shared(self.threads if threads is None else threads, cpus)
         if weights not in _WEIGHT_LAYOUTS:
             raise ValueError(unknown("weight layout", weights, tuple(_WEIGHT_LAYOUTS)))
         axes = _WEIGHT_LAYOUTS[weights]
@@ -137,7 +135,7 @@ class Kernel:
         self._call("pack", address(w), address(b), address(packed))
         if bounds:
             self._call("clamp", *map(ctypes.c_float, bounds), address(packed))
-        return Conv(self, packed)
+        return Conv(self, packed, pool)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the kernel's file, with all kernels that it holds, to path, by rename: never half of it."""
@@ -177,11 +175,15 @@ class Kernel:
 
 
 class Conv:
-    """A kernel with its packed weights. Calls may run at the same time if each has a workspace of its own."""
+    """A kernel with its packed weights, and the pool that computes, None for the calling thread alone.
 
-    def __init__(self, kernel: Kernel, packed: Array) -> None:
+    Calls may run at the same time if each has a workspace of its own; those of one pool wait for each other.
+    """
+
+    def __init__(self, kernel: Kernel, packed: Array, pool: Pool | None = None) -> None:
         self.kernel = kernel
         self.packed = packed
+        self.pool = pool
         self._workspace = self.new_workspace()
 
     @property
@@ -193,8 +195,12 @@ class Conv:
         return self.kernel.layout
 
     @property
+    def threads(self) -> int:
+        return self.pool.threads if self.pool else 1
+
+    @property
     def workspace_bytes(self) -> int:
-        return self.kernel.workspace_bytes()
+        return self.kernel.workspace_bytes(self.threads)
 
     def new_workspace(self, memory: Array | None = None) -> Array:
         """A prepared workspace: at least workspace_bytes of `memory` if given, else newly allocated."""
@@ -224,8 +230,8 @@ class Conv:
     def bind(self, x: Any, y: Any, workspace: Array | None = None, phase: str | None = None) -> Callable[[], None]:
         """The call with its arguments checked and converted once, for loops: each call of it computes y from x.
 
-        phase names one of kernel.phases to run alone, for measuring: of the first image, on what the phases before it
-        have left in the workspace. Raises as a call does, and ValueError for a phase that there is not.
+        phase names one of kernel.phases to run alone, for measuring: of the first image, on one thread, on what the
+        phases before it have left in the workspace. Raises as a call does, and ValueError for an unknown phase.
         """
         kernel = self.kernel
         x = checked("x", x, kernel.x_shape, kernel.layout)
@@ -239,7 +245,10 @@ class Conv:
             workspace = self.new_workspace(workspace)
         if phase is not None and phase not in self.kernel.phases:
             raise ValueError(unknown("phase", phase, self.kernel.phases))
-        function, last = ("run", None) if phase is None else ("run_phase", self.kernel.phases.index(phase))
+        if self.pool:
+            self.pool.start()
+        pool = self.pool.address if self.pool else None
+        function, last = ("run", pool) if phase is None else ("run_phase", self.kernel.phases.index(phase))
         arguments = (address(x), address(self.packed), address(y), address(workspace), last)
         keep_alive, run = (x, y, workspace, self), kernel._function(function)
 

@@ -16,7 +16,7 @@ def write_library(kernels: Sequence[Path], names: Mapping[str, Sequence[str]], p
     """Writes a shared object with all `kernels` to `path`, and its C header, whose path is returned, beside it.
 
     kernels are files of the builder's cache, for one target, each with a prefix of its own; names has their layers, by
-    prefix. Raises link.LinkError where the linker fails, OSError where a file cannot be written.
+    prefix. Raises toolchain.LinkError where the linker fails, OSError where a file cannot be written.
     """
     described = [kernel for file in kernels for kernel in descriptions(file).values()]
     write_whole(path, kernels[0].read_bytes() if len(kernels) == 1 else _linked(kernels, described))

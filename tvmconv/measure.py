@@ -79,7 +79,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Best:
-    """The best that the probes have seen of one core: probe.fma_peak and probe.tile_speed, in GFLOP/s."""
+    """The best that the probes have seen of the cores used: fma_peak and tile_speed of probe.Cores, in GFLOP/s."""
 
     peak_gflops: float = 0.0
     tile_gflops: float = 0.0

@@ -1,30 +1,24 @@
-"""What this core can do right now: multiply-adds, a small matrix product; and a way to empty its caches."""
+"""What cores can do right now: multiply-adds, a small matrix product; and a way to empty their caches."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tvmconv.link import NATIVE, cache, zig
 from tvmconv.target import Isa
+from tvmconv.toolchain import library
 
-_SOURCE = NATIVE / "probe.c"
 # What the compiler needs to know to use an instruction set's vectors; by the names of target.py.
 _FLAGS = {
-    "sse4": ("-target", "x86_64-linux-gnu", "-msse4.2"),
-    "avx2": ("-target", "x86_64-linux-gnu", "-mavx2", "-mfma"),
-    "avx512": ("-target", "x86_64-linux-gnu", "-mavx512f"),
+    "sse4": ("-msse4.2",),
+    "avx2": ("-mavx2", "-mfma"),
+    "avx512": ("-mavx512f",),
 }
-_COMPILE = (
-    *("-O2", "-ffp-contract=fast", "-fno-slp-vectorize", "-std=gnu11", "-Wall", "-Wextra", "-Werror"),
-    *("-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-fno-stack-protector"),
-)
 # Two accumulators a row, of which more are needed than latency × units (4 × 2 on all of today's cores).
 _ROWS = {16: 6, 32: 12}  # by the number of registers
 _DEPTH = 128  # as in the C file
@@ -47,6 +41,30 @@ def tile_speed(isa: Isa, seconds: float = 0.002) -> float:
     It suffers, as they do and as registers alone do not, when another thread shares the core's caches and decoders.
     """
     return _load(isa).tile.gflops(seconds)
+
+
+class Cores:
+    """Probes on each of several CPUs, at once. With one it is the caller's, wherever that runs."""
+
+    def __init__(self, cpus: Sequence[int]) -> None:
+        self._threads = [
+            ThreadPoolExecutor(1, initializer=os.sched_setaffinity, initargs=(0, [cpu]))
+            for cpu in (cpus if len(cpus) > 1 else ())
+        ]
+
+    def fma_peak(self, isa: Isa) -> float:
+        """GFLOP/s of all cores together, as fma_peak measures them."""
+        return sum(self._each(functools.partial(fma_peak, isa)))
+
+    def tile_speed(self, isa: Isa) -> float:
+        """GFLOP/s as tile_speed measures them, all counted as slow as the slowest, which decides when all is done."""
+        speeds = self._each(functools.partial(tile_speed, isa))
+        return len(speeds) * min(speeds)
+
+    def _each(self, measure: Callable[[], float]) -> list[float]:
+        if not self._threads:
+            return [measure()]
+        return [speed.result() for speed in [thread.submit(measure) for thread in self._threads]]
 
 
 def evict(isa: Isa, address: int, size: int) -> None:
@@ -96,17 +114,4 @@ def _load(isa: Isa) -> _Probe:
     if isa.name not in _FLAGS:
         raise ValueError(f"the peak of {isa.name} cannot be measured (known: {', '.join(_FLAGS)})")
     flags = (*_FLAGS[isa.name], f"-DVECTOR_BYTES={isa.vector_bytes}", f"-DROWS={_ROWS[isa.registers]}")
-    key = hashlib.sha256(_SOURCE.read_bytes() + repr(flags).encode()).hexdigest()[:16]
-    path = cache() / f"probe-{isa.name}-{key}.so"
-    if not path.exists():
-        _compile(flags, path)
-    return _Probe(path, isa)
-
-
-def _compile(flags: tuple[str, ...], path: Path) -> None:
-    """The library appears by rename: two processes may do this at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".probe-") as folder:
-        library = Path(folder) / path.name
-        zig(*_COMPILE, *flags, "-o", library, _SOURCE)
-        os.replace(library, path)
+    return _Probe(library("probe.c", isa.name, *flags), isa)

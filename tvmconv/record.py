@@ -51,7 +51,7 @@ class BadFile(ValueError):
 
 
 def context(argv: Sequence[str], llvm: str | None, peak_gflops: float | None = None) -> Row:
-    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` one core's measured FMA peak."""
+    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` the FMA peak of the cores used."""
     return {
         "kind": "context",
         "schema": SCHEMA,

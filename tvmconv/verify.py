@@ -91,7 +91,7 @@ class Problem:
         kernel = self.conv.kernel
         y = guarded(kernel.y_shape, place)
         y.fill(np.nan)
-        conv = Conv(kernel, _read_only(self.conv.packed, place))
+        conv = Conv(kernel, _read_only(self.conv.packed, place), self.conv.pool)
         conv(_read_only(self.x, place), out=y, workspace=conv.new_workspace(workspace))
         return _compare(as_layout(y, kernel.layout, "nhwc"), self.expected, what)
 

@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import Any
 
 from tvmconv.algorithms import depthwise
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Program, no_preparation, phase_function
 from tvmconv.algorithms.matrix import MatrixView
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
 from tvmconv.algorithms.pixels import PixelView, swapped
 from tvmconv.algorithms.register_tile import multiply_block, write_back_block
+from tvmconv.algorithms.sweep import Sweep, tiles_of_block
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
@@ -73,7 +74,7 @@ class Direct(Algorithm):
                 "prepare": no_preparation(),
                 "run": loop_nest(shape, view.layout, tiles),
             },
-            phases=(Phase("run", shape.mb * view.layout.groups * view.layout.panels * tiles.blocks),),
+            phases=(sweep(shape, view.layout, tiles).phase("run"),),
             images=1,
             packed_bytes=view.layout.elements * BYTES,
         )
@@ -98,10 +99,7 @@ class DirectNchw(Algorithm):
 
 
 class Tiles:
-    """The tiles of one image, in this order: interior, edge rows, edge columns, corners.
-
-    A block of them is swept with one block of weights before the next one.
-    """
+    """The tiles of one image, in this order: interior, edge rows, edge columns, corners."""
 
     def __init__(self, shape: ConvShape, tile: Tile) -> None:
         self.rows, self.columns = spans(shape)
@@ -112,8 +110,6 @@ class Tiles:
         self.edge_rows = self.interior + self.rows.edges * self.of_row  # tiles before the first edge column
         self.edges = self.edge_rows + self.columns.edges * self.of_column
         self.count = self.edges + self.corners
-        self.block = min(self.count, -(-tile.mc // tile.mr)) if tile.mc > 0 else self.count
-        self.blocks = -(-self.count // self.block)
         self.taps = self._taps(shape)
 
     def _taps(self, shape: ConvShape) -> int:
@@ -124,13 +120,20 @@ class Tiles:
         return whole + in_rows * self.of_row + in_columns * self.of_column
 
 
+def sweep(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Sweep:
+    """The tiles of all images, as they are counted."""
+    block = tiles_of_block(tiles.count, layout.tile)
+    return Sweep(shape.mb * layout.groups, layout.panels, tiles.count, block, layout.k_blocks)
+
+
 def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
-    """The phase that computes units first … last−1: a panel on a block of tiles, panels running fastest."""
+    """The phase that computes units first … last−1 of the sweep."""
     from tvm.script import tirx as T
 
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, P, KB, TAPS, KC, _ = layout.weights_shape
-    TB, BT = tiles.blocks, tiles.block
+    order = sweep(shape, layout, tiles)
+    TB, BT = order.blocks, order.block
     rows, columns = tiles.rows, tiles.columns
     KH, KW, DH, DW = shape.kh, shape.kw, shape.dh + 1, shape.dw + 1
     IH, IW, IC, OW = shape.ih, shape.iw, shape.ic, shape.ow
@@ -227,13 +230,15 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
         run_row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
         at = T.alloc_buffer((9,), "int32", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
-        for unit, kb in T.grid(last - first, KB):
-            ahead[0] = (((first + unit) // (P * TB) % G * P + (first + unit) % P) * KB + kb + 1) * layout.block
-            for it in range(T.min(BT, tiles.count - (first + unit) // P % TB * BT)):
+        for s, kb in T.grid(order.touched(first, last), KB):
+            segment: T.let[T.int32] = first // BT + s
+            before: T.let[T.int32] = order.before(segment, first)
+            ahead[0] = ((segment // (P * TB) % G * P + segment % P) * KB + kb + 1) * layout.block
+            for it in range(order.behind(segment, last) - before):
                 with T.sblock("tile"):
-                    u = T.axis.spatial(shape.mb * G * TB * P, first + unit)
+                    u = T.axis.spatial(order.segments, segment)
                     vkb = T.axis.reduce(KB, kb)
-                    vit = T.axis.spatial(BT, it)
+                    vit = T.axis.spatial(BT, before + it)
                     T.reads()
                     T.writes()
                     p: T.let[T.int32] = u % P

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation
+from tvmconv.algorithms.ir import BYTES, Algorithm, Program, no_preparation
 from tvmconv.algorithms.matrix import MatrixView, matrix_product
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
@@ -58,7 +58,7 @@ class Gemm(Algorithm):
                 "prepare": no_preparation(),
                 "run": matrix_product("run", view, rows),
             },
-            phases=(Phase("run", view.units),),
+            phases=(view.sweep.phase("run"),),
             images=1,
             packed_bytes=view.layout.elements * BYTES,
         )

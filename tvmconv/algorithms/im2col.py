@@ -70,7 +70,7 @@ class Im2row(Algorithm):
                 "copy": copy_patches(shape),
                 "run": matrix_product("run", view, rows),
             },
-            phases=(Phase("copy", shape.oh), Phase("run", view.units)),
+            phases=(Phase("copy", shape.oh), view.sweep.phase("run")),
             images=shape.mb,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),

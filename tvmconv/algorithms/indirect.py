@@ -6,7 +6,7 @@ is XNNPACK's. The buffer depends on the shape alone: it is built once and is val
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import BYTES, PLAIN_C, Algorithm, Phase, Program
+from tvmconv.algorithms.ir import BYTES, PLAIN_C, Algorithm, Program
 from tvmconv.algorithms.matrix import MatrixView, matrix_product
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.shape import ConvShape
@@ -85,7 +85,7 @@ class Indirect(Algorithm):
                 "prepare": prepare,
                 "run": matrix_product("run", view, rows),
             },
-            phases=(Phase("run", view.units),),
+            phases=(view.sweep.phase("run"),),
             images=1,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),

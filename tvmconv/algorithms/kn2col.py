@@ -60,7 +60,7 @@ class Kn2col(Algorithm):
             "prepare": no_preparation(),
             "product": matrix_product("product", view, pixel_rows(shape, view), to_planes=not single),
         }
-        phases = [Phase("product", view.units)]
+        phases = [view.sweep.phase("product")]
         if not single:
             functions["sum"] = shifted_sum(shape, view)
             phases.append(Phase("sum", shape.oh))

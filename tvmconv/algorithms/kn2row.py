@@ -15,7 +15,7 @@ from typing import Any
 
 from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program, units
+from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program, sweep_of_step
 from tvmconv.algorithms.pixels import (
     PixelView,
     locate_block,
@@ -87,7 +87,7 @@ class Kn2row(_Family):
                 "run": pixel_product("run", view, Taps.OF_UNIT, planes=0),
                 "add": add_planes(shape, view, together=True),
             },
-            phases=(Phase("run", units(view, Taps.OF_UNIT)), Phase("add", shape.oc)),
+            phases=(sweep_of_step(view, Taps.OF_UNIT).phase("run"), Phase("add", shape.oc)),
             images=shape.mb,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),
@@ -114,7 +114,7 @@ class Kn2rowAs(_Family):
                 "run": pixel_product("run", view, Taps.OF_STEP, steps=shape.taps, planes=0),
                 "add": add_planes(shape, view, together=False),
             },
-            phases=(Phase("run", units(view, Taps.OF_STEP)), Phase("add", shape.oc)),
+            phases=(sweep_of_step(view, Taps.OF_STEP).phase("run"), Phase("add", shape.oc)),
             images=shape.mb * shape.taps,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),

@@ -8,6 +8,7 @@ from typing import Any
 from tvmconv.algorithms.ir import ON_STACK, phase_function
 from tvmconv.algorithms.packing import PackedLayout
 from tvmconv.algorithms.register_tile import multiply_block, write_back_block
+from tvmconv.algorithms.sweep import Sweep, tiles_of_block
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,14 @@ class MatrixView:
         return -(-self.m // self.layout.tile.mr)
 
     @property
-    def block_tiles(self) -> int:
-        """Row tiles that are swept before the next block of rows (MC)."""
-        tile = self.layout.tile
-        return min(self.tiles, -(-tile.mc // tile.mr)) if tile.mc > 0 else self.tiles
-
-    @property
-    def row_blocks(self) -> int:
-        return -(-self.tiles // self.block_tiles)
-
-    @property
-    def units(self) -> int:
-        """Independent pieces of work: one weight panel on one block of rows, panels running fastest."""
-        return self.images * self.layout.groups * self.row_blocks * self.layout.panels
+    def sweep(self) -> Sweep:
+        layout = self.layout
+        block = tiles_of_block(self.tiles, layout.tile)
+        return Sweep(self.images * layout.groups, layout.panels, self.tiles, block, layout.k_blocks)
 
 
 def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = False) -> Any:
-    """The phase that computes units first … last−1 of the view's products.
+    """The phase that computes units first … last−1 of the view's sweep.
 
     rows(row, x, workspace, address, image, group, row_tile, tap) is a T.inline macro that stores the byte addresses of
     the MR rows of a row tile for a tap into row[0:MR].
@@ -56,7 +48,8 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, (_, P, KB, TAPS, KC, _) = layout.groups, layout.weights_shape
     M = view.m
-    RT, BT, RB = view.tiles, view.block_tiles, view.row_blocks
+    sweep = view.sweep
+    BT, RB = sweep.block, sweep.blocks
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR)
     write_back = write_back_block(layout, bare=to_planes)
 
@@ -76,13 +69,15 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
-        for unit, kb in T.grid(last - first, KB):
-            ahead[0] = ((weights_group(image, first + unit) * P + (first + unit) % P) * KB + kb + 1) * layout.block
-            for it in range(T.min(BT, RT - (first + unit) // P % RB * BT)):
+        for s, kb in T.grid(sweep.touched(first, last), KB):
+            segment: T.let[T.int32] = first // BT + s
+            before: T.let[T.int32] = sweep.before(segment, first)
+            ahead[0] = ((weights_group(image, segment) * P + segment % P) * KB + kb + 1) * layout.block
+            for it in range(sweep.behind(segment, last) - before):
                 with T.sblock("tile"):
-                    u = T.axis.spatial(view.units, first + unit)
+                    u = T.axis.spatial(sweep.segments, segment)
                     vkb = T.axis.reduce(KB, kb)
-                    vit = T.axis.spatial(BT, it)
+                    vit = T.axis.spatial(BT, before + it)
                     T.reads()
                     T.writes()
                     n: T.let[T.int32] = u // (P * RB * G)

@@ -23,6 +23,7 @@ from tvmconv.algorithms.pixels import (
     read_vector,
     whole_vector,
 )
+from tvmconv.algorithms.sweep import Sweep
 from tvmconv.shape import ConvShape
 
 
@@ -35,10 +36,11 @@ class Taps(Enum):
     OF_UNIT = "the tap of the unit, each to a plane of its own"
 
 
-def units(view: PixelView, taps: Taps) -> int:
-    """Independent pieces of work of one step: a panel of output channels on a block of pixels, panels fastest."""
+def sweep_of_step(view: PixelView, taps: Taps) -> Sweep:
+    """The tiles of one step, by panels of output channels and blocks of pixels. A step has one block of K."""
     layout = view.layout
-    return layout.groups * (layout.taps if taps is Taps.OF_UNIT else 1) * view.blocks * layout.panels
+    repeats = layout.groups * (layout.taps if taps is Taps.OF_UNIT else 1)
+    return Sweep(repeats, layout.panels, view.tiles, view.block_tiles, k_blocks=1)
 
 
 def pixel_product(
@@ -55,7 +57,8 @@ def pixel_product(
     G, P, KB, TAPS, KC, MR = layout.weights_shape
     L, V, SW = view.lanes, view.vectors, s.sw
     OC, OCG, M, PLANE = G * layout.oc, layout.oc, s.m, s.ih * s.iw
-    BT, B = view.block_tiles, view.blocks
+    order = sweep_of_step(view, taps)
+    BT, B = order.block, order.blocks
     TU = TAPS if taps is Taps.OF_UNIT else 1
     SWEEPS = TAPS if taps is Taps.IN_TURN else 1
     RUN = TAPS if taps is Taps.ALL else 1
@@ -94,12 +97,14 @@ def pixel_product(
         pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
         origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
         start = T.alloc_buffer((V,), "int64", scope="local", annotations=ON_STACK)
-        for unit, sweep in T.grid(last - first, SWEEPS):
-            for it in range(T.min(BT, view.tiles - (first + unit) // P % B * BT)):
+        for part, sweep in T.grid(order.touched(first, last), SWEEPS):
+            segment: T.let[T.int32] = first // BT + part
+            before: T.let[T.int32] = order.before(segment, first)
+            for it in range(order.behind(segment, last) - before):
                 with T.sblock("tile"):
-                    u = T.axis.spatial(G * TU * B * P, first + unit)
+                    u = T.axis.spatial(order.segments, segment)
                     vs = T.axis.reduce(SWEEPS, sweep)
-                    vit = T.axis.spatial(BT, it)
+                    vit = T.axis.spatial(BT, before + it)
                     T.reads()
                     T.writes()
                     p: T.let[T.int32] = u % P
@@ -144,7 +149,7 @@ def product_program(
             **(others or {}),
             "run": product,
         },
-        phases=(*before, Phase("run", units(view, taps))),
+        phases=(*before, sweep_of_step(view, taps).phase("run")),
         images=shape.mb * view.layout.k_blocks,
         packed_bytes=view.layout.elements * BYTES,
         memory=memory or {},

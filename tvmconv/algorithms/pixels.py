@@ -63,10 +63,6 @@ class PixelView:
         """Tiles that are swept with one panel of weights before the next one (MC, which counts pixels here)."""
         return min(self.tiles, max(1, self.tile.mc // self.tile.nr)) if self.tile.mc > 0 else self.tiles
 
-    @property
-    def blocks(self) -> int:
-        return -(-self.tiles // self.block_tiles)
-
 
 def swapped(tile: Tile) -> Tile:
     """The tile as PackedLayout sees it: panels are as wide as a tile has output channels."""

@@ -70,11 +70,31 @@ def parse_claims(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of scripts/thread_scaling. Ends as parse does."""
+    cpus = len(os.sched_getaffinity(0))
+    parser = _Parser(
+        prog="thread_scaling",
+        description="Measure each layer's best kernel on several threads against the best on one.",
+        parents=[_output_options()],
+    )
+    parser.add_argument(
+        "workloads", nargs="*", default=["resnet18", "vgg16", "squeezenet1.1"], metavar="NETWORK",
+        help="whose layers of at least 50 MFLOP are measured (default: resnet18 vgg16 squeezenet1.1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=_type(_positive), default=cpus, metavar="N", help="default: one for each CPU, %(default)s"
+    )
+    parser.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
+    parser.add_argument("--samples", type=_type(_positive), metavar="N", help="rounds of each contestant")
+    parser.add_argument("--max-time", type=_type(_seconds), metavar="S", help="seconds of a layer")
+    parser.set_defaults(command="scaling")
+    return parser.parse_args(argv)
+
+
 def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
     """What the common options say. Raises ValueError where they contradict the machine, or each other."""
-    cpus = _cpus(options.cpus, options.threads)
-    if options.threads != 1:
-        raise ValueError(f"--threads {options.threads}: kernels run on one thread yet, use --threads 1")
+    cpus = cpus_of(options.cpus, options.threads)
     missing = [feature for feature in options.target.features if feature not in targets.host_features()]
     if runs_here and missing:
         raise ValueError(
@@ -92,7 +112,7 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
     )
 
 
-def _cpus(asked: tuple[int, ...] | None, threads: int) -> tuple[int, ...]:
+def cpus_of(asked: tuple[int, ...] | None, threads: int) -> tuple[int, ...]:
     """One CPU for each thread: those asked for, else the first that this process may use."""
     allowed = sorted(os.sched_getaffinity(0))
     cpus = tuple(allowed) if asked is None else asked

@@ -1,5 +1,5 @@
 /* The plain C interface of one kernel, around the functions that TVM compiled. Included by a generated file that
-   defines PREFIX, PACKED_BYTES, WORKSPACE_BYTES, IMAGES, DESCRIPTION and PHASES(X) (one X(name, units) for each). */
+   defines PREFIX, PACKED_BYTES, WORKSPACE_BYTES, IMAGES, DESCRIPTION and PHASES(X): X(name, units, tasks) for each. */
 #include <stddef.h>
 #include <stdint.h>
 #include "tvmconv.h"
@@ -11,7 +11,7 @@
 
 void TIR(pack)(const float *w, const float *bias, float *packed);
 void TIR(prepare)(void *workspace, void *same_workspace);
-#define DECLARE(name, units)                                                                                    \
+#define DECLARE(name, units, tasks)                                                                             \
     void TIR(name)(int64_t x, int64_t operand, const float *packed, float *y, void *workspace, int64_t address, \
                    int32_t image, int32_t first, int32_t last);
 PHASES(DECLARE)
@@ -56,13 +56,15 @@ typedef struct {
     int32_t image;
 } call;
 
-/* One phase on a range of its units, and on one unit as a task of a pool. */
-#define RANGE(name, units)                                                                                        \
-    static void JOIN(name, range)(const call *c, int32_t first, int32_t last) {                                   \
-        TIR(name)((int64_t)(intptr_t)c->x, (int64_t)(intptr_t)c->packed, c->packed, c->y, c->workspace,            \
-                  (int64_t)(intptr_t)c->workspace, c->image, first, last);                                        \
-    }                                                                                                             \
-    static void JOIN(name, task)(void *arg, int32_t unit) { JOIN(name, range)(arg, unit, unit + 1); }
+/* One phase on a range of its units; and as one of the tasks of a pool, which have an equal share of the units each. */
+#define RANGE(name, units, tasks)                                                                                   \
+    static void JOIN(name, range)(const call *c, int32_t first, int32_t last) {                                     \
+        TIR(name)((int64_t)(intptr_t)c->x, (int64_t)(intptr_t)c->packed, c->packed, c->y, c->workspace,             \
+                  (int64_t)(intptr_t)c->workspace, c->image, first, last);                                          \
+    }                                                                                                               \
+    static void JOIN(name, task)(void *arg, int32_t i) {                                                            \
+        JOIN(name, range)(arg, (int32_t)((int64_t)units * i / tasks), (int32_t)((int64_t)units * (i + 1) / tasks)); \
+    }
 PHASES(RANGE)
 
 static int check(const float *x, const void *packed, const float *y, const void *workspace) {
@@ -74,9 +76,9 @@ PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void 
     if (bad) return bad;
     call c = {x, packed, y, workspace, 0};
     for (; c.image < IMAGES; c.image++) {
-#define CALL(name, units)                                                                      \
-    if (!pool) JOIN(name, range)(&c, 0, units);                                                \
-    else if (pool->parallel_for(pool->ctx, JOIN(name, task), &c, units)) return TVMCONV_POOL;
+#define CALL(name, units, tasks)                \
+    if (!pool) JOIN(name, range)(&c, 0, units); \
+    else if (pool->parallel_for(pool->ctx, JOIN(name, task), &c, tasks)) return TVMCONV_POOL;
         PHASES(CALL)
     }
     return TVMCONV_OK;
@@ -87,7 +89,7 @@ PUBLIC int JOIN(PREFIX, run_phase)(const float *x, const void *packed, float *y,
     int bad = check(x, packed, y, workspace);
     if (bad) return bad;
     const call c = {x, packed, y, workspace, 0};
-#define CALL_ONE(name, units) \
+#define CALL_ONE(name, units, tasks) \
     if (phase-- == 0) JOIN(name, range)(&c, 0, units);
     PHASES(CALL_ONE)
     return TVMCONV_OK;

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
     tasks = list(plan(layers, algorithms.names, setting))
     with _results(options.output) as file:
-        peak = measured_peak(setting.target.isa)
+        peak = measured_peak(setting.target.isa, setting.cpus)
         kernels = iter(build(tasks, setting, options.jobs, output, peak))
         if file:
             file.begin(output.context())

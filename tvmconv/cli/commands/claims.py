@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
     with output.progress("build") as progress:
         files = build_all([request for claim in asked for request in claim.kernels.values()], len(cpus), progress)
-    peak = measured_peak(setting.target.isa)
+    peak = measured_peak(setting.target.isa, setting.cpus)
     output.context(llvm_version(file for file in files.values() if isinstance(file, Path)), peak)
     rules = Rules(samples=options.samples) if options.samples else Rules()
     bench = ClaimBench(setting, rules, Best(peak))

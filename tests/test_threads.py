@@ -1,0 +1,250 @@
+"""Kernels on several threads: exact, evenly shared, and nothing that the rest of the process would notice."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tvmconv
+from tvmconv.algorithms import algorithm
+from tvmconv.algorithms.ir import Phase
+from tvmconv.builder import Request
+from tvmconv.kernel import Conv
+from tvmconv.networks import NETWORKS
+from tvmconv.pool import Pool, shared
+from tvmconv.reference import Case, integer_case
+from tvmconv.shape import ConvShape
+from tvmconv.workload import resolve
+
+CPUS = sorted(os.sched_getaffinity(0))
+TWICE = [CPUS[0], CPUS[-1]]  # on a machine with one CPU they share it
+SHAPE = ConvShape.parse("mb2ic12ih9oc40kh3ph1")
+TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32)
+PARALLEL_FOR = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, TASK, ctypes.c_void_p, ctypes.c_int32)
+
+
+class CPool(ctypes.Structure):
+    """tvmconv_pool of tvmconv.h."""
+
+    _fields_ = (("parallel_for", PARALLEL_FOR), ("ctx", ctypes.c_void_p))
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return integer_case(SHAPE, seed=3)
+
+
+@pytest.fixture(scope="module")
+def conv(case: Case) -> Conv:
+    return tvmconv.build(SHAPE, "im2row").prepare(case.w, case.bias, case.clamp, threads=2, cpus=TWICE)
+
+
+def helpers() -> set[int]:
+    """The kernel's numbers of this process's helper threads."""
+    return {t.native_id for t in threading.enumerate() if t.name.startswith("tvmconv-") and t.native_id}
+
+
+@pytest.mark.parametrize(
+    ("workload", "name", "tile"),
+    [
+        ("ic5ih7oc9kh3ph1", "indirect", "3x16"),
+        ("ic64ih9oc70kh3ph1", "indirect", "6x32_mc20_kc16_st1"),  # blocks of rows and of K, tails in both
+        ("g2mb3ic20ih9oc90kh3sh2ph1", "indirect", None),
+        ("mb2ic12ih9oc40kh5dh1ph4", "im2row", None),
+        ("mb5ic70ih3oc100kh1", "gemm", "4x32_kc14"),
+        ("mb2ic6ih8oc40kh3ph1", "direct", None),
+        ("g2mb2ic64ih11oc140kh3ph1", "direct", "6x32_mc24_kc16_st1"),
+        ("g37mb3ic37ih6oc37kh3ph1", "direct", None),  # depthwise: panels overlap
+        ("ic1ih1oc1kh1", "direct", None),
+    ],
+)
+def test_exact(workload: str, name: str, tile: str | None) -> None:
+    kernel = tvmconv.build(workload, name, tile=tile)
+    case = integer_case(kernel.shape)
+    for cpus in ([CPUS[0], CPUS[-1]], [*TWICE, CPUS[0]]):
+        conv = kernel.prepare(case.w, case.bias, case.clamp, threads=len(cpus), cpus=cpus)
+        for _ in range(20):
+            y = np.full_like(case.fused, np.nan)
+            np.testing.assert_array_equal(conv(case.x, out=y), case.fused)
+
+
+def phases() -> Iterator[Phase]:
+    """Those of the networks' layers that are large enough for threads."""
+    for layer in resolve(list(NETWORKS), lambda warning: None):
+        for name in ("gemm", "im2row", "indirect"):
+            if layer.shape and layer.shape.flops > 50e6 and not algorithm(name).rejects(layer.shape):
+                tile = Request(layer.shape, name).check().tile
+                assert tile
+                yield algorithm(name).view(layer.shape, tile).sweep.phase("run")
+
+
+@pytest.mark.parametrize("threads", [2, 4, 8])
+def test_work_is_shared_evenly(threads: int) -> None:
+    """Each thread begins with a run of neighbouring tasks: none is much longer than the others."""
+    for phase in phases():
+        bounds = [phase.units * (i * phase.tasks // threads) // phase.tasks for i in range(threads + 1)]
+        largest = max(behind - first for first, behind in pairwise(bounds))
+        assert largest <= 1.1 * phase.units / threads + 1, phase
+
+
+def test_one_thread_takes_all_units_at_once() -> None:
+    assert Phase("run", 5).tasks == 5
+    assert Phase("run", 5000).tasks == 48
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_every_task_runs_once(threads: int) -> None:
+    pool = shared(threads, (CPUS * threads)[:threads])
+    assert pool
+    pool.start()
+    parallel_for = CPool.from_address(pool.address.value or 0)
+    for tasks in (0, 1, 2, 3, 48, 1000):
+        runs = [0] * tasks
+
+        def task(arg: int, i: int, runs: list[int] = runs) -> None:
+            runs[i] += 1
+
+        for repeat in range(1, 20):
+            assert parallel_for.parallel_for(parallel_for.ctx, TASK(task), None, tasks) == 0
+            assert runs == [repeat] * tasks
+    assert parallel_for.parallel_for(parallel_for.ctx, TASK(task), None, 1 << 20) != 0
+
+
+def test_a_pool_that_fails(conv: Conv, case: Case) -> None:
+    refusing = CPool(PARALLEL_FOR(lambda ctx, task, arg, n: 1), None)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (case.x, conv.packed, np.empty_like(case.fused))]
+    with pytest.raises(ValueError, match=r"_run: the thread pool failed$"):
+        conv.kernel._call(
+            "run", *pointers, conv.new_workspace().ctypes.data_as(ctypes.c_void_p), ctypes.byref(refusing)
+        )
+
+
+def test_threads_do_not_grow_with_callers(conv: Conv, case: Case) -> None:
+    """Nor with kernels: they share the pool, and calls at the same time get what is theirs."""
+    another = tvmconv.build(SHAPE, "indirect").prepare(case.w, case.bias, case.clamp, threads=2, cpus=TWICE)
+    conv(case.x)
+    before = helpers()
+
+    def many_calls(seed: int) -> None:
+        workspace = conv.new_workspace()
+        for _ in range(100):
+            np.testing.assert_array_equal(conv(case.x, workspace=workspace), case.fused)
+            np.testing.assert_array_equal(another(case.x), case.fused)
+
+    with ThreadPoolExecutor(4) as callers:
+        list(callers.map(many_calls, range(4)))
+    assert another.pool is conv.pool
+    assert helpers() == before
+
+
+def test_affinity_is_the_callers_affair(case: Case) -> None:
+    """Helpers may use what the caller may use, or are pinned if that is asked for; the caller is never moved."""
+    kernel = tvmconv.build(SHAPE, "indirect")
+    before = helpers()
+    for cpus, expected in ((None, set(CPUS)), ([CPUS[-1]] * 4, {CPUS[-1]})):
+        if cpus is None and len(CPUS) < 2:
+            continue
+        conv = kernel.prepare(case.w, threads=len(cpus or TWICE), cpus=cpus)
+        np.testing.assert_array_equal(conv(case.x), case.plain)
+        new, before = helpers() - before, helpers()
+        assert {frozenset(os.sched_getaffinity(helper)) for helper in new} <= {frozenset(expected)}
+        assert sorted(os.sched_getaffinity(0)) == CPUS
+
+
+def test_helpers_sleep_without_work(conv: Conv, case: Case) -> None:
+    conv(case.x)
+    for helper in helpers():
+        end = time.monotonic() + 10
+        while Path(f"/proc/self/task/{helper}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < end, "a helper without work is still awake"
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("refused", "sentence"),
+    [
+        (lambda kernel, w: kernel.prepare(w, threads=0), "threads=0: there are"),
+        (lambda kernel, w: kernel.prepare(w, threads=1000), f"threads=1000: there are {len(CPUS)} CPUs for them"),
+        (lambda kernel, w: kernel.prepare(w, threads=2, cpus=[0]), "threads=2: there are 1 CPUs for them"),
+        (lambda kernel, w: tvmconv.build(SHAPE, threads=0), "at least one thread"),
+    ],
+)
+def test_refusals(conv: Conv, case: Case, refused: Callable[..., object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        refused(conv.kernel, case.w)
+
+
+def test_build_sets_the_number_that_prepare_uses(case: Case) -> None:
+    threads = min(2, len(CPUS))
+    kernel = tvmconv.build(SHAPE, "indirect", threads=threads)
+    assert kernel.prepare(case.w).threads == threads
+    assert kernel.prepare(case.w, threads=1).threads == 1
+
+
+PROGRAM = f"""
+import os, signal, sys, threading
+import numpy as np
+import tvmconv
+from tvmconv.reference import integer_case
+
+kernel = tvmconv.load(sys.argv[1])
+case = integer_case(kernel.shape)
+conv = kernel.prepare(case.w, threads=2, cpus={TWICE})
+y = np.empty_like(case.plain)
+call = conv.bind(case.x, y)
+
+def is_exact(run):
+    y.fill(np.nan)
+    run()
+    return np.array_equal(y, case.plain)
+
+def busy():
+    mine = conv.bind(case.x, np.empty_like(y), conv.new_workspace())
+    while True:
+        mine()
+
+assert is_exact(call)
+threading.Thread(target=busy, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "",  # in the middle of calls: the interpreter ends, and does not wait for helpers
+        """
+for _ in range(20):
+    child = os.fork()  # in the middle of calls of another thread
+    if not child:
+        signal.alarm(20)
+        alone, again = is_exact(call), is_exact(lambda: conv(case.x, out=y))
+        helpers = [t for t in threading.enumerate() if t.name.startswith("tvmconv-")]
+        os._exit(0 if alone and again and len(helpers) == 1 else 3)
+    assert os.waitpid(child, 0)[1] == 0
+assert is_exact(call)
+""",
+    ],
+    ids=["exit", "fork"],
+)
+def test_the_process_may_end_or_fork_at_any_time(conv: Conv, end: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + end, conv.kernel.path], timeout=60, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_pool_may_be_made_without_starting_it() -> None:
+    before = helpers()
+    Pool([frozenset(CPUS)] * 2).reset()
+    assert helpers() == before

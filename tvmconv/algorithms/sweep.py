@@ -1,0 +1,67 @@
+"""How the tiles of a phase are counted, and shared among threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv.algorithms.ir import MOST_TASKS, Phase
+from tvmconv.tile import Tile
+
+# Tiles that a task has at least of a segment whose weights do not stay in L2 from one task to the next. Half as
+# many cost two threads 1 to 4 % on 512 channels; with more, layers of few panels have few tasks for many threads.
+_SHORTEST = 16
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The tiles of all panels. A segment is those of one panel on one block of rows, panels running fastest.
+
+    A phase's units are the tiles in the order of the segments, `block` of them each: of a last, shorter block some are
+    empty. In a segment the blocks of K are outermost, so that each block of weights serves all of the segment's tiles
+    that a thread computes.
+    """
+
+    repeats: int  # images · groups
+    panels: int  # of one group
+    tiles: int  # of one image and group
+    block: int  # of one block of rows, at most all
+    k_blocks: int
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.tiles // self.block)
+
+    @property
+    def segments(self) -> int:
+        return self.repeats * self.blocks * self.panels
+
+    def phase(self, function: str) -> Phase:
+        """With weights of one block of K tasks may be short; those of several come from beyond L2 for each task."""
+        units = self.segments * self.block
+        if self.k_blocks == 1:
+            return Phase(function, units)
+        pieces = min(max(1, self.block // _SHORTEST), -(-MOST_TASKS // self.segments))
+        return Phase(function, units, self.segments * pieces)
+
+    def touched(self, first: Any, last: Any) -> Any:
+        """Segments that have some of the units first … last−1, from first // block on; TIR, as all below."""
+        return (last - 1) // self.block - first // self.block + 1
+
+    def before(self, segment: Any, first: Any) -> Any:
+        """Tiles of the segment before unit `first`."""
+        from tvm.script import tirx as T
+
+        return T.max(first - segment * self.block, 0)
+
+    def behind(self, segment: Any, last: Any) -> Any:
+        """Tiles of the segment before unit `last`, and inside the image."""
+        from tvm.script import tirx as T
+
+        inside = self.tiles - segment // self.panels % self.blocks * self.block
+        return T.min(T.min(last - segment * self.block, self.block), inside)
+
+
+def tiles_of_block(tiles: int, tile: Tile) -> int:
+    """Of so many tiles of MR rows, those that make up one block of MC rows."""
+    return min(tiles, -(-tile.mc // tile.mr)) if tile.mc > 0 else tiles

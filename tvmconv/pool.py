@@ -1,0 +1,89 @@
+"""Threads that share the work of a kernel's call: one pool for each number of threads, for the whole process."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import threading
+from collections.abc import Sequence
+
+from tvmconv.toolchain import library
+
+
+def shared(threads: int, cpus: Sequence[int] | None = None) -> Pool | None:
+    """This process's pool of so many threads, the caller among them; None for one thread.
+
+    Its helpers may use the CPUs that the caller may use now; if `cpus` are given, one for each thread, each helper is
+    pinned to its own, and the first is the caller's, which is not moved. Raises ValueError for more threads than CPUs;
+    toolchain.LinkError where the pool has to be compiled, and cannot be.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if cpus is None else list(cpus)
+    if not 1 <= threads <= len(allowed):
+        raise ValueError(f"threads={threads}: there are {len(allowed)} CPUs for them; use 1 … {len(allowed)}")
+    if threads == 1:
+        return None
+    places = tuple(frozenset(allowed if cpus is None else [allowed[thread]]) for thread in range(threads))
+    with _lock:
+        if places not in _pools:
+            _pools[places] = Pool(places)
+        return _pools[places]
+
+
+class Pool:
+    """The calling thread and helpers. Several threads may call at once: each of their jobs waits for the one before.
+
+    `cpus` has those of each thread; the first are the caller's, and not looked at. `address` is that of a tvmconv_pool.
+    """
+
+    def __init__(self, cpus: Sequence[frozenset[int]]) -> None:
+        self.threads, self._cpus = len(cpus), cpus
+        memory = _library().tvmconv_pool_allocate(len(cpus))
+        if not memory:
+            raise MemoryError("there is no memory for a thread pool")
+        self.address = ctypes.c_void_p(memory)
+        self.reset()
+
+    def reset(self) -> None:
+        """Makes it a pool whose helpers do not run: the caller computes everything by itself."""
+        _library().tvmconv_pool_initialize(self.address, len(self._cpus))
+        self._helpers_run = False
+
+    def start(self) -> None:
+        """Starts the helpers, unless they run. They stay in C as long as the process lives, and sleep without work."""
+        with _lock:
+            if not self._helpers_run:
+                for thread in range(1, len(self._cpus)):
+                    threading.Thread(target=self._serve, args=(thread,), name=f"tvmconv-{thread}", daemon=True).start()
+                self._helpers_run = True
+
+    def _serve(self, thread: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the other threads' affair
+        os.sched_setaffinity(0, self._cpus[thread])  # of this thread alone
+        _library().tvmconv_pool_serve(self.address, thread)
+
+
+_lock = threading.Lock()
+_pools: dict[tuple[frozenset[int], ...], Pool] = {}
+
+
+def _after_fork() -> None:
+    """In the child, which has none of its parent's helpers; it starts its own when it needs them."""
+    global _lock
+    _lock = threading.Lock()
+    for pool in _pools.values():
+        pool.reset()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(library("pool.c", "shared")))
+    loaded.tvmconv_pool_allocate.argtypes = [ctypes.c_int32]
+    loaded.tvmconv_pool_allocate.restype = ctypes.c_void_p
+    loaded.tvmconv_pool_initialize.argtypes = loaded.tvmconv_pool_serve.argtypes = [ctypes.c_void_p, ctypes.c_int32]
+    loaded.tvmconv_pool_initialize.restype = loaded.tvmconv_pool_serve.restype = None
+    return loaded

@@ -1,0 +1,116 @@
+"""What more threads gain: each layer's best kernel on all of them against the best on one, in one interleaved run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tvmconv.algorithms import algorithm
+from tvmconv.builder import Request
+from tvmconv.contestant import Entry, KernelEntry
+from tvmconv.measure import Best, Rules, measure
+from tvmconv.peers.runner import Runner
+from tvmconv.plan import Setting, blank_row, finished
+from tvmconv.record import Row
+from tvmconv.reference import Case, integer_case
+from tvmconv.shape import ConvShape
+from tvmconv.workload import Layer
+
+# Operations of a layer that is worth several threads.
+LEAST_FLOPS = 50e6
+_ALGORITHMS = ("direct", "indirect", "gemm")
+
+# What a row adds to others, None as long as it is not known.
+_FIGURES: Row = dict.fromkeys(("seconds", "rounds", "flops", "peak_gflops", "alone", "ratio"))
+
+
+@dataclass(frozen=True)
+class OnThreads:
+    """An entry on a number of threads of its own."""
+
+    entry: Entry
+    threads: int
+
+    @property
+    def tolerance(self) -> float:
+        return self.entry.tolerance
+
+    def start(self, shape: ConvShape, case: Case, threads: int) -> Runner:
+        return self.entry.start(shape, case, self.threads)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A layer, and its kernels by algorithm."""
+
+    layer: Layer
+    shape: ConvShape
+    kernels: Mapping[str, Request]
+
+
+def trials(layers: Iterable[Layer], setting: Setting) -> Iterator[Trial]:
+    """Each distinct layer of at least LEAST_FLOPS by every algorithm that takes it."""
+    seen: set[ConvShape] = set()
+    for layer in layers:
+        shape = layer.shape
+        if shape is None or layer.reason or shape in seen or shape.flops < LEAST_FLOPS:
+            continue
+        seen.add(shape)
+        names = [name for name in _ALGORITHMS if not algorithm(name).rejects(shape)]
+        yield Trial(layer, shape, {name: setting.request(shape, name) for name in names})
+
+
+@dataclass
+class ScalingBench:
+    """How trials are measured. `best` is what the probes have seen of all cores so far; it grows with each layer."""
+
+    setting: Setting
+    rules: Rules
+    best: Best
+
+    def row(self, trial: Trial, files: Mapping[Request, Path | Exception], progress: Callable[[int, int], None]) -> Row:
+        """The layer's best algorithm on all threads, and `ratio`: the best time on one to its; `alone` is whose."""
+        row = {**blank_row(trial.layer, self.setting, algorithm="auto"), **_FIGURES}
+        entries: dict[str, Entry] = {}
+        for name, request in trial.kernels.items():
+            file = files[request]
+            if isinstance(file, Exception):
+                return finished(row, "error", f"the build failed: {file}")
+            for threads in (1, self.setting.threads):
+                entries[f"{name}.{threads}"] = OnThreads(KernelEntry(file), threads)
+        outcome = measure(
+            list(entries.values()),
+            trial.shape,
+            integer_case(trial.shape),
+            isa=self.setting.target.isa,
+            cpus=self.setting.cpus,
+            threads=self.setting.threads,
+            rules=self.rules,
+            best=self.best,
+            progress=progress,
+        )
+        self.best = outcome.best
+        measured = dict(zip(entries, outcome.measurements, strict=True))
+        for name, found in measured.items():
+            if found.status != "ok":
+                return finished(row, found.status, f"{name}: {found.reason}")
+        seconds = {name: found.seconds for name, found in measured.items() if found.seconds}
+        alone, together = (
+            min((seconds[f"{name}.{threads}"].median, name) for name in trial.kernels)
+            for threads in (1, self.setting.threads)
+        )
+        return finished(
+            {**row, "algorithm": together[1], "tile": str(trial.kernels[together[1]].tile)},
+            "ok",
+            seconds={name: asdict(found) for name, found in seconds.items()},
+            rounds={
+                "n": sum(found.n for found in seconds.values()),
+                "repeated": sum(found.repeated for found in measured.values()),
+                "slow": sum(found.slow for found in measured.values()),
+            },
+            flops=trial.shape.flops,
+            peak_gflops=self.best.peak_gflops,
+            alone=alone[1],
+            ratio=alone[0] / together[0],
+        )

@@ -1,0 +1,65 @@
+"""zig, which compiles C and links, and the folder of what has been built."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+NATIVE = Path(__file__).with_name("native")
+_SECONDS = 120  # a link takes 0.1 s, and a few seconds the first time
+_LIBRARY = (
+    *("-O2", "-ffp-contract=fast", "-fno-slp-vectorize", "-std=gnu11", "-Wall", "-Wextra", "-Werror"),
+    *("-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-fno-stack-protector"),
+)
+
+
+class LinkError(RuntimeError):
+    """The linker failed; the message holds its last lines."""
+
+
+def zig(*arguments: str | Path) -> None:
+    """Runs `zig cc`. Raises LinkError with what it said."""
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(cache() / "zig"))}
+    command = [sys.executable, "-m", "ziglang", "cc", *map(str, arguments)]
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise LinkError(f"zig did not end within {_SECONDS} s") from None
+    if done.returncode:
+        raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
+
+
+def library(source: str, variant: str, *flags: str) -> Path:
+    """A C file of ours as a shared object for this machine, compiled now unless the cache has it.
+
+    `source` is a file in NATIVE that needs no headers but its own, `variant` tells objects of other flags apart.
+    Raises LinkError.
+    """
+    flags = ("-target", f"{platform.machine()}-linux-gnu", *flags)
+    path = NATIVE / source
+    headers = [header.read_bytes() for header in sorted(NATIVE.glob("*.h"))]
+    digest = hashlib.sha256(b"".join([path.read_bytes(), *headers, repr((_LIBRARY, flags)).encode()]))
+    output = cache() / f"{path.stem}-{variant}-{digest.hexdigest()[:16]}.so"
+    if not output.exists():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{path.stem}-") as folder:
+            made = Path(folder) / output.name
+            zig(*_LIBRARY, *flags, "-o", made, path)
+            os.replace(made, output)  # at once: two processes may do this at the same time
+    return output
+
+
+def cache() -> Path:
+    """The folder of built kernels and of zig's own cache."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise ValueError("there is no home folder to cache kernels in; set XDG_CACHE_HOME to a folder") from None
+    return Path(home) / "tvmconv"
