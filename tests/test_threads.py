@@ -19,6 +19,7 @@ import pytest
 import tvmconv
 from tvmconv.algorithms import algorithm
 from tvmconv.algorithms.ir import Phase
+from tvmconv.arrays import as_layout
 from tvmconv.builder import Request
 from tvmconv.kernel import Conv
 from tvmconv.networks import NETWORKS
@@ -56,27 +57,35 @@ def helpers() -> set[int]:
 
 
 @pytest.mark.parametrize(
-    ("workload", "name", "tile"),
+    ("workload", "name", "tile", "layout"),
     [
-        ("ic5ih7oc9kh3ph1", "indirect", "3x16"),
-        ("ic64ih9oc70kh3ph1", "indirect", "6x32_mc20_kc16_st1"),  # blocks of rows and of K, tails in both
-        ("g2mb3ic20ih9oc90kh3sh2ph1", "indirect", None),
-        ("mb2ic12ih9oc40kh5dh1ph4", "im2row", None),
-        ("mb5ic70ih3oc100kh1", "gemm", "4x32_kc14"),
-        ("mb2ic6ih8oc40kh3ph1", "direct", None),
-        ("g2mb2ic64ih11oc140kh3ph1", "direct", "6x32_mc24_kc16_st1"),
-        ("g37mb3ic37ih6oc37kh3ph1", "direct", None),  # depthwise: panels overlap
-        ("ic1ih1oc1kh1", "direct", None),
+        ("ic5ih7oc9kh3ph1", "indirect", "3x16", "nhwc"),
+        ("ic64ih9oc70kh3ph1", "indirect", "6x32_mc20_kc16_st1", "nhwc"),  # blocks of rows and of K, tails in both
+        ("g2mb3ic20ih9oc90kh3sh2ph1", "indirect", None, "nhwc"),
+        ("mb2ic12ih9oc40kh5dh1ph4", "im2row", None, "nhwc"),
+        ("mb5ic70ih3oc100kh1", "gemm", "4x32_kc14", "nhwc"),
+        ("mb2ic6ih8oc40kh3ph1", "direct", None, "nhwc"),
+        ("g2mb2ic64ih11oc140kh3ph1", "direct", "6x32_mc24_kc16_st1", "nhwc"),
+        ("g37mb3ic37ih6oc37kh3ph1", "direct", None, "nhwc"),  # depthwise: panels overlap
+        ("ic1ih1oc1kh1", "direct", None, "nhwc"),
+        ("g2mb2ic12ih9oc40kh3ph1", "kn2col", None, "nhwc"),
+        ("mb2ic12ih9oc40kh3ph1", "kn2col-as", None, "nhwc"),
+        ("g2mb2ic12ih9oc40kh3ph1", "direct", None, "nchw"),
+        ("mb2ic40ih19oc40kh3ph1", "im2col", "4x32_mc96_kc20", "nchw"),
+        ("mb2ic12ih9oc40kh3ph1", "kn2row", None, "nchw"),
+        ("mb2ic12ih9oc40kh3ph1", "kn2row-as", None, "nchw"),
+        ("mb2ic12ih9oc40kh3ph1", "kn2row-aa", None, "nchw"),
     ],
 )
-def test_exact(workload: str, name: str, tile: str | None) -> None:
-    kernel = tvmconv.build(workload, name, tile=tile)
+def test_exact(workload: str, name: str, tile: str | None, layout: str) -> None:
+    kernel = tvmconv.build(workload, name, tile=tile, layout=layout)
     case = integer_case(kernel.shape)
-    for cpus in ([CPUS[0], CPUS[-1]], [*TWICE, CPUS[0]]):
+    x = np.ascontiguousarray(as_layout(case.x, "nhwc", layout))
+    for cpus in (TWICE, [*TWICE, CPUS[0]]):
         conv = kernel.prepare(case.w, case.bias, case.clamp, threads=len(cpus), cpus=cpus)
         for _ in range(20):
-            y = np.full_like(case.fused, np.nan)
-            np.testing.assert_array_equal(conv(case.x, out=y), case.fused)
+            y = np.full(kernel.y_shape, np.nan, np.float32)
+            np.testing.assert_array_equal(as_layout(conv(x, out=y), layout, "nhwc"), case.fused)
 
 
 def phases() -> Iterator[Phase]:

@@ -28,7 +28,7 @@ NO_CLAMP = float("inf")
 
 # Tasks of a phase at most. 48 are shared evenly by 2, 3, 4, 6, 8, 12, 16, 24 threads, and a thread that is held up
 # keeps the others waiting for 2 % of the work; each costs a fraction of a microsecond.
-MOST_TASKS = 48
+_MOST_TASKS = 48
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Phase:
 
     function: str
     units: int
-    most_tasks: int = MOST_TASKS
+    most_tasks: int = _MOST_TASKS
 
     @property
     def tasks(self) -> int:

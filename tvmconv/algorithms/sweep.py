@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tvmconv.algorithms.ir import MOST_TASKS, Phase
+from tvmconv.algorithms.ir import Phase
 from tvmconv.tile import Tile
 
-# Tiles that a task has at least of a segment whose weights do not stay in L2 from one task to the next. Half as
-# many cost two threads 1 to 4 % on 512 channels; with more, layers of few panels have few tasks for many threads.
+# Tasks of a phase whose weights do not stay in L2 from one task to the next, largest number first: the first that gives
+# each _SHORTEST tiles, else the last. Half as many tiles cost two threads 1 to 4 % on 512 channels.
+_TASKS = (48, 24, 16, 8)
 _SHORTEST = 16
 
 
@@ -37,12 +38,11 @@ class Sweep:
         return self.repeats * self.blocks * self.panels
 
     def phase(self, function: str) -> Phase:
-        """With weights of one block of K tasks may be short; those of several come from beyond L2 for each task."""
+        """Weights of one block of K stay in L2, and tasks may be short; those of several are read anew in each task."""
         units = self.segments * self.block
         if self.k_blocks == 1:
             return Phase(function, units)
-        pieces = min(max(1, self.block // _SHORTEST), -(-MOST_TASKS // self.segments))
-        return Phase(function, units, self.segments * pieces)
+        return Phase(function, units, next((n for n in _TASKS if units >= n * _SHORTEST), _TASKS[-1]))
 
     def touched(self, first: Any, last: Any) -> Any:
         """Segments that have some of the units first … last−1, from first // block on; TIR, as all below."""
