@@ -10,7 +10,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 import tvmconv
-from tvmconv import builder, link
+from tvmconv import builder, toolchain
 from tvmconv.builder import Request
 from tvmconv.description import descriptions
 from tvmconv.entries import exports
