@@ -230,8 +230,8 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
         run_row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
         at = T.alloc_buffer((9,), "int32", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
-        for s, kb in T.grid(order.touched(first, last), KB):
-            segment: T.let[T.int32] = first // BT + s
+        for part, kb in T.grid(order.touched(first, last), KB):
+            segment: T.let[T.int32] = order.segment(part, first)
             before: T.let[T.int32] = order.before(segment, first)
             ahead[0] = ((segment // (P * TB) % G * P + segment % P) * KB + kb + 1) * layout.block
             for it in range(order.behind(segment, last) - before):

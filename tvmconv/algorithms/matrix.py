@@ -69,8 +69,8 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
-        for s, kb in T.grid(sweep.touched(first, last), KB):
-            segment: T.let[T.int32] = first // BT + s
+        for part, kb in T.grid(sweep.touched(first, last), KB):
+            segment: T.let[T.int32] = sweep.segment(part, first)
             before: T.let[T.int32] = sweep.before(segment, first)
             ahead[0] = ((weights_group(image, segment) * P + segment % P) * KB + kb + 1) * layout.block
             for it in range(sweep.behind(segment, last) - before):

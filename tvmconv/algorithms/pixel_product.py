@@ -98,7 +98,7 @@ def pixel_product(
         origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
         start = T.alloc_buffer((V,), "int64", scope="local", annotations=ON_STACK)
         for part, sweep in T.grid(order.touched(first, last), SWEEPS):
-            segment: T.let[T.int32] = first // BT + part
+            segment: T.let[T.int32] = order.segment(part, first)
             before: T.let[T.int32] = order.before(segment, first)
             for it in range(order.behind(segment, last) - before):
                 with T.sblock("tile"):

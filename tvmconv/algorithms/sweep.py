@@ -45,8 +45,14 @@ class Sweep:
         return Phase(function, units, next((n for n in _TASKS if units >= n * _SHORTEST), _TASKS[-1]))
 
     def touched(self, first: Any, last: Any) -> Any:
-        """Segments that have some of the units first … last−1, from first // block on; TIR, as all below."""
+        """Number of segments that have some of the units first … last−1; TIR, as all below."""
         return (last - 1) // self.block - first // self.block + 1
+
+    def segment(self, part: Any, first: Any) -> Any:
+        """The touched segment of that number. Its bounds are for TVM's simplifier, which overflows without any."""
+        from tvm.script import tirx as T
+
+        return T.max(T.min(first // self.block + part, self.segments - 1), 0)
 
     def before(self, segment: Any, first: Any) -> Any:
         """Tiles of the segment before unit `first`."""
