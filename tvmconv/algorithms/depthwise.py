@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.ir import BYTES, ON_STACK, Program, no_preparation, phase_function
 from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.sweep import Sweep
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
@@ -50,28 +51,29 @@ def packed_layout(shape: ConvShape, tile: Tile) -> PackedLayout:
 
 
 def program(shape: ConvShape, tile: Tile) -> Program:
-    """The layer as TIR. A unit of work is a group of KC/NR panels on a block of MC/OW output rows, groups fastest."""
+    """The layer as TIR. Groups of KC/NR panels are swept over blocks of MC/OW output rows, groups fastest."""
     layout = packed_layout(shape, tile)
     rows = min(shape.oh, -(-tile.mc // shape.ow)) if tile.mc > 0 else shape.oh
     group = min(layout.panels, -(-tile.kc // tile.nr)) if tile.kc > 0 else layout.panels
+    order = Sweep(shape.mb, -(-layout.panels // group), shape.oh, rows, k_blocks=1)
     return Program(
         functions={
             "pack": pack_function(shape, layout),
             "prepare": no_preparation(),
-            "run": loop_nest(shape, layout, rows, group),
+            "run": loop_nest(shape, layout, order, group),
         },
-        phases=(Phase("run", shape.mb * -(-shape.oh // rows) * -(-layout.panels // group)),),
+        phases=(order.phase("run"),),
         images=1,
         packed_bytes=layout.elements * BYTES,
     )
 
 
-def loop_nest(shape: ConvShape, layout: PackedLayout, rows: int, group: int) -> Any:
-    """The phase that computes units first … last−1, for blocks of `rows` output rows and groups of `group` panels."""
+def loop_nest(shape: ConvShape, layout: PackedLayout, order: Sweep, group: int) -> Any:
+    """The phase that computes units first … last−1 of an order whose tiles are output rows, for groups of panels."""
     from tvm.script import tirx as T
 
     P, OH, OW, C = layout.panels, shape.oh, shape.ow, shape.oc
-    BLOCKS, GROUPS = -(-OH // rows), -(-P // group)
+    ROWS, BLOCKS, GROUPS = order.block, order.blocks, order.panels
     ROW, MARGIN = shape.iw * C * BYTES, shape.pw * C * BYTES
     KH, DH, IH = shape.kh, shape.dh + 1, shape.ih
     sweep = _one_after_another(
@@ -80,14 +82,16 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, rows: int, group: int) -> 
 
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
-        for unit in range(last - first):
-            for row in range(T.min(rows, OH - (first + unit) // GROUPS % BLOCKS * rows)):
+        for part in range(order.touched(first, last)):
+            segment: T.let[T.int32] = order.segment(part, first)
+            before: T.let[T.int32] = order.before(segment, first)
+            for row in range(order.behind(segment, last) - before):
                 with T.sblock("row"):
-                    u = T.axis.spatial(shape.mb * BLOCKS * GROUPS, first + unit)
-                    vrow = T.axis.spatial(rows, row)
+                    u = T.axis.spatial(order.segments, segment)
+                    vrow = T.axis.spatial(ROWS, before + row)
                     T.reads()
                     T.writes()
-                    oh: T.let[T.int32] = u // GROUPS % BLOCKS * rows + vrow
+                    oh: T.let[T.int32] = u // GROUPS % BLOCKS * ROWS + vrow
                     n: T.let[T.int32] = u // (GROUPS * BLOCKS)
                     h: T.let[T.int32] = oh * shape.sh - shape.ph
                     # The taps inside the input: those with 0 ≤ h + r·DH < IH.
