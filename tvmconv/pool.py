@@ -15,16 +15,18 @@ from tvmconv.toolchain import library
 def shared(threads: int, cpus: Sequence[int] | None = None) -> Pool | None:
     """This process's pool of so many threads, the caller among them; None for one thread.
 
-    Its helpers may use the CPUs that the caller may use now; if `cpus` are given, one for each thread, each helper is
-    pinned to its own, and the first is the caller's, which is not moved. Raises ValueError for more threads than CPUs;
-    toolchain.LinkError where the pool has to be compiled, and cannot be.
+    Its helpers may use the CPUs that the caller may use now. If there are as many of them as threads, or if `cpus` are
+    given, one for each thread, each helper is pinned to its own (left to itself Linux puts a helper on its caller's CPU
+    for milliseconds), and the first is for the caller, which is never moved. Raises ValueError for more threads than
+    CPUs; toolchain.LinkError where the pool has to be compiled, and cannot be.
     """
     allowed = sorted(os.sched_getaffinity(0)) if cpus is None else list(cpus)
     if not 1 <= threads <= len(allowed):
         raise ValueError(f"threads={threads}: there are {len(allowed)} CPUs for them; use 1 … {len(allowed)}")
     if threads == 1:
         return None
-    places = tuple(frozenset(allowed if cpus is None else [allowed[thread]]) for thread in range(threads))
+    pinned = cpus is not None or threads == len(allowed)
+    places = tuple(frozenset([allowed[thread]] if pinned else allowed) for thread in range(threads))
     with _lock:
         if places not in _pools:
             _pools[places] = Pool(places)
