@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from schedules.unsuited import Unsuited
 from tvmconv.algorithms.ir import BYTES, Algorithm
+from tvmconv.algorithms.pixels import PixelView
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa, Target
 from tvmconv.tile import Tile
@@ -24,16 +25,17 @@ _STEP = 2  # channels unrolled
 _L2_BANDWIDTH = 26  # bytes a cycle
 _L2_PART = 0.3  # of L2 for the pixels of one block: all panels of weights pass by
 _LONGEST_BLOCK = 512  # channels of K at once, where K is one run of them
-_ROW_COST, _TILE_COST = 0.2, 60  # cycles a channel for each row beside its FMAs; cycles to begin and end a tile
+_ROW_COST, _TILE_COST = 0.2, 150  # cycles a channel for each row beside its FMAs; cycles to begin and end a tap
 
 
 def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None) -> Tile:
     """As x86.choose_tile: the wanted tile with its open sizes filled in, or the one with fewest estimated cycles."""
     isa = target.isa
     mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(algorithm, shape, isa)
-    layout = algorithm.view(shape, Tile(mr, nr, vl=isa.lanes)).layout
-    kc = layout.channels
-    if layout.taps == 1 and kc > _LONGEST_BLOCK:
+    view = algorithm.view(shape, Tile(mr, nr, vl=isa.lanes))
+    assert isinstance(view, PixelView)
+    layout, kc = view.layout, view.layout.channels
+    if view.in_blocks and kc > _LONGEST_BLOCK:
         kc = _largest_divisor(kc, _LONGEST_BLOCK)
     kc = layout.channels if kc < _LONGEST_BLOCK // 8 else kc
     pixels = int(_L2_PART * target.l2) // (kc * BYTES)
@@ -58,8 +60,8 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         )
     if layout.channels % (tile.kc or layout.channels) or (tile.kc or layout.channels) % tile.kr:
         raise Unsuited(f"tile {tile}: KC must divide the layer's {layout.channels} channels, and KR must divide KC")
-    if layout.taps > 1 and tile.kc not in (0, layout.channels):
-        raise Unsuited(f"tile {tile}: K is not blocked where a channel has more than one tap; use KC 0")
+    if not view.in_blocks and tile.kc not in (0, layout.channels):
+        raise Unsuited(f"tile {tile}: {algorithm.name} does not cut the channels of this layer into blocks; use KC 0")
     return tile
 
 
@@ -70,7 +72,7 @@ def _least_waste(algorithm: Algorithm, shape: ConvShape, isa: Isa) -> tuple[int,
         tile = Tile(mr, vectors * isa.lanes, vl=isa.lanes)
         layout = algorithm.view(shape, tile).layout
         tiles = algorithm.work(shape, tile) / layout.taps * layout.panels
-        return tiles * (layout.taps * layout.channels * _cycles(isa, mr, vectors) + _TILE_COST)
+        return tiles * layout.taps * (layout.channels * _cycles(isa, mr, vectors) + _TILE_COST)
 
     choices = [(mr, vectors) for vectors, most in _ROWS[isa.registers].items() for mr in range(1, most + 1)]
     mr, vectors = min(choices, key=lambda choice: (round(cost(*choice), 6), -choice[0]))

@@ -75,7 +75,7 @@ class GemmNchw(Algorithm):
         return why_not_gemm(shape)
 
     def view(self, shape: ConvShape, tile: Tile) -> PixelView:
-        return PixelView(shape, PackedLayout(shape.g, shape.ocg, 1, shape.icg, swapped(tile)), tile)
+        return PixelView(shape, PackedLayout(shape.g, shape.ocg, 1, shape.icg, swapped(tile)), tile, in_blocks=True)
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         view = self.view(shape, tile)

@@ -143,7 +143,9 @@ class Im2col(Algorithm):
             g=shape.g, mb=shape.mb, ic=shape.taps * shape.ic, ih=1, iw=shape.m,
             oc=shape.oc, oh=1, ow=shape.m, kh=1, kw=1,
         )  # fmt: skip
-        return PixelView(matrix, PackedLayout(shape.g, shape.ocg, 1, shape.taps * shape.icg, swapped(tile)), tile)
+        return PixelView(
+            matrix, PackedLayout(shape.g, shape.ocg, 1, shape.taps * shape.icg, swapped(tile)), tile, in_blocks=True
+        )
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if why_not_gemm(shape) is None:

@@ -42,7 +42,7 @@ class _Family(Algorithm):
 
     def view(self, shape: ConvShape, tile: Tile) -> PixelView:
         layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, swapped(tile))
-        return PixelView(self.source(shape), layout, tile)
+        return PixelView(self.source(shape), layout, tile, in_blocks=_one_product(shape))
 
     def source(self, shape: ConvShape) -> ConvShape:
         """What a tap's product computes: at stride 1 all pixels of the input, else those that the tap reads."""
@@ -132,7 +132,9 @@ class Kn2rowAa(_Family):
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         view = self.view(shape, tile)
-        return product_program(shape, view, pixel_product("run", view, Taps.IN_TURN), taps=Taps.IN_TURN)
+        taps = Taps.ALL if _one_product(shape) else Taps.IN_TURN
+        product = pixel_product("run", view, taps, steps=view.layout.k_blocks)
+        return product_program(shape, view, product, taps=taps)
 
 
 def add_planes(shape: ConvShape, products: PixelView, together: bool) -> Any:

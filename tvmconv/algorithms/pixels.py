@@ -28,6 +28,7 @@ class PixelView:
     source: ConvShape
     layout: PackedLayout
     tile: Tile
+    in_blocks: bool = False  # whether K may be cut into blocks, each a pass over the output
 
     @property
     def lanes(self) -> int:
