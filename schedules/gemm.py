@@ -15,17 +15,25 @@ def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
     return outer
 
 
-def register_tile(sch: Any, lanes: int) -> None:
+def register_tiles(sch: Any, lanes: int) -> None:
+    """The function's register tiles: a function may have one of a second height, whose blocks have this suffix."""
+    for suffix in ("", "_mixed"):
+        if present(sch, f"update{suffix}"):
+            _register_tile(sch, lanes, suffix)
+
+
+def _register_tile(sch: Any, lanes: int, suffix: str) -> None:
     """acc[MR][NR] in registers: MR·NR/lanes accumulators, one broadcast a row and channel.
 
     The zeroing is split off last: vectorize refuses a reduction whose initial value stands outside.
     """
-    update = sch.get_sblock("update")
+    update = sch.get_sblock(f"update{suffix}")
     taps, *_, channels = vectorize_columns(sch, update, lanes)
     sch.unroll(channels)
-    for block in present(sch, "pixels", "rows", "run_rows", "zero_rows", "prefetch_panel", "prefetch_weights"):
+    once_a_row = ("pixels", "rows", "run_rows", "zero_rows", "prefetch_panel", "prefetch_weights")
+    for block in present(sch, *(f"{name}{suffix}" for name in once_a_row)):
         sch.unroll(sch.get_loops(block)[-1])
-    for block in present(sch, "write_back", "write_back_sum", "spill"):
+    for block in present(sch, *(f"{name}{suffix}" for name in ("write_back", "write_back_sum", "spill"))):
         vectorize_columns(sch, block, lanes)
     sch.decompose_reduction(update, taps)
 

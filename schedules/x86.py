@@ -58,8 +58,7 @@ def _schedule(name: str, function: Any, lanes: int) -> Any:
 
     sch = Schedule(tvm.IRModule({name: function}))
     sch.work_on(name)
-    if gemm.present(sch, "update"):
-        gemm.register_tile(sch, lanes)
+    gemm.register_tiles(sch, lanes)
     if gemm.present(sch, "product"):
         gemm.pixel_tile(sch)
     if depthwise.present(sch):

@@ -16,7 +16,7 @@ from tvmconv.algorithms.matrix import MatrixView
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
 from tvmconv.algorithms.pixels import PixelView, swapped
-from tvmconv.algorithms.regions import COUNT, R0, R1, S0, S1, Tiles, locate_block
+from tvmconv.algorithms.regions import COUNT, FACTS, R0, R1, S0, S1, Tiles, locate_block
 from tvmconv.algorithms.register_tile import multiply_block, write_back_block
 from tvmconv.algorithms.sweep import Sweep, tiles_of_block
 from tvmconv.shape import ConvShape
@@ -40,8 +40,8 @@ class Direct(Algorithm):
         zeros = max(layout.kc, tile.nr) if Tiles.of(shape, tile.mr).mixed else 0
         return MatrixView(1, shape.m, replace(layout, zeros=zeros))
 
-    def work(self, shape: ConvShape, tile: Tile) -> int:
-        return Tiles.of(shape, tile.mr).taps(shape)
+    def work(self, shape: ConvShape, tile: Tile) -> float:
+        return Tiles.of(shape, tile.mr).work(shape)
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         if shape.depthwise:
@@ -93,17 +93,13 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     """The phase that computes units first … last−1 of the sweep."""
     from tvm.script import tirx as T
 
-    MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
-    G, P, KB, TAPS, KC, _ = layout.weights_shape
+    MR = layout.tile.mr
+    G, P, KB, *_ = layout.weights_shape
     order = sweep(shape, layout, tiles)
     TB, BT = order.blocks, order.block
-    KW, DH, DW = shape.kw, shape.dh + 1, shape.dw + 1
-    IH, IW, IC, OW = shape.ih, shape.iw, shape.ic, shape.ow
-    # Where neighbouring taps' channels lie together in x, a row of taps is one run; else each tap is a run of its own.
-    MERGED = DW == 1 and G == 1 and KB == 1
     locate = locate_block(shape, tiles)
-    multiply = multiply_block(layout, steps=tiles.taps(shape) // TB * KC // KR)
-    write_back = write_back_block(layout, place=lambda pixel, i: pixel[i])
+    steps = tiles.taps(shape) // TB * layout.kc // layout.tile.kr
+    compute, compute_mixed = (_tile_block(shape, layout, tiles, steps, mixed) for mixed in (False, True))
 
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
@@ -113,13 +109,9 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
             (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
         )
         Y = T.decl_buffer((shape.mb * shape.m, shape.oc), "float32", data=y, align=4)
-        acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         oy = T.alloc_buffer((MR,), "int32", scope="local", annotations=ON_STACK)
         ox = T.alloc_buffer((MR,), "int32", scope="local", annotations=ON_STACK)
-        pixel = T.alloc_buffer((MR,), "int32", scope="local", annotations=ON_STACK)
-        row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
-        run_row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
-        at = T.alloc_buffer((9,), "int32", scope="local", annotations=ON_STACK)
+        at = T.alloc_buffer((len(FACTS),), "int32", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(order.touched(first, last), KB):
             segment: T.let[T.int32] = order.segment(part, first)
@@ -136,44 +128,70 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
                     g: T.let[T.int32] = u // (P * TB) % G
                     n: T.let[T.int32] = u // (P * TB * G)
                     t: T.let[T.int32] = u // P % TB * BT + vit
-                    mixed: T.let[T.bool] = t >= tiles.edges
-                    channel: T.let[T.int32] = g * layout.channels + vkb * KC
-                    panel: T.let[T.int32] = ((g * P + p) * KB + vkb) * TAPS
                     locate(at, t, oy, ox)
-                    s0: T.let[T.int32] = at[S0]
-                    s1: T.let[T.int32] = at[S1]
-                    for i in range(MR):
-                        with T.sblock("rows"):
-                            vi = T.axis.spatial(MR, i)
-                            T.reads(oy[vi], ox[vi])
-                            T.writes(row[vi], pixel[vi])
-                            h: T.let[T.int64] = T.cast(n * IH + oy[vi] * shape.sh - shape.ph, "int64")
-                            w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw
-                            row[vi] = x + ((h * IW + w) * IC + channel) * BYTES
-                            pixel[vi] = n * shape.m + oy[vi] * OW + ox[vi]
-                    for r, q in T.grid(at[R1] - at[R0], T.Select(mixed, KW, 1) if MERGED else s1 - s0):
-                        for i in range(MR):
-                            with T.sblock("run_rows"):
-                                vi, vr, vq = T.axis.remap("SSS", [i, r, q])
-                                T.reads(row[vi])
-                                T.writes(run_row[vi])
-                                tap: T.let[T.int32] = (at[R0] + vr) * DH * IW + (s0 + vq) * DW
-                                run_row[vi] = row[vi] + T.cast(tap, "int64") * (IC * BYTES)
-                        if mixed:
-                            for i in range(MR):
-                                with T.sblock("zero_rows"):
-                                    vi, vr, vq = T.axis.remap("SSS", [i, r, q])
-                                    T.reads(oy[vi], ox[vi])
-                                    T.writes(run_row[vi])
-                                    h: T.let[T.int32] = oy[vi] * shape.sh - shape.ph + vr * DH
-                                    w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw + vq * DW
-                                    if T.Or(T.Or(h < 0, h >= IH), T.Or(w < 0, w >= IW)):
-                                        run_row[vi] = operand + layout.zeros_offset * BYTES
-                        start: T.let[T.int64] = T.cast((panel + (at[R0] + r) * KW + s0 + q) * KC, "int64")
-                        length: T.let[T.int32] = (
-                            T.Select(mixed, IC // KR, (s1 - s0) * (IC // KR)) if MERGED else KC // KR
-                        )
-                        multiply(acc, run_row, weights, ahead, start, 0, r, q, length)
-                    write_back(acc, Y, bias, bounds, g, p, pixel, at[COUNT], vkb)
+                    if tiles.mixed == 0 or t < tiles.edges:
+                        compute(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
+                    else:
+                        compute_mixed(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
 
     return phase_function("run", run)
+
+
+def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int, mixed: bool) -> Any:
+    """A macro: one tile as it has been located, from its rows' addresses to the write-back."""
+    from tvm.script import tirx as T
+
+    MR, NR = tiles.mixed_height if mixed else tiles.mr, layout.tile.nr
+    layout = replace(layout, tile=replace(layout.tile, mr=MR))
+    KR, KC, KB, TAPS, P = layout.tile.kr, layout.kc, layout.k_blocks, layout.taps, layout.panels
+    KW, DH, DW = shape.kw, shape.dh + 1, shape.dw + 1
+    IH, IW, IC, OW = shape.ih, shape.iw, shape.ic, shape.ow
+    # Where neighbouring taps' channels lie together in x, a row of taps is one run; else each tap is a run of its own.
+    MERGED = DW == 1 and layout.groups == 1 and KB == 1 and not mixed
+    suffix = "_mixed" if mixed else ""
+    multiply = multiply_block(layout, steps, suffix)
+    write_back = write_back_block(layout, place=lambda pixel, i: pixel[i], suffix=suffix)
+
+    @T.inline
+    def compute(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, kb):
+        acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
+        pixel = T.alloc_buffer((MR,), "int32", scope="local", annotations=ON_STACK)
+        row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
+        run_row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
+        channel: T.let[T.int32] = g * layout.channels + kb * KC
+        panel: T.let[T.int32] = ((g * P + p) * KB + kb) * TAPS
+        s0: T.let[T.int32] = at[S0]
+        s1: T.let[T.int32] = at[S1]
+        for i in range(MR):
+            with T.sblock(f"rows{suffix}"):
+                vi = T.axis.spatial(MR, i)
+                T.reads(oy[vi], ox[vi])
+                T.writes(row[vi], pixel[vi])
+                h: T.let[T.int64] = T.cast(n * IH + oy[vi] * shape.sh - shape.ph, "int64")
+                w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw
+                row[vi] = x + ((h * IW + w) * IC + channel) * BYTES
+                pixel[vi] = n * shape.m + oy[vi] * OW + ox[vi]
+        for r, q in T.grid(at[R1] - at[R0], 1 if MERGED else s1 - s0):
+            for i in range(MR):
+                with T.sblock(f"run_rows{suffix}"):
+                    vi, vr, vq = T.axis.remap("SSS", [i, r, q])
+                    T.reads(row[vi])
+                    T.writes(run_row[vi])
+                    tap: T.let[T.int32] = (at[R0] + vr) * DH * IW + (s0 + vq) * DW
+                    run_row[vi] = row[vi] + T.cast(tap, "int64") * (IC * BYTES)
+            if mixed:
+                for i in range(MR):
+                    with T.sblock(f"zero_rows{suffix}"):
+                        vi, vr, vq = T.axis.remap("SSS", [i, r, q])
+                        T.reads(oy[vi], ox[vi])
+                        T.writes(run_row[vi])
+                        h: T.let[T.int32] = oy[vi] * shape.sh - shape.ph + vr * DH
+                        w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw + vq * DW
+                        if T.Or(T.Or(h < 0, h >= IH), T.Or(w < 0, w >= IW)):
+                            run_row[vi] = operand + layout.zeros_offset * BYTES
+            start: T.let[T.int64] = T.cast((panel + (at[R0] + r) * KW + s0 + q) * KC, "int64")
+            length: T.let[T.int32] = (s1 - s0) * (IC // KR) if MERGED else KC // KR
+            multiply(acc, run_row, weights, ahead, start, 0, r, q, length)
+        write_back(acc, Y, bias, bounds, g, p, pixel, at[COUNT], kb)
+
+    return compute

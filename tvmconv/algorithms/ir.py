@@ -88,7 +88,7 @@ class Algorithm(ABC):
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         """The problem as TIR with named blocks."""
 
-    def work(self, shape: ConvShape, tile: Tile) -> int:
+    def work(self, shape: ConvShape, tile: Tile) -> float:
         """Taps, summed over all tiles of one image and group: what one panel of weights is used for."""
         view = self.view(shape, tile)
         return view.tiles * view.layout.taps

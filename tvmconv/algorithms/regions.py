@@ -54,7 +54,7 @@ class Tiles:
 
     @classmethod
     def of(cls, shape: ConvShape, mr: int) -> Tiles:
-        """With the fewest taps to run."""
+        """With the least to compute."""
         rows, columns = spans(shape)
         inside = (rows.inside * columns.inside, columns.inside, rows.inside)
         choices = []
@@ -62,7 +62,7 @@ class Tiles:
             whole = [size // mr if mix else -(-size // mr) for size, mix in zip(inside, mixed, strict=True)]
             left = [size % mr if mix else 0 for size, mix in zip(inside, mixed, strict=True)]
             choices.append(cls(rows, columns, mr, *whole, *left))
-        return min(choices, key=lambda tiles: tiles.taps(shape))
+        return min(choices, key=lambda tiles: tiles.work(shape))
 
     @property
     def edge_rows(self) -> int:
@@ -87,15 +87,26 @@ class Tiles:
         return -(-self.mixed_pixels[-1] // self.mr)
 
     @property
+    def mixed_height(self) -> int:
+        """Pixels of a mixed tile: as few as make up so many of them."""
+        return -(-self.mixed_pixels[-1] // self.mixed) if self.mixed else self.mr
+
+    @property
     def count(self) -> int:
         return self.edges + self.mixed
 
     def taps(self, shape: ConvShape) -> int:
-        """Taps that are run, summed over all tiles: what there is to compute."""
+        """Taps that are run, summed over all tiles."""
+        return self._of_regions(shape) + self.mixed * shape.taps
+
+    def work(self, shape: ConvShape) -> float:
+        """What there is to compute, in taps of whole tiles."""
+        return self._of_regions(shape) + self.mixed * shape.taps * self.mixed_height / self.mr
+
+    def _of_regions(self, shape: ConvShape) -> int:
         in_rows = sum(count for count in self.rows.taps if count < shape.kh) * shape.kw
         in_columns = sum(count for count in self.columns.taps if count < shape.kw) * shape.kh
-        whole = (self.interior + self.mixed) * shape.taps
-        return whole + in_rows * self.of_row + in_columns * self.of_column
+        return self.interior * shape.taps + in_rows * self.of_row + in_columns * self.of_column
 
 
 # What locate finds out about a tile: row and column of its first pixel, the first column of its region and the one
@@ -104,7 +115,10 @@ OY, OX, FIRST, END, COUNT, R0, R1, S0, S1 = FACTS = range(9)
 
 
 def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
-    """A macro: where tile t lies, into at[FACTS], and row and column of each of its pixels, oy[MR] and ox[MR]."""
+    """A macro: where tile t lies, into at[FACTS], and row and column of each of its pixels, oy[MR] and ox[MR].
+
+    Behind a tile's last pixel it is repeated.
+    """
     from tvm.script import tirx as T
 
     MR, KH, KW, DH, DW = tiles.mr, shape.kh, shape.kw, shape.dh + 1, shape.dw + 1
@@ -113,6 +127,7 @@ def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
     OF_ROW, OF_COLUMN = max(tiles.of_row, 1), max(tiles.of_column, 1)
     LEFT_ROW, LEFT_COLUMN = max(tiles.left_row, 1), max(tiles.left_column, 1)
     CORNERS, INTERIOR, IN_ROWS, _ = tiles.mixed_pixels
+    MIXED = tiles.mixed_height
 
     def behind(edge: Any, span: Span) -> Any:
         """The position of an edge row or column."""
@@ -144,7 +159,7 @@ def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
                 at[END] = at[OX] + 1
                 at[COUNT] = T.min(rows.inside - (t - tiles.edge_rows) % OF_COLUMN * MR, MR)
             else:
-                at[COUNT] = T.min(tiles.mixed_pixels[-1] - (t - tiles.edges) * MR, MR)
+                at[COUNT] = T.min(tiles.mixed_pixels[-1] - (t - tiles.edges) * MIXED, MIXED)
             if t < tiles.edges:
                 at[R0] = T.min(T.max((DH - 1 + shape.ph - at[OY] * shape.sh) // DH, 0), KH)
                 at[R1] = T.max(T.min((IH + DH - 1 + shape.ph - at[OY] * shape.sh) // DH, KH), at[R0])
@@ -158,7 +173,6 @@ def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
 
     @T.inline
     def pixels(at, t, oy, ox):
-        # Row and column of each of the tile's pixels; behind the last one it is repeated.
         for i in range(MR):
             with T.sblock("pixels"):
                 vi = T.axis.spatial(MR, i)
@@ -166,7 +180,7 @@ def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
                 T.writes(oy[vi], ox[vi])
                 last: T.let[T.int32] = T.max(vi - 1, 0)
                 if t >= tiles.edges:
-                    mixed: T.let[T.int32] = (t - tiles.edges) * MR + T.min(vi, at[COUNT] - 1)
+                    mixed: T.let[T.int32] = (t - tiles.edges) * MIXED + T.min(vi, at[COUNT] - 1)
                     if mixed < CORNERS:
                         oy[vi] = behind(mixed // CE, rows)
                         ox[vi] = behind(mixed % CE, columns)

@@ -20,12 +20,13 @@ LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
 
 
-def multiply_block(layout: PackedLayout, steps: int) -> Any:
+def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     """A macro that adds one run of channels to a tile: `length` steps of KR channels.
 
     row[0:MR] are the addresses of the rows, of which `offset` channels are skipped; `start` is the number of packed
     channels before the run; r and q are the loops around the runs, which make up K. While a block of weights is used
     (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is the next element.
+    A function that has tiles of two heights tells their blocks apart by a suffix.
     """
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
@@ -41,7 +42,7 @@ def multiply_block(layout: PackedLayout, steps: int) -> Any:
         for co in range(length):
             if LINES > 0:
                 for line in range(LINES):
-                    with T.sblock("prefetch_panel"):
+                    with T.sblock(f"prefetch_panel{suffix}"):
                         vl = T.axis.spatial(LINES, line)
                         T.reads()
                         T.writes()
@@ -50,13 +51,13 @@ def multiply_block(layout: PackedLayout, steps: int) -> Any:
             for ci in range(KR):
                 if PF > 0:
                     for line in range(-(-NR // LINE)):
-                        with T.sblock("prefetch_weights"):
+                        with T.sblock(f"prefetch_weights{suffix}"):
                             vco, vci, vl = T.axis.remap("SSS", [co, ci, line])
                             T.reads()
                             T.writes()
                             T.evaluate(prefetch(weights[(start + vco * KR + vci + PF) * NR + vl * LINE], _L1))
                 for i, j in T.grid(MR, NR):
-                    with T.sblock("update"):
+                    with T.sblock(f"update{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSRRRR", [i, j, r, q, co, ci])
                         T.reads(row[vi])
                         T.writes(acc[vi, vj])
@@ -79,7 +80,10 @@ def prefetch(element: Any, locality: int) -> Any:
 
 
 def write_back_block(
-    layout: PackedLayout, place: Callable[[Any, int], Any] = lambda m, i: m + i, bare: bool = False
+    layout: PackedLayout,
+    place: Callable[[Any, int], Any] = lambda m, i: m + i,
+    bare: bool = False,
+    suffix: str = "",
 ) -> Any:
     """A macro that ends a tile: row i of acc becomes row place(m, i) of y, for i < valid.
 
@@ -105,7 +109,7 @@ def write_back_block(
     def write_back(acc, y, bias, bounds, g, p, m, valid, kb):
         column: T.let[T.int32] = g * oc + p * NR
         limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
-        with T.sblock("limits"):
+        with T.sblock(f"limits{suffix}"):
             T.reads()
             T.writes(limits[0:2])
             limits[0] = T.if_then_else(kb == k_blocks - 1, bounds[0], T.float32(-NO_CLAMP))
@@ -113,7 +117,7 @@ def write_back_block(
         if FULL:
             if kb == 0:
                 for i, j in T.grid(MR, NR):
-                    with T.sblock("write_back"):
+                    with T.sblock(f"write_back{suffix}"):
                         vi, vj = T.axis.remap("SS", [i, j])
                         T.reads(acc[vi, vj])
                         T.writes()
@@ -121,7 +125,7 @@ def write_back_block(
                             store(y, acc[vi, vj] + first_bias(bias, g, p, vj), limits, place(m, vi), column + vj)
             if kb > 0:
                 for i, j in T.grid(MR, NR):
-                    with T.sblock("write_back_sum"):
+                    with T.sblock(f"write_back_sum{suffix}"):
                         vi, vj = T.axis.remap("SS", [i, j])
                         T.reads(acc[vi, vj])
                         T.writes()
@@ -130,14 +134,14 @@ def write_back_block(
         else:
             spilled = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
             for i, j in T.grid(MR, NR):
-                with T.sblock("spill"):
+                with T.sblock(f"spill{suffix}"):
                     vi, vj = T.axis.remap("SS", [i, j])
                     T.reads(acc[vi, vj])
                     T.writes(spilled[vi, vj])
                     spilled[vi, vj] = acc[vi, vj]
             for i in range(T.min(MR, valid)):
                 for j in range(T.min(NR, oc - p * NR)):
-                    with T.sblock("write_back_edge"):
+                    with T.sblock(f"write_back_edge{suffix}"):
                         vi = T.axis.spatial(MR, i)
                         vj = T.axis.spatial(NR, j)
                         T.reads(spilled[vi, vj])
