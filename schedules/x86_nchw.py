@@ -23,7 +23,7 @@ _ROWS = {
 }
 _STEP = 2  # channels unrolled
 _L2_BANDWIDTH = 26  # bytes a cycle
-_L2_PART = 0.3  # of L2 for the pixels of one block: all panels of weights pass by
+_L2_PART = 0.3  # of L2 for what one block of pixels reads and a panel of weights writes
 _LONGEST_BLOCK = 512  # channels of K at once, where K is one run of them
 _ROW_COST, _TILE_COST = 0.2, 150  # cycles a channel for each row beside its FMAs; cycles to begin and end a tap
 
@@ -38,7 +38,7 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     if view.in_blocks and kc > _LONGEST_BLOCK:
         kc = _largest_divisor(kc, _LONGEST_BLOCK)
     kc = layout.channels if kc < _LONGEST_BLOCK // 8 else kc
-    pixels = int(_L2_PART * target.l2) // (kc * BYTES)
+    pixels = int(_L2_PART * target.l2) // ((kc + 2 * mr) * BYTES)
     chosen = Tile(
         mr,
         nr,

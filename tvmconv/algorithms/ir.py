@@ -114,8 +114,11 @@ def no_preparation() -> Any:
     return prepare
 
 
-def phase_function(symbol: str, body: Any) -> Any:
-    """A phase, as Program describes it, whose body is a T.inline macro of its nine parameters."""
+def phase_function(symbol: str, body: Any, noalias: bool = True) -> Any:
+    """A phase, as Program describes it, whose body is a T.inline macro of its nine parameters.
+
+    noalias is to be False where the body reads by address what it writes by name.
+    """
     from tvm.script import tirx as T
 
     @T.prim_func(s_tir=True)
@@ -130,7 +133,7 @@ def phase_function(symbol: str, body: Any) -> Any:
         first: T.int32,
         last: T.int32,
     ):
-        T.func_attr({"global_symbol": symbol, "tirx.noalias": True, "calling_conv": PLAIN_C})
+        T.func_attr({"global_symbol": symbol, "tirx.noalias": noalias, "calling_conv": PLAIN_C})
         body(x, operand, packed, y, workspace, address, image, first, last)
 
     return phase

@@ -26,6 +26,7 @@ from tvmconv.algorithms.pixels import (
     swapped,
     whole_vector,
 )
+from tvmconv.algorithms.shift_and_add import RowBlocks, shift_and_add
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
@@ -46,13 +47,16 @@ class _Family(Algorithm):
 
     def source(self, shape: ConvShape) -> ConvShape:
         """What a tap's product computes: at stride 1 all pixels of the input, else those that the tap reads."""
-        if (shape.sh, shape.sw) != (1, 1):
-            return shape
-        return _pixel_by_pixel(shape, shape.ih, shape.iw)
+        return _pixel_by_pixel(shape, shape.ih, shape.iw) if _shifted(shape) else shape
 
     def plane_bytes(self, shape: ConvShape) -> int:
         """Bytes of the products of one tap, for all output channels of an image."""
         return shape.oc * self.source(shape).m * BYTES
+
+
+def _shifted(shape: ConvShape) -> bool:
+    """Whether products lie where the input does, so that they are to be shifted: at stride 1."""
+    return (shape.sh, shape.sw) == (1, 1)
 
 
 def _one_product(shape: ConvShape) -> bool:
@@ -101,12 +105,29 @@ class Kn2rowAs(_Family):
     summary = "the product of each tap into one plane, which is shifted and added before the next"
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        return {} if _one_product(shape) else {"plane": self.plane_bytes(shape)}
+        if _one_product(shape):
+            return {}
+        if _shifted(shape):
+            return {"plane": shape.oc * RowBlocks(shape, self.view(shape, tile)).plane * BYTES}
+        return {"plane": self.plane_bytes(shape)}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         if _one_product(shape):
             return Kn2rowAa().module(shape, tile)
         view = self.view(shape, tile)
+        if _shifted(shape):
+            blocks = RowBlocks(shape, view)
+            return Program(
+                functions={
+                    "pack": pack_function(shape, view.layout),
+                    "prepare": no_preparation(),
+                    "run": shift_and_add(blocks),
+                },
+                phases=(Phase("run", blocks.units),),
+                images=shape.mb,
+                packed_bytes=view.layout.elements * BYTES,
+                memory=self.memory(shape, tile),
+            )
         return Program(
             functions={
                 "pack": pack_function(shape, view.layout),
@@ -146,7 +167,7 @@ def add_planes(shape: ConvShape, products: PixelView, together: bool) -> Any:
 
     TAPS, OC, OCG, M, MR, P = shape.taps, shape.oc, shape.ocg, shape.m, products.layout.tile.nr, products.layout.panels
     # With a stride the planes' pixels are the output's already.
-    planes = shape if (shape.sh, shape.sw) == (1, 1) else _pixel_by_pixel(shape, shape.oh, shape.ow)
+    planes = shape if _shifted(shape) else _pixel_by_pixel(shape, shape.oh, shape.ow)
     view = PixelView(planes, products.layout, replace(products.tile, nr=products.lanes))
     L = view.lanes
     VECTOR, INDEX = f"float32x{L}", f"int32x{L}"

@@ -69,7 +69,7 @@ def pixel_product(
     locate, reach, multiply, write_back = (
         locate_block(view),
         reach_block(view),
-        _multiply_block(view),
+        multiply_block(view),
         _write_back_block(view, raw=not TO_Y, partial=taps is Taps.IN_TURN),
     )
 
@@ -156,7 +156,7 @@ def product_program(
     )
 
 
-def _multiply_block(view: PixelView) -> Any:
+def multiply_block(view: PixelView) -> Any:
     """A macro that adds one tap's channels to a tile: of each channel V vectors of pixels and MR broadcast weights."""
     from tvm.script import tirx as T
 

@@ -1,0 +1,175 @@
+"""kn2row-as at stride 1 as one phase: rows of the output are finished, tap after tap, while they lie in cache.
+
+A unit is a panel of output channels on a block of output rows. For each tap it multiplies the input rows which that tap
+reads for these rows, all of their pixels, into its part of the plane; then it adds the plane to the output, shifted
+along the rows. No two units share any part of the plane, so nothing waits for another tap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tvmconv.algorithms.ir import BYTES, ON_STACK, phase_function
+from tvmconv.algorithms.pixel_product import multiply_block
+from tvmconv.algorithms.pixels import (
+    PixelView,
+    locate_block,
+    masked_load,
+    masked_store,
+    reach_block,
+    whole_vector,
+)
+from tvmconv.shape import ConvShape
+
+
+@dataclass(frozen=True)
+class RowBlocks:
+    """The output in blocks of rows; the plane has as many rows as the output, of the input's width."""
+
+    shape: ConvShape
+    view: PixelView
+
+    @property
+    def rows(self) -> int:
+        """Rows of one block, of MC pixels together."""
+        return max(1, min(self.shape.oh, self.view.tile.mc // self.shape.iw))
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.shape.oh // self.rows)
+
+    @property
+    def units(self) -> int:
+        return self.view.layout.groups * self.blocks * self.view.layout.panels
+
+    @property
+    def plane(self) -> int:
+        """Elements of the plane of one output channel."""
+        return self.shape.oh * self.shape.iw
+
+    @property
+    def products(self) -> PixelView:
+        """The pixels of a block's input rows."""
+        pixels = replace(
+            self.shape, ih=self.rows, oh=self.rows, ow=self.shape.iw, kh=1, kw=1, ph=0, pw=0, dh=0, dw=0
+        )  # fmt: skip
+        return replace(self.view, source=pixels)
+
+    @property
+    def sums(self) -> PixelView:
+        """A block's output pixels, which read the plane along its rows."""
+        along_rows = replace(self.shape, ih=self.rows, oh=self.rows, kh=1, ph=0, dh=0)
+        return replace(self.view, source=along_rows, tile=replace(self.view.tile, nr=self.view.lanes))
+
+
+def shift_and_add(blocks: RowBlocks) -> Any:
+    """The phase that computes units first … last−1 of an image, panels running fastest."""
+    from tvm.ir import PointerType, PrimType
+    from tvm.script import tirx as T
+
+    shape, view, products, sums = blocks.shape, blocks.view, blocks.products, blocks.sums
+    layout, L, V = view.layout, view.lanes, view.vectors
+    G, P, _, TAPS, KC, MR = layout.weights_shape
+    OC, OCG, OH, OW, IH, IW = shape.oc, layout.oc, shape.oh, shape.ow, shape.ih, shape.iw
+    R, B, PLANE = blocks.rows, blocks.blocks, blocks.plane
+    VECTOR, INDEX, F32 = f"float32x{L}", f"int32x{L}", PointerType(PrimType("float32"))
+    locate, locate_sum, reach = locate_block(products), locate_block(sums), reach_block(sums)
+    multiply = multiply_block(view)
+
+    def among(rows: Any, count: int) -> Any:
+        """The lanes whose row is one of so many. One comparison, as negative numbers are large ones without a sign."""
+        return T.reinterpret(f"uint32x{L}", rows) < whole_vector(T.uint32(count), L)
+
+    def ones(condition: Any) -> Any:
+        return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
+
+    @T.inline
+    def run(x, operand, packed, y, workspace, address, image, first, last):
+        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
+        bias = T.decl_buffer((G * P * MR,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        weights = T.decl_buffer(
+            (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
+        )
+        plane = T.decl_buffer((OC * PLANE,), "float32", data=workspace, align=4)
+        Y = T.decl_buffer((shape.mb * OC * OH * OW,), "float32", data=y, align=4)
+        acc = T.alloc_buffer((MR, V), VECTOR, scope="local", annotations=ON_STACK)
+        column = T.alloc_buffer((V,), VECTOR, scope="local", annotations=ON_STACK)
+        total = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
+        oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        valid = T.alloc_buffer((V, 1), INDEX, scope="local", annotations=ON_STACK)
+        reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
+        origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
+        start = T.alloc_buffer((V,), "int64", scope="local", annotations=ON_STACK)
+        for unit, tap in T.grid(last - first, TAPS):
+            for t in range(products.tiles):
+                with T.sblock("tile"):
+                    u = T.axis.spatial(blocks.units, first + unit)
+                    vtap = T.axis.spatial(TAPS, tap)
+                    vt = T.axis.spatial(products.tiles, t)
+                    T.reads()
+                    T.writes()
+                    p: T.let[T.int32] = u % P
+                    g: T.let[T.int32] = u // (P * B)
+                    row: T.let[T.int32] = u // P % B * R
+                    h: T.let[T.int32] = row + vtap // shape.kw * (shape.dh + 1) - shape.ph
+                    base: T.let[T.int64] = (
+                        x + T.cast((image * shape.ic + g * layout.channels) * IH * IW + h * IW, "int64") * BYTES
+                    )
+                    locate(vt, oh, ow, inside, pixel, origin)
+                    for v in T.unroll(V):
+                        start[v] = base + T.cast(origin[v], "int64") * BYTES
+                        inside[v] = ones(T.And(inside[v] != whole_vector(0, L), oh[v] < whole_vector(OH - row, L)))
+                        valid[v, 0] = ones(
+                            T.And(inside[v] != whole_vector(0, L), among(oh[v] + whole_vector(h, L), IH))
+                        )
+                    offset: T.let[T.int64] = T.cast(((g * P + p) * TAPS + vtap) * KC, "int64")
+                    multiply(acc, column, start, valid, weights, offset, 0)
+                    place: T.let[T.int32] = (g * OCG + p * MR) * PLANE + row * IW
+                    for i, v in T.grid(MR, V):
+                        with T.sblock("write_back_pixels"):
+                            vi, vv = T.axis.remap("SS", [i, v])
+                            T.reads(acc[vi, vv], pixel[vv], inside[vv], valid[vv, 0])
+                            T.writes()
+                            if p * MR + vi < OCG:
+                                taken: T.let[T.handle("float32")] = T.address_of(plane[place + vi * PLANE + pixel[vv]])
+                                product = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
+                                product[0] = T.Select(
+                                    valid[vv, 0] != whole_vector(0, L), acc[vi, vv], whole_vector(T.float32(0), L)
+                                )
+                                T.evaluate(masked_store(product[0], taken, inside[vv], L))
+            for q in range(sums.count):
+                with T.sblock("sum"):
+                    u = T.axis.spatial(blocks.units, first + unit)
+                    vtap = T.axis.spatial(TAPS, tap)
+                    vq = T.axis.spatial(sums.count, q)
+                    T.reads()
+                    T.writes()
+                    p: T.let[T.int32] = u % P
+                    g: T.let[T.int32] = u // (P * B)
+                    row: T.let[T.int32] = u // P % B * R
+                    channel: T.let[T.int32] = g * OCG + p * MR
+                    locate_sum(vq, oh, ow, inside, pixel, origin)
+                    base: T.let[T.int64] = address + T.cast(channel * PLANE + row * IW, "int64") * BYTES
+                    reach(base, vtap % shape.kw, oh, ow, origin, start, valid, reached)
+                    inside[0] = ones(T.And(inside[0] != whole_vector(0, L), oh[0] < whole_vector(OH - row, L)))
+                    for o in range(T.min(MR, OCG - p * MR)):
+                        into: T.let[T.handle("float32")] = T.address_of(
+                            Y[((image * OC + channel + o) * OH + row) * OW + pixel[0]]
+                        )
+                        shifted: T.let[T.handle("float32")] = T.reinterpret(
+                            F32, start[0] + T.cast(o, "int64") * (PLANE * BYTES)
+                        )
+                        if vtap == 0:
+                            total[0] = whole_vector(bias[(g * P + p) * MR + o], L)
+                        else:
+                            total[0] = masked_load(VECTOR, into, inside[0], L)
+                        total[0] = total[0] + masked_load(VECTOR, shifted, valid[0, 0], L)
+                        if vtap == TAPS - 1:
+                            total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
+                        T.evaluate(masked_store(total[0], into, inside[0], L))
+
+    return phase_function("run", run, noalias=False)  # the plane is read by address
