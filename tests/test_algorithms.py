@@ -60,7 +60,7 @@ def requests() -> dict[str, Request]:
     for name in ("indirect", "im2row", "direct", "kn2col"):
         found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in OTHER_TILES}
     found["im2col, 4x16_kc8"] = Request(tails, "im2col", tile=Tile.parse("4x16_kc8"))
-    for name in ("im2col", "kn2row", "kn2row-aa"):
+    for name in ("im2col", "kn2row", "kn2row-as", "kn2row-aa"):
         found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in PIXEL_TILES}
     depthwise = ConvShape.parse("mb2_g70ic70ih9oc70kh3ph1")
     for tile in ("2x16_mc9_kc16", "5x16_kc0", "2x32_mc0"):

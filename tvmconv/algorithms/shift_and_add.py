@@ -156,6 +156,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     base: T.let[T.int64] = address + T.cast(channel * PLANE + row * IW, "int64") * BYTES
                     reach(base, vtap % shape.kw, oh, ow, origin, start, valid, reached)
                     inside[0] = ones(T.And(inside[0] != whole_vector(0, L), oh[0] < whole_vector(OH - row, L)))
+                    valid[0, 0] = ones(T.And(inside[0] != whole_vector(0, L), valid[0, 0] != whole_vector(0, L)))
                     for o in range(T.min(MR, OCG - p * MR)):
                         into: T.let[T.handle("float32")] = T.address_of(
                             Y[((image * OC + channel + o) * OH + row) * OW + pixel[0]]
