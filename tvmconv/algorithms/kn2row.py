@@ -10,12 +10,14 @@ tap that meets no padding needs no plane.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program, sweep_of_step
+from tvmconv.algorithms.pixel_product import Taps, pixel_product, sweep_of_step
 from tvmconv.algorithms.pixels import (
     PixelView,
     locate_block,
@@ -49,9 +51,34 @@ class _Family(Algorithm):
         """What a tap's product computes: at stride 1 all pixels of the input, else those that the tap reads."""
         return _pixel_by_pixel(shape, shape.ih, shape.iw) if _shifted(shape) else shape
 
-    def plane_bytes(self, shape: ConvShape) -> int:
-        """Bytes of the products of one tap, for all output channels of an image."""
-        return shape.oc * self.source(shape).m * BYTES
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        view = self.view(shape, tile)
+        parts = _single_product(view) if _one_product(shape) else self.parts(shape, view)
+        return Program(
+            functions={"pack": pack_function(shape, view.layout), "prepare": no_preparation(), **parts.functions},
+            phases=parts.phases,
+            images=shape.mb * parts.steps,
+            packed_bytes=view.layout.elements * BYTES,
+            memory=self.memory(shape, tile),
+        )
+
+    @abstractmethod
+    def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
+        """What it does for a problem of several taps, or with padding."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Functions and phases by their names, run in so many steps for each image."""
+
+    functions: Mapping[str, Any]
+    phases: tuple[Phase, ...]
+    steps: int = 1
+
+
+def _single_product(view: PixelView) -> _Parts:
+    product = pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks)
+    return _Parts({"run": product}, (sweep_of_step(view, Taps.ALL).phase("run"),), view.layout.k_blocks)
 
 
 def _shifted(shape: ConvShape) -> bool:
@@ -78,24 +105,13 @@ class Kn2row(_Family):
     summary = "the products of all taps into planes of their own, then shifted and summed"
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        return {} if _one_product(shape) else {"planes": shape.taps * self.plane_bytes(shape)}
+        planes = shape.taps * shape.oc * self.source(shape).m
+        return {} if _one_product(shape) else {"planes": planes * BYTES}
 
-    def module(self, shape: ConvShape, tile: Tile) -> Program:
-        if _one_product(shape):
-            return Kn2rowAa().module(shape, tile)
-        view = self.view(shape, tile)
-        return Program(
-            functions={
-                "pack": pack_function(shape, view.layout),
-                "prepare": no_preparation(),
-                "run": pixel_product("run", view, Taps.OF_UNIT, planes=0),
-                "add": add_planes(shape, view, together=True),
-            },
-            phases=(sweep_of_step(view, Taps.OF_UNIT).phase("run"), Phase("add", shape.oc)),
-            images=shape.mb,
-            packed_bytes=view.layout.elements * BYTES,
-            memory=self.memory(shape, tile),
-        )
+    def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
+        product = pixel_product("run", view, Taps.OF_UNIT, planes=0)
+        phases = sweep_of_step(view, Taps.OF_UNIT).phase("run"), Phase("add", shape.oc)
+        return _Parts({"run": product, "add": add_planes(shape, view, together=True)}, phases)
 
 
 class Kn2rowAs(_Family):
@@ -105,41 +121,16 @@ class Kn2rowAs(_Family):
     summary = "the product of each tap into one plane, which is shifted and added before the next"
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        if _one_product(shape):
-            return {}
-        if _shifted(shape):
-            return {"plane": shape.oc * RowBlocks(shape, self.view(shape, tile)).plane * BYTES}
-        return {"plane": self.plane_bytes(shape)}
+        pixels = RowBlocks(shape, self.view(shape, tile)).plane if _shifted(shape) else shape.m
+        return {} if _one_product(shape) else {"plane": shape.oc * pixels * BYTES}
 
-    def module(self, shape: ConvShape, tile: Tile) -> Program:
-        if _one_product(shape):
-            return Kn2rowAa().module(shape, tile)
-        view = self.view(shape, tile)
+    def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
         if _shifted(shape):
             blocks = RowBlocks(shape, view)
-            return Program(
-                functions={
-                    "pack": pack_function(shape, view.layout),
-                    "prepare": no_preparation(),
-                    "run": shift_and_add(blocks),
-                },
-                phases=(Phase("run", blocks.units),),
-                images=shape.mb,
-                packed_bytes=view.layout.elements * BYTES,
-                memory=self.memory(shape, tile),
-            )
-        return Program(
-            functions={
-                "pack": pack_function(shape, view.layout),
-                "prepare": no_preparation(),
-                "run": pixel_product("run", view, Taps.OF_STEP, steps=shape.taps, planes=0),
-                "add": add_planes(shape, view, together=False),
-            },
-            phases=(sweep_of_step(view, Taps.OF_STEP).phase("run"), Phase("add", shape.oc)),
-            images=shape.mb * shape.taps,
-            packed_bytes=view.layout.elements * BYTES,
-            memory=self.memory(shape, tile),
-        )
+            return _Parts({"run": shift_and_add(blocks)}, (Phase("run", blocks.units),))
+        product = pixel_product("run", view, Taps.OF_STEP, steps=shape.taps, planes=0)
+        phases = sweep_of_step(view, Taps.OF_STEP).phase("run"), Phase("add", shape.oc)
+        return _Parts({"run": product, "add": add_planes(shape, view, together=False)}, phases, shape.taps)
 
 
 class Kn2rowAa(_Family):
@@ -151,11 +142,9 @@ class Kn2rowAa(_Family):
     def source(self, shape: ConvShape) -> ConvShape:
         return shape
 
-    def module(self, shape: ConvShape, tile: Tile) -> Program:
-        view = self.view(shape, tile)
-        taps = Taps.ALL if _one_product(shape) else Taps.IN_TURN
-        product = pixel_product("run", view, taps, steps=view.layout.k_blocks)
-        return product_program(shape, view, product, taps=taps)
+    def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
+        product = pixel_product("run", view, Taps.IN_TURN)
+        return _Parts({"run": product}, (sweep_of_step(view, Taps.IN_TURN).phase("run"),))
 
 
 def add_planes(shape: ConvShape, products: PixelView, together: bool) -> Any:

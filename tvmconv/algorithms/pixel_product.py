@@ -139,7 +139,6 @@ def product_program(
     others: Mapping[str, Any] | None = None,
     before: tuple[Phase, ...] = (),
     memory: Mapping[str, int] | None = None,
-    taps: Taps = Taps.ALL,
 ) -> Program:
     """The program of an algorithm that ends with one product, in as many steps as there are blocks of K."""
     return Program(
@@ -149,7 +148,7 @@ def product_program(
             **(others or {}),
             "run": product,
         },
-        phases=(*before, sweep_of_step(view, taps).phase("run")),
+        phases=(*before, sweep_of_step(view, Taps.ALL).phase("run")),
         images=shape.mb * view.layout.k_blocks,
         packed_bytes=view.layout.elements * BYTES,
         memory=memory or {},
