@@ -21,7 +21,6 @@ from tvmconv.algorithms.pixel_product import Taps, pixel_product, sweep_of_step
 from tvmconv.algorithms.pixels import (
     PixelView,
     locate_block,
-    masked_load,
     masked_store,
     reach_block,
     read_vector,
@@ -111,7 +110,7 @@ class Kn2row(_Family):
     def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
         product = pixel_product("run", view, Taps.OF_UNIT, planes=0)
         phases = sweep_of_step(view, Taps.OF_UNIT).phase("run"), Phase("add", shape.oc)
-        return _Parts({"run": product, "add": add_planes(shape, view, together=True)}, phases)
+        return _Parts({"run": product, "add": add_planes(shape, view)}, phases)
 
 
 class Kn2rowAs(_Family):
@@ -121,16 +120,12 @@ class Kn2rowAs(_Family):
     summary = "the product of each tap into one plane, which is shifted and added before the next"
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        pixels = RowBlocks(shape, self.view(shape, tile)).plane if _shifted(shape) else shape.m
-        return {} if _one_product(shape) else {"plane": shape.oc * pixels * BYTES}
+        plane = RowBlocks(shape, self.view(shape, tile)).plane
+        return {} if _one_product(shape) else {"plane": shape.oc * plane * BYTES}
 
     def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
-        if _shifted(shape):
-            blocks = RowBlocks(shape, view)
-            return _Parts({"run": shift_and_add(blocks)}, (Phase("run", blocks.units),))
-        product = pixel_product("run", view, Taps.OF_STEP, steps=shape.taps, planes=0)
-        phases = sweep_of_step(view, Taps.OF_STEP).phase("run"), Phase("add", shape.oc)
-        return _Parts({"run": product, "add": add_planes(shape, view, together=False)}, phases, shape.taps)
+        blocks = RowBlocks(shape, view)
+        return _Parts({"run": shift_and_add(blocks)}, (Phase("run", blocks.units),))
 
 
 class Kn2rowAa(_Family):
@@ -147,11 +142,8 @@ class Kn2rowAa(_Family):
         return _Parts({"run": product}, (sweep_of_step(view, Taps.IN_TURN).phase("run"),))
 
 
-def add_planes(shape: ConvShape, products: PixelView, together: bool) -> Any:
-    """The phase that adds planes, shifted, to output channels first … last−1, with bias and clamp.
-
-    together: all taps' planes at once; else the one of the step's tap to what those before it have left in y.
-    """
+def add_planes(shape: ConvShape, products: PixelView) -> Any:
+    """The phase that sums the planes of all taps, shifted, for output channels first … last−1, with bias and clamp."""
     from tvm.script import tirx as T
 
     TAPS, OC, OCG, M, MR, P = shape.taps, shape.oc, shape.ocg, shape.m, products.layout.tile.nr, products.layout.panels
@@ -160,7 +152,6 @@ def add_planes(shape: ConvShape, products: PixelView, together: bool) -> Any:
     view = PixelView(planes, products.layout, replace(products.tile, nr=products.lanes))
     L = view.lanes
     VECTOR, INDEX = f"float32x{L}", f"int32x{L}"
-    RUN, STEPS = (TAPS, 1) if together else (1, TAPS)
     locate, reach = locate_block(view), reach_block(view)
 
     @T.inline
@@ -186,19 +177,14 @@ def add_planes(shape: ConvShape, products: PixelView, together: bool) -> Any:
                 T.reads()
                 T.writes()
                 g: T.let[T.int32] = o // OCG
-                step: T.let[T.int32] = image % STEPS
                 locate(vq, oh, ow, inside, pixel, origin)
-                pointer: T.let[T.handle("float32")] = T.address_of(Y[(image // STEPS * OC + o) * M + pixel[0]])
-                if step == 0:
-                    total[0] = whole_vector(bias[g * P * MR + o % OCG], L)
-                else:
-                    total[0] = masked_load(VECTOR, pointer, inside[0], L)
-                for t in range(RUN):
-                    plane: T.let[T.int32] = (g * RUN + t) * OCG + o % OCG
-                    reach(address, (t + step) % planes.taps, oh, ow, origin, start, valid, reached)
+                pointer: T.let[T.handle("float32")] = T.address_of(Y[(image * OC + o) * M + pixel[0]])
+                total[0] = whole_vector(bias[g * P * MR + o % OCG], L)
+                for t in range(TAPS):
+                    plane: T.let[T.int32] = (g * TAPS + t) * OCG + o % OCG
+                    reach(address, t % planes.taps, 0, oh, ow, origin, start, valid, reached)
                     total[0] = total[0] + read_vector(view, start, valid, 0, plane)
-                if step == STEPS - 1:
-                    total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
+                total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
                 T.evaluate(masked_store(total[0], pointer, inside[0], L))
 
     return phase_function("add", add)

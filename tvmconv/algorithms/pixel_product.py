@@ -32,7 +32,6 @@ class Taps(Enum):
 
     ALL = "all in registers: a direct convolution, or one tap in all"
     IN_TURN = "one a sweep, each sweep adding to the output"
-    OF_STEP = "the tap of the step, to one plane"
     OF_UNIT = "the tap of the unit, each to a plane of its own"
 
 
@@ -49,7 +48,7 @@ def pixel_product(
     """The phase that computes units first … last−1 of a step; the image that it is called with is image · steps + step.
 
     It reads x, or with from_workspace a matrix at the workspace's beginning, and writes y with bias and clamp, or sums
-    alone to planes that begin at that element of the workspace. With Taps.ALL a step is a block of K.
+    alone to planes that begin at that element of the workspace. A step is a block of K.
     """
     from tvm.script import tirx as T
 
@@ -65,7 +64,7 @@ def pixel_product(
     SHIFTED = s.taps > 1  # else all of source's pixels lie where the output's do, whatever the tap
     VECTOR, INDEX = f"float32x{L}", f"int32x{L}"
     TO_Y = planes is None
-    assert (steps if taps is Taps.ALL else 1) == KB
+    assert steps == KB
     locate, reach, multiply, write_back = (
         locate_block(view),
         reach_block(view),
@@ -112,9 +111,8 @@ def pixel_product(
                     tu: T.let[T.int32] = u // (P * B) % TU
                     g: T.let[T.int32] = u // (P * B * TU)
                     n: T.let[T.int32] = image // steps
-                    step: T.let[T.int32] = image % steps
-                    kb: T.let[T.int32] = step if taps is Taps.ALL else 0
-                    tap: T.let[T.int32] = vs + tu + (step if taps is Taps.OF_STEP else 0)
+                    kb: T.let[T.int32] = image % steps
+                    tap: T.let[T.int32] = vs + tu
                     channel: T.let[T.int32] = g * layout.channels + kb * KC
                     image_start: T.let[T.int64] = (
                         address if from_workspace else x + T.cast(n, "int64") * (s.ic * PLANE * BYTES)
@@ -122,7 +120,7 @@ def pixel_product(
                     base: T.let[T.int64] = image_start + T.cast(channel, "int64") * (PLANE * BYTES)
                     locate(t, oh, ow, inside, pixel, origin)
                     for r, _whole in T.grid(RUN, 1):
-                        reach(base, tap + r if SHIFTED else 0, oh, ow, origin, start, valid, reached)
+                        reach(base, tap + r if SHIFTED else 0, 0, oh, ow, origin, start, valid, reached)
                         offset: T.let[T.int64] = T.cast((((g * P + p) * KB + kb) * TAPS + tap + r) * KC, "int64")
                         multiply(acc, column, start, valid, weights, offset, r)
                     pass_: T.let[T.int32] = vs + kb

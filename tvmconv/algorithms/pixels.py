@@ -133,7 +133,7 @@ def locate_block(view: PixelView) -> Any:
 
 
 def reach_block(view: PixelView) -> Any:
-    """A macro: what a tap reads. For each vector v of a tile that locate has placed
+    """A macro: what a tap reads, where oh counts from output row `row`. For each vector v that locate has placed
 
     address[v]   of what the first lane reads in the first plane, which begins at `base`,
     valid[v, j]  which elements of the j-th vector from there lie in the image (a stride of SW takes SW vectors),
@@ -155,7 +155,7 @@ def reach_block(view: PixelView) -> Any:
         return T.Select(T.And(rows, columns), whole_vector(1, L), whole_vector(0, L))
 
     @T.inline
-    def reach(base, tap, oh, ow, origin, address, valid, reached):
+    def reach(base, tap, row, oh, ow, origin, address, valid, reached):
         dy: T.let[T.int32] = tap // s.kw * DH - s.ph
         dx: T.let[T.int32] = tap % s.kw * DW - s.pw
         for v in T.unroll(V):
@@ -163,14 +163,14 @@ def reach_block(view: PixelView) -> Any:
                 vv = T.axis.spatial(V, v)
                 T.reads(oh[vv], ow[vv], origin[vv])
                 T.writes(address[vv], valid[vv, 0:SW], reached[vv])
-                address[vv] = base + T.cast(origin[vv] + dy * IW + dx, "int64") * BYTES
-                reached[vv] = within(shifted(oh[vv], s.sh, dy), shifted(ow[vv], SW, dx))
+                address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
+                reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
                 if SW == 1:
                     valid[vv, 0] = reached[vv]
                 else:
                     first: T.let[T.int32] = origin[vv] % IW
                     for j in T.unroll(SW):
-                        valid[vv, j] = within(shifted(oh[vv], s.sh, dy), T.Ramp(first + dx + j * L, 1, L))
+                        valid[vv, j] = within(shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(first + dx + j * L, 1, L))
 
     return reach
 

@@ -1,8 +1,9 @@
-"""kn2row-as at stride 1 as one phase: rows of the output are finished, tap after tap, while they lie in cache.
+"""kn2row-as as one phase: rows of the output are finished, tap after tap, while they lie in cache.
 
-A unit is a panel of output channels on a block of output rows. For each tap it multiplies the input rows which that tap
-reads for these rows, all of their pixels, into its part of the plane; then it adds the plane to the output, shifted
-along the rows. No two units share any part of the plane, so nothing waits for another tap.
+A unit is a panel of output channels on a block of output rows. For each tap it multiplies what that tap reads for these
+rows into its part of the plane: at stride 1 all pixels of its input rows, with a stride only those that are needed.
+Then it adds the plane to the output, at stride 1 shifted along the rows. No two units share any part of the plane, so
+nothing waits for another tap.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tvmconv.shape import ConvShape
 
 @dataclass(frozen=True)
 class RowBlocks:
-    """The output in blocks of rows; the plane has as many rows as the output, of the input's width."""
+    """The output in blocks of rows; the plane has as many rows, at stride 1 of the input's width."""
 
     shape: ConvShape
     view: PixelView
@@ -33,7 +34,16 @@ class RowBlocks:
     @property
     def rows(self) -> int:
         """Rows of one block, of MC pixels together."""
-        return max(1, min(self.shape.oh, self.view.tile.mc // self.shape.iw))
+        return max(1, min(self.shape.oh, self.view.tile.mc // self.width))
+
+    @property
+    def shifted(self) -> bool:
+        return (self.shape.sh, self.shape.sw) == (1, 1)
+
+    @property
+    def width(self) -> int:
+        """Pixels of one row of the plane."""
+        return self.shape.iw if self.shifted else self.shape.ow
 
     @property
     def blocks(self) -> int:
@@ -46,20 +56,22 @@ class RowBlocks:
     @property
     def plane(self) -> int:
         """Elements of the plane of one output channel."""
-        return self.shape.oh * self.shape.iw
+        return self.shape.oh * self.width
 
     @property
     def products(self) -> PixelView:
-        """The pixels of a block's input rows."""
-        pixels = replace(
-            self.shape, ih=self.rows, oh=self.rows, ow=self.shape.iw, kh=1, kw=1, ph=0, pw=0, dh=0, dw=0
-        )  # fmt: skip
+        """What a tap reads for a block: at stride 1 every pixel of its rows, so only rows are then shifted."""
+        pixels = replace(self.shape, oh=self.rows)
+        if self.shifted:
+            pixels = replace(pixels, ow=self.shape.iw, kw=1, pw=0, dw=0)
         return replace(self.view, source=pixels)
 
     @property
     def sums(self) -> PixelView:
         """A block's output pixels, which read the plane along its rows."""
         along_rows = replace(self.shape, ih=self.rows, oh=self.rows, kh=1, ph=0, dh=0)
+        if not self.shifted:
+            along_rows = replace(along_rows, iw=self.shape.ow, kw=1, sh=1, sw=1, pw=0, dw=0)
         return replace(self.view, source=along_rows, tile=replace(self.view.tile, nr=self.view.lanes))
 
 
@@ -72,14 +84,14 @@ def shift_and_add(blocks: RowBlocks) -> Any:
     layout, L, V = view.layout, view.lanes, view.vectors
     G, P, _, TAPS, KC, MR = layout.weights_shape
     OC, OCG, OH, OW, IH, IW = shape.oc, layout.oc, shape.oh, shape.ow, shape.ih, shape.iw
-    R, B, PLANE = blocks.rows, blocks.blocks, blocks.plane
+    R, B, PLANE, WIDTH, SW = blocks.rows, blocks.blocks, blocks.plane, blocks.width, shape.sw
+    ALONG_ROW = shape.kw // products.source.kw  # taps along a row that products leave to the shift
     VECTOR, INDEX, F32 = f"float32x{L}", f"int32x{L}", PointerType(PrimType("float32"))
-    locate, locate_sum, reach = locate_block(products), locate_block(sums), reach_block(sums)
-    multiply = multiply_block(view)
-
-    def among(rows: Any, count: int) -> Any:
-        """The lanes whose row is one of so many. One comparison, as negative numbers are large ones without a sign."""
-        return T.reinterpret(f"uint32x{L}", rows) < whole_vector(T.uint32(count), L)
+    locate, reach, locate_sum, reach_sum = (
+        *(locate_block(products), reach_block(products)),
+        *(locate_block(sums), reach_block(sums)),
+    )
+    multiply = multiply_block(products)
 
     def ones(condition: Any) -> Any:
         return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
@@ -99,7 +111,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
         oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        valid = T.alloc_buffer((V, 1), INDEX, scope="local", annotations=ON_STACK)
+        valid = T.alloc_buffer((V, SW), INDEX, scope="local", annotations=ON_STACK)
         reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
         origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
@@ -115,30 +127,26 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     p: T.let[T.int32] = u % P
                     g: T.let[T.int32] = u // (P * B)
                     row: T.let[T.int32] = u // P % B * R
-                    h: T.let[T.int32] = row + vtap // shape.kw * (shape.dh + 1) - shape.ph
                     base: T.let[T.int64] = (
-                        x + T.cast((image * shape.ic + g * layout.channels) * IH * IW + h * IW, "int64") * BYTES
+                        x + T.cast((image * shape.ic + g * layout.channels) * IH * IW, "int64") * BYTES
                     )
                     locate(vt, oh, ow, inside, pixel, origin)
+                    reach(base, vtap // ALONG_ROW, row, oh, ow, origin, start, valid, reached)
                     for v in T.unroll(V):
-                        start[v] = base + T.cast(origin[v], "int64") * BYTES
                         inside[v] = ones(T.And(inside[v] != whole_vector(0, L), oh[v] < whole_vector(OH - row, L)))
-                        valid[v, 0] = ones(
-                            T.And(inside[v] != whole_vector(0, L), among(oh[v] + whole_vector(h, L), IH))
-                        )
                     offset: T.let[T.int64] = T.cast(((g * P + p) * TAPS + vtap) * KC, "int64")
                     multiply(acc, column, start, valid, weights, offset, 0)
-                    place: T.let[T.int32] = (g * OCG + p * MR) * PLANE + row * IW
+                    place: T.let[T.int32] = (g * OCG + p * MR) * PLANE + row * WIDTH
                     for i, v in T.grid(MR, V):
                         with T.sblock("write_back_pixels"):
                             vi, vv = T.axis.remap("SS", [i, v])
-                            T.reads(acc[vi, vv], pixel[vv], inside[vv], valid[vv, 0])
+                            T.reads(acc[vi, vv], pixel[vv], inside[vv], reached[vv])
                             T.writes()
                             if p * MR + vi < OCG:
                                 taken: T.let[T.handle("float32")] = T.address_of(plane[place + vi * PLANE + pixel[vv]])
                                 product = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
                                 product[0] = T.Select(
-                                    valid[vv, 0] != whole_vector(0, L), acc[vi, vv], whole_vector(T.float32(0), L)
+                                    reached[vv] != whole_vector(0, L), acc[vi, vv], whole_vector(T.float32(0), L)
                                 )
                                 T.evaluate(masked_store(product[0], taken, inside[vv], L))
             for q in range(sums.count):
@@ -153,8 +161,8 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     row: T.let[T.int32] = u // P % B * R
                     channel: T.let[T.int32] = g * OCG + p * MR
                     locate_sum(vq, oh, ow, inside, pixel, origin)
-                    base: T.let[T.int64] = address + T.cast(channel * PLANE + row * IW, "int64") * BYTES
-                    reach(base, vtap % shape.kw, oh, ow, origin, start, valid, reached)
+                    base: T.let[T.int64] = address + T.cast(channel * PLANE + row * WIDTH, "int64") * BYTES
+                    reach_sum(base, vtap % sums.source.kw, 0, oh, ow, origin, start, valid, reached)
                     inside[0] = ones(T.And(inside[0] != whole_vector(0, L), oh[0] < whole_vector(OH - row, L)))
                     valid[0, 0] = ones(T.And(inside[0] != whole_vector(0, L), valid[0, 0] != whole_vector(0, L)))
                     for o in range(T.min(MR, OCG - p * MR)):
