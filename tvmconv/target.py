@@ -58,6 +58,7 @@ class Target:
     triple: str
     mcpu: str
     l2: int
+    mattr: tuple[str, ...] = ()  # LLVM's features beside those of mcpu: +name, -name
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -68,9 +69,11 @@ class Target:
 SSE4 = Isa("sse4", 16, 16, _V2, fused=False)
 AVX2 = Isa("avx2", 32, 16, _V3)
 AVX512 = Isa("avx512", 64, 32, _V4)
+NEON = Isa("neon", 16, 32, ("asimd",))
 
 _KB = 1024
 _X86 = "x86_64-unknown-linux-gnu"
+_ARM = "aarch64-unknown-linux-gnu"
 
 # Best first: native is the first of these whose features the machine has. Cache sizes are those of the smallest
 # common core of the level (L2: Skylake-SP 1 MB, Haswell 256 kB).
@@ -78,6 +81,11 @@ TARGETS: tuple[Target, ...] = (
     Target("x86-64-v4", AVX512, _X86, "x86-64-v4", 1024 * _KB),
     Target("x86-64-v3", AVX2, _X86, "x86-64-v3", 256 * _KB),
     Target("x86-64-v2", SSE4, _X86, "x86-64-v2", 256 * _KB),
+    Target("aarch64", NEON, _ARM, "generic", 256 * _KB),
+    Target("cortex-a55", NEON, _ARM, "cortex-a55", 128 * _KB),
+    Target("cortex-a57", NEON, _ARM, "cortex-a57", 1024 * _KB),
+    Target("cortex-a76", NEON, _ARM, "cortex-a76", 256 * _KB),
+    Target("cortex-x1", NEON, _ARM, "cortex-x1", 512 * _KB),
 )
 
 
