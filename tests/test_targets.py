@@ -255,3 +255,11 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["list", what, "--match", pattern]) == 0
         out = capsys.readouterr().out
         assert all(word in out for word in words)
+
+
+@pytest.mark.skipif(platform.machine() == "aarch64", reason="it may run here")
+def test_what_runs_elsewhere_is_pointed_there(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("verify", "bench"):
+        assert cli.main([command, PROBLEM, "-t", "pixel6"]) == 2
+        err = capsys.readouterr().err
+        assert "cannot run pixel6: it is " in err and "`verify --device emulator` can" in err and err.count("\n") == 1

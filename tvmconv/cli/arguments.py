@@ -97,7 +97,8 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
     """What the common options say. Raises ValueError where they contradict the machine, or each other."""
     cpus = cpus_of(options.cpus, options.threads)
     if runs_here and (reason := options.target.missing_here):
-        other = "`verify --device emulator` can" if options.target.arch != platform.machine() else "use --target native"
+        foreign = platform.machine() != options.target.arch == "aarch64"
+        other = "`verify --device emulator` can" if foreign else "use --target native"
         raise ValueError(f"this machine cannot run {options.target.name}: {reason}; {other}")
     return Setting(
         target=options.target,
