@@ -21,7 +21,7 @@ class Schedule:
 
 
 SCHEDULES: tuple[Schedule, ...] = (
-    Schedule("hand", ("avx512", "avx2", "sse4"), "register tile by hand, tiles argued from the registers", x86),
+    Schedule("hand", ("avx512", "avx2", "sse4", "neon"), "register tile by hand, tiles argued from the registers", x86),
 )
 
 

@@ -39,6 +39,7 @@ _COSTS = {
     "avx512": Costs({1: 12, 2: 12, 3: 8, 4: 6}, 4, 0.2, 0.2),
     "avx2": Costs({1: 12, 2: 6, 3: 4, 4: 2}, 5, 0.1, 0.03),  # 5 cycles on Haswell, 4 on what came later
     "sse4": Costs({1: 10, 2: 5, 3: 3}, 4, 0.2, 0.2),
+    "neon": Costs({2: 12, 3: 8, 4: 6}, 4, 0.1, 0.1),
 }
 _STEP = 4  # channels unrolled
 _AHEAD = 256  # weights fetched into L1 ahead of their use, in elements

@@ -309,7 +309,8 @@ def _sources() -> str:
     for name in ("apache-tvm", "apache-tvm-ffi", "ziglang"):
         digest.update(importlib.metadata.version(name).encode())
     package, recipes = Path(__file__).parent, Path(schedules.__file__).parent
-    modules = ("tile", "target", "shape", "lower", "link", "toolchain", "entries", "builder")
+    tables = ("tile", "features", "cores", "device", "target")
+    modules = (*tables, "shape", "lower", "link", "toolchain", "entries", "builder")
     files = [*(package / f"{name}.py" for name in modules), package / "native/shim.c", package / "native/tvmconv.h"]
     for file in sorted([*files, *package.glob("algorithms/*.py"), *recipes.glob("*.py")]):
         digest.update(file.read_bytes())

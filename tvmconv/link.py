@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tvmconv.target import Target
-from tvmconv.toolchain import NATIVE, zig
+from tvmconv.toolchain import NATIVE, page_size, zig
 
 if TYPE_CHECKING:
     from tvmconv.algorithms.ir import Program
@@ -37,6 +37,6 @@ def link(parts: Sequence[Path], symbols: Sequence[str], target: Target, output: 
         *("-target", zig_triple, "-shared", "-nostdlib", "-O2", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector"),
         "-fno-builtin",  # or the shim's memcpy would become a call of itself
         *("-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"),
-        *("-Wl,-S", "-Wl,-z,defs", f"-Wl,--version-script={exports}"),
+        *("-Wl,-S", "-Wl,-z,defs", f"-Wl,--version-script={exports}", *page_size(target.triple)),
         *("-o", str(output), *map(str, parts)),
     )

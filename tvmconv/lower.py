@@ -12,7 +12,9 @@ def tvm_target(target: Target) -> Any:
     """The target as TVM writes it down, host included."""
     import tvm
 
-    made = tvm.target.Target({"kind": "llvm", "mtriple": target.triple, "mcpu": target.mcpu})
+    made = tvm.target.Target(
+        {"kind": "llvm", "mtriple": target.triple, "mcpu": target.mcpu, "mattr": list(target.mattr)}
+    )
     return made.with_host(made)
 
 

@@ -17,6 +17,10 @@ _LIBRARY = (
     *("-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-fno-stack-protector"),
 )
 
+# The largest page of the systems that run a file, to which its segments are aligned: Linux has pages of 16 KB on the
+# Raspberry Pi 5 and on Apple's chips, of 64 KB on some servers; Android asks for 16 KB.
+_AARCH64_PAGES = {"linux": 65536, "android": 16384}
+
 
 class LinkError(RuntimeError):
     """The linker failed; the message holds its last lines."""
@@ -36,13 +40,21 @@ def zig(*arguments: str | Path) -> None:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
 
 
+def page_size(triple: str) -> tuple[str, ...]:
+    """The linker's flags for the page size of a target, by zig's or LLVM's triple; none for x86: all have 4 KB."""
+    if not triple.startswith("aarch64-"):
+        return ()
+    return (f"-Wl,-z,max-page-size={_AARCH64_PAGES['android' if 'android' in triple else 'linux']}",)
+
+
 def library(source: str, variant: str, *flags: str) -> Path:
     """A C file of ours as a shared object for this machine, compiled now unless the cache has it.
 
     `source` is a file in NATIVE that needs no headers but its own, `variant` tells objects of other flags apart.
     Raises LinkError.
     """
-    flags = ("-target", f"{platform.machine()}-linux-gnu", *flags)
+    triple = f"{platform.machine()}-linux-gnu"
+    flags = ("-target", triple, *page_size(triple), *flags)
     path = NATIVE / source
     headers = [header.read_bytes() for header in sorted(NATIVE.glob("*.h"))]
     digest = hashlib.sha256(b"".join([path.read_bytes(), *headers, repr((_LIBRARY, flags)).encode()]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,11 +96,10 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
 def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
     """What the common options say. Raises ValueError where they contradict the machine, or each other."""
     cpus = cpus_of(options.cpus, options.threads)
-    missing = [feature for feature in options.target.features if feature not in targets.host_features()]
-    if runs_here and missing:
-        raise ValueError(
-            f"this machine cannot run {options.target.name}: it lacks {', '.join(missing)}; use --target native"
-        )
+    if runs_here and (reason := options.target.missing_here):
+        foreign = platform.machine() != options.target.arch == "aarch64"
+        other = "`verify --device emulator` can" if foreign else "use --target native"
+        raise ValueError(f"this machine cannot run {options.target.name}: {reason}; {other}")
     return Setting(
         target=options.target,
         layout=options.layout,

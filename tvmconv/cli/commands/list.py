@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -11,6 +12,7 @@ from tvmconv import networks
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli.output import Output
+from tvmconv.device import DEVICES
 from tvmconv.workload import resolve
 
 Item = dict[str, Any]
@@ -71,17 +73,31 @@ def _schedules(options: argparse.Namespace, output: Output) -> Iterator[Item]:
 
 def _targets(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     for target in targets.TARGETS:
-        missing = [feature for feature in target.features if feature not in targets.host_features()]
+        missing = target.missing_here
         yield {
             "name": target.name,
             "isa": target.isa.name,
+            "triple": target.triple,
             "mcpu": target.mcpu,
-            "here": f"no: lacks {missing[0]}" if missing else "native" if target == targets.native() else "runs",
+            "features": sorted(target.extensions),
+            "here": f"no: {missing}" if missing else "native" if target == targets.native() else "runs",
         }
 
 
 def _devices(options: argparse.Namespace, output: Output) -> Iterator[Item]:
-    yield {"name": "local", "target": targets.native().name, "summary": "this machine"}
+    native = targets.native()
+    yield _device("local", "this machine", "linux", None, len(os.sched_getaffinity(0)), native.mcpu, None, None, None)
+    for device in DEVICES:
+        for cluster in device.clusters:
+            caches = [size and size // 1024 for size in (cluster.l1d, cluster.l2)]
+            name, own = device.name, (cluster.name, cluster.cores, cluster.mcpu, *caches, cluster.flops_per_cycle)
+            yield _device(name, device.chip, device.system, *own)
+
+
+def _device(name: str, chip: str, system: str, *cluster: str | int | None) -> Item:
+    """A line for each cluster; caches in kilobytes, the peak in f32 operations a cycle and core."""
+    columns = ("cluster", "cores", "mcpu", "l1d_kb", "l2_kb", "flops_per_cycle")
+    return {"name": name, "chip": chip, "system": system, **dict(zip(columns, cluster, strict=True))}
 
 
 def _peers(options: argparse.Namespace, output: Output) -> Iterator[Item]:
