@@ -6,7 +6,9 @@ import ctypes
 import functools
 import os
 import platform
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,7 @@ class Conv:
         self.packed = packed
         self.pool = pool
         self._workspace = self.new_workspace()
+        self._own_workspace = threading.Lock()  # held by the call that uses it
 
     @property
     def algorithm(self) -> str:
@@ -217,14 +220,15 @@ class Conv:
         """y = clamp(conv(x) + bias). x: float32 of (N, H, W, IC); y: float32 of (N, OH, OW, OC);
         with layout nchw of (N, IC, H, W) and (N, OC, OH, OW).
 
-        Without `out` a new array is made; without `workspace` the one made at prepare is used, so that calls on
-        several threads at once need one each: what new_workspace returns, which is prepared once, or any memory of
-        workspace_bytes, which is prepared in each call. torch in gives torch out. Raises ValueError or TypeError for
-        arrays of another shape, type or layout; nothing is copied.
+        Without `out` a new array is made; without `workspace` the one made at prepare is used, for one call after the
+        other: calls on several threads run at once if each has one of its own, what new_workspace returns, which is
+        prepared once, or any memory of workspace_bytes, which is prepared in each call. torch in gives torch out.
+        Raises ValueError or TypeError for arrays of another shape, type or layout; nothing is copied.
         """
         tensor = is_torch(x)
         y = np.empty(self.kernel.y_shape, np.float32) if out is None else out
-        self.bind(x, y, workspace)()
+        with self._own_workspace if workspace is None else nullcontext():
+            self.bind(x, y, workspace)()
         return to_torch(y, self.kernel.layout) if tensor and out is None else y
 
     def bind(self, x: Any, y: Any, workspace: Array | None = None, phase: str | None = None) -> Callable[[], None]:
