@@ -1,4 +1,4 @@
-"""An aarch64 processor in this process, by Unicorn: a kernel's file is loaded and its functions called, without a device.
+"""An aarch64 processor in this process, by Unicorn: it loads a kernel's file and calls its functions.
 
 It sees nothing of this process's memory: what a call may touch is copied in before it and out after it.
 """
@@ -6,6 +6,7 @@ It sees nothing of this process's memory: what a call may touch is copied in bef
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import io
 import struct
@@ -24,7 +25,7 @@ _RETURN, _POOL, _FILE, _STACK, _ARRAYS, _GAP = 0x1000, 0x2000, 0x40_0000, 0x4000
 _STACK_BYTES = 1 << 20
 
 # All that ARMv8.0 has: a file that needs no more runs on a Cortex-A72, which lacks everything newer, as old cores do.
-_ARMV8_0 = frozenset("fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid".split())
+_ARMV8_0 = frozenset(["fp", "asimd", "evtstrm", "aes", "pmull", "sha1", "sha2", "crc32", "cpuid"])
 _FP_ENABLED = 3 << 20  # CPACR_EL1.FPEN: nothing of floating point and vectors is trapped
 
 # ELF for the Arm 64-bit Architecture, section "Dynamic relocations": what the linker leaves to do.
@@ -32,7 +33,11 @@ _ABS64, _GLOB_DAT, _JUMP_SLOT, _RELATIVE = 257, 1025, 1026, 1027
 
 # parallel_for(ctx, task, arg, n) of tvmconv.h: the tasks backwards, on the thread that calls.
 _BACKWARDS = (
-    *(0xA9BD7BFD, 0xA90153F3, 0xF90013F5),  #       stp x29, x30, [sp, #-48]!; stp x19, x20, [sp, #16]; str x21, [sp, #32]
+    *(
+        0xA9BD7BFD,
+        0xA90153F3,
+        0xF90013F5,
+    ),  #       stp x29, x30, [sp, #-48]!; stp x19, x20, [sp, #16]; str x21, [sp, #32]
     *(0xAA0103F3, 0xAA0203F4, 0x2A0303F5),  #       mov x19, x1; mov x20, x2; mov w21, w3
     *(0x710006B5, 0x540000A4),  #             next: subs w21, w21, #1; b.mi done
     *(0xAA1403E0, 0x2A1503E1, 0xD63F0260),  #       mov x0, x20; mov w1, w21; blr x19
@@ -82,16 +87,14 @@ class Machine:
     def __init__(self, path: Path, features: Sequence[str], counting: bool = False) -> None:
         """Raises ValueError where Unicorn is not installed, or the file needs a symbol of another file."""
         require()
-        import unicorn
-        from unicorn import arm64_const as arm64
-
-        self._unicorn, self._arm64 = unicorn, arm64
+        self._unicorn = unicorn = _module("unicorn")
+        self._arm64 = arm64 = _module("unicorn.arm64_const")
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
         model = arm64.UC_CPU_ARM64_A72 if _ARMV8_0.issuperset(features) else arm64.UC_CPU_ARM64_MAX
         self._uc.ctl_set_cpu_model(model)
         self._uc.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, _FP_ENABLED)
         self._uc.reg_write(arm64.UC_ARM64_REG_FPCR, 0)
-        self._elf = ELFFile(io.BytesIO(path.read_bytes()))
+        self._elf: Any = ELFFile(io.BytesIO(path.read_bytes()))
         self._load(path)
         self._uc.mem_map(_STACK, _STACK_BYTES, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         for address, content in ((_RETURN, b""), (_POOL, self._pool())):
@@ -107,7 +110,7 @@ class Machine:
         return bool(self._elf.get_section_by_name(".dynsym").get_symbol_by_name(function))
 
     def call(self, function: str, *arguments: Memory | int | float | None, seconds: float = 0) -> int:
-        """Calls a C function that returns an int; None is NULL. Raises Fault, or TimeoutError after `seconds`, if any."""
+        """Calls a C function that returns an int; None is NULL. Raises Fault; TimeoutError after `seconds`, if any."""
         placed = self._place([each for each in arguments if isinstance(each, Memory)])
         try:
             self._copy_in(placed)
@@ -206,8 +209,8 @@ class Machine:
             start, length = each.pages
             if start - _GAP // 2 <= address < start + length + _GAP // 2:
                 inside = 0 <= address - each.address < each.memory.size
-                kind = "read-only" if inside else f"of {each.memory.size} bytes"
-                return f"{what} byte {address - each.address} of {each.memory.name}, which is {kind}"
+                kind = "is read-only" if inside else f"has {each.memory.size} bytes"
+                return f"{what} byte {address - each.address} of {each.memory.name}, which {kind}"
         return f"{what} address {address:#x}, which is no array's"
 
     def _note_stray_access(self, uc: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
@@ -216,6 +219,11 @@ class Machine:
 
     def _count(self, uc: Any, address: int, size: int, data: Any) -> None:
         self.instructions += size // 4
+
+
+def _module(name: str) -> Any:
+    """A module of Unicorn's, whose annotations cover its functions in part alone."""
+    return importlib.import_module(name)
 
 
 def require() -> None:

@@ -13,7 +13,7 @@ from tvmconv.choose import AUTO
 from tvmconv.record import Row
 from tvmconv.results import Results
 from tvmconv.shape import ConvShape
-from tvmconv.target import Target
+from tvmconv.target import LOCAL, Target
 from tvmconv.tile import Tile
 from tvmconv.workload import Layer
 
@@ -28,7 +28,7 @@ class Setting:
 
     target: Target
     layout: str | None = None
-    device: str = "local"
+    device: str = LOCAL
     threads: int = 1
     cpus: tuple[int, ...] = ()
     schedule: str = "hand"

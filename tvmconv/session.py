@@ -7,15 +7,14 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tvmconv import emulator
 from tvmconv.arrays import aligned_floats
 from tvmconv.emulator import Machine, Memory
 from tvmconv.kernel import Kernel, read
 from tvmconv.pool import Workers
-
-LOCAL, EMULATOR = "local", "emulator"
+from tvmconv.target import EMULATOR
 
 # What a kernel's functions take that is an array, by the order of their arguments, and which of these they write.
 _ARRAYS = {
@@ -84,9 +83,9 @@ class EmulatedKernel(Kernel):
         return self.machine.call(symbol, *passed, seconds=self._seconds)
 
     def _argument(self, function: str, array: str | None, argument: Any) -> Memory | int | float | None:
-        value = argument.value if isinstance(argument, (ctypes.c_void_p, ctypes.c_float)) else argument
+        value: Any = argument.value if isinstance(argument, (ctypes.c_void_p, ctypes.c_float)) else argument
         if array is None or value is None:
-            return value  # type: ignore[no-any-return]
+            return cast(int | float | None, value)
         return Memory(array, value, self._sizes[array], array in _WRITTEN.get(function, _WRITTEN_ELSE))
 
     @functools.cached_property

@@ -17,10 +17,13 @@ from tvmconv.measure import Best, Rules
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
 from tvmconv.summary import seconds
+from tvmconv.target import LOCAL
 from tvmconv.workload import resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
+    if options.device != LOCAL:
+        raise ValueError(f"bench cannot measure on --device {options.device}, which has no speed of its own")
     setting = arguments.setting(options, runs_here=True)
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
     if options.plot:

@@ -86,7 +86,8 @@ def _targets(options: argparse.Namespace, output: Output) -> Iterator[Item]:
 
 def _devices(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     native = targets.native()
-    yield _device("local", "this machine", "linux", None, len(os.sched_getaffinity(0)), native.mcpu, None, None, None)
+    yield _device(LOCAL, "this machine", "linux", None, len(os.sched_getaffinity(0)), native.mcpu, None, None, None)
+    yield _device(EMULATOR, "Unicorn, in this process: for verify", "linux", None, 1, "cortex-a72", None, None, None)
     for device in DEVICES:
         for cluster in device.clusters:
             caches = [size and size // 1024 for size in (cluster.l1d, cluster.l2)]
