@@ -188,6 +188,11 @@ def _parser() -> argparse.ArgumentParser:
         "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
     )
     build.add_argument(
+        "--standalone",
+        action="store_true",
+        help="a program that proves and times the layers on any Linux or Android, in the place of a shared object",
+    )
+    build.add_argument(
         "--results",
         type=Path,
         metavar="FILE.jsonl",
