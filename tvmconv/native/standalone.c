@@ -95,9 +95,13 @@ static const char *cpuinfo(const char *key) {
     return value + 1 + strspn(value + 1, " ");
 }
 
+/* As Linux lists them; of this program's architecture alone: qemu-user shows the file of the machine that emulates. */
 static const char *cpu_features(void) {
-    const char *x86 = cpuinfo("flags");
-    return *x86 ? x86 : cpuinfo("Features");
+#if defined(__x86_64__)
+    return cpuinfo("flags");
+#else
+    return cpuinfo("Features");
+#endif
 }
 
 static int has_feature(const char *list, const char *name) {
