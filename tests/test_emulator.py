@@ -12,8 +12,8 @@ from tests.faulty_kernel import SHAPE
 from tvmconv import builder, session, target, verify
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.builder import Request
+from tvmconv.device import EMULATOR
 from tvmconv.shape import ConvShape
-from tvmconv.target import EMULATOR
 from tvmconv.verify import Check, Verdict
 
 AARCH64 = target.parse("aarch64")

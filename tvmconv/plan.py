@@ -10,10 +10,11 @@ from schedules.unsuited import Unsuited
 from tvmconv import choose
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.choose import AUTO
+from tvmconv.device import LOCAL
 from tvmconv.record import Row
 from tvmconv.results import Results
 from tvmconv.shape import ConvShape
-from tvmconv.target import LOCAL, Target
+from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.workload import Layer
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from tvmconv import emulator
 from tvmconv.arrays import aligned_floats
+from tvmconv.device import EMULATOR
 from tvmconv.emulator import Machine, Memory
 from tvmconv.kernel import Kernel, read
 from tvmconv.pool import Workers
-from tvmconv.target import EMULATOR
 
 # What a kernel's functions take that is an array, by the order of their arguments, and which of these they write.
 _ARRAYS = {

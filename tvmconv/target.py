@@ -20,8 +20,6 @@ _V2 = ("cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3")
 _V3 = (*_V2, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
-LOCAL, EMULATOR = "local", "emulator"  # devices: this machine, and an aarch64 that verify can emulate on it
-
 
 @dataclass(frozen=True)
 class Isa:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from tvmconv.arrays import as_layout
 from tvmconv.crew import ask_each
+from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.emulator import Fault
 from tvmconv.guard import Place, forbid_writing, guarded
 from tvmconv.kernel import Conv
 from tvmconv.reference import Case, integer_case
 from tvmconv.session import load_on
 from tvmconv.shape import ConvShape
-from tvmconv.target import EMULATOR, LOCAL
 from tvmconv.worker import WorkerLost, answer_all, patience
 
 _PATIENCE = 60.0  # seconds that a check may take, on top of those that its problem's size is worth

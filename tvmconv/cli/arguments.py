@@ -14,8 +14,8 @@ import tvmconv
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
+from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.plan import Setting
-from tvmconv.target import EMULATOR, LOCAL
 from tvmconv.tile import Tile
 
 _T = TypeVar("_T")
@@ -123,7 +123,7 @@ def _check_emulator(target: targets.Target) -> None:
     from tvmconv import emulator
 
     emulator.require()
-    if not target.triple.startswith("aarch64-"):
+    if target.arch != "aarch64":
         raise ValueError(f"the emulator is an aarch64, and {target.name} is not: use -t aarch64 (`list targets`)")
 
 

@@ -13,11 +13,11 @@ from tvmconv.bench_report import bench_table
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code, within_layer
+from tvmconv.device import LOCAL
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
 from tvmconv.summary import seconds
-from tvmconv.target import LOCAL
 from tvmconv.workload import resolve
 
 

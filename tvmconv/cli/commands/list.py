@@ -12,7 +12,7 @@ from tvmconv import networks
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli.output import Output
-from tvmconv.device import DEVICES
+from tvmconv.device import DEVICES, EMULATOR, LOCAL
 from tvmconv.workload import resolve
 
 Item = dict[str, Any]
