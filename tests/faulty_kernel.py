@@ -17,7 +17,7 @@ _SOURCE = Path(__file__).with_name("faulty_kernel.c")
 
 def build(fault: str, target: Target, folder: Path) -> Path:
     """The kernel with that fault, made in `folder` unless it is there."""
-    path, shim, code = (folder / f"{fault}{suffix}" for suffix in (".so", ".shim.c", ".c"))
+    path, shim, code = (folder / f"{fault}{end}" for end in (".so", ".c", "-code.c"))
     if not path.exists():
         program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
         description = {
@@ -26,6 +26,9 @@ def build(fault: str, target: Target, folder: Path) -> Path:
             "workload": str(SHAPE),
             "algorithm": "direct",
             "layout": "nhwc",
+            "x_shape": SHAPE.x_shape,
+            "w_shape": SHAPE.w_shape,
+            "y_shape": SHAPE.y_shape,
             "packed_bytes": program.packed_bytes,
             "workspace": dict(program.memory),
             "target": target.name,

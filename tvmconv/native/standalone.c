@@ -198,7 +198,8 @@ static int exact(const layer *l, const problem *p, const float *y, result *r, co
     r->error = largest_error(l, p, y);
     if (r->error == 0) return 1;
     r->status = "mismatch";
-    snprintf(r->text, sizeof r->text, "outputs are wrong %s, by %g at most", when, r->error);
+    if (r->error != r->error) snprintf(r->text, sizeof r->text, "an output is NaN %s", when);
+    else snprintf(r->text, sizeof r->text, "outputs are wrong %s, by %g at most", when, r->error);
     r->reason = r->text;
     return 0;
 }
