@@ -120,6 +120,8 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["verify", ONE, "--cpus", "4095"], "no CPU 4095 for this process"),
         (["verify", ONE, "--layout", "nhcw"], "invalid choice: 'nhcw'"),
         (["verify", ONE, "--device", "pi"], "(choose from"),
+        (["verify", ONE, "--device", "emulator", "-t", "x86-64-v2"], "the emulator is an aarch64"),
+        (["bench", ONE, "--device", "emulator"], "has no speed of its own"),
         (["bench", ONE, "--peers", "onednm"], "did you mean onednn"),
         (["bench", ONE, "--output", "/nowhere/results.jsonl"], "there is no folder /nowhere"),
         (["bench", ONE, "--output", "/"], "name a plain file"),
@@ -128,6 +130,7 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["compile", ONE, "-o", "/nowhere/layer.so"], "there is no folder /nowhere"),
         (["compile", ONE, "-o", "layer.h"], "layer.so"),
         (["compile", ONE, "-o", ""], "-o is empty"),
+        (["compile", ONE, "-o", "/tmp/", "--standalone"], "name a file, not the folder /tmp/"),
         (["compile", ONE, "-o", "/dev/null"], "name a plain file"),
         (["compile", ONE, "-o", "layer.so", "--max-workspace", "1T"], "not a number of bytes such as 0, 4096, 64K"),
         (["compile", ONE, "-o", "layer.so", "--results", "/nowhere.jsonl"], "there is no such file"),
@@ -156,6 +159,14 @@ def test_verify(capsys: Capture) -> None:
     assert found[0]["max_error"] == 0.0
     assert re.match(r"\d+x\d+", found[0]["tile"])
     assert "1x1" in found[1]["reason"]
+
+
+def test_verify_in_the_emulator(capsys: Capture) -> None:
+    """It is an aarch64, unless -t names another one of these; CPUs and threads are its own."""
+    for target, argv in (("aarch64", ()), ("cortex-a55", ("-t", "cortex-a55", "--threads", "9"))):
+        (found,) = rows(capsys, "verify", ONE, "-a", "direct", "--device", "emulator", *argv)
+        assert found.keys() == {*COMMON, "exact", "max_error"}
+        assert (found["device"], found["target"], found["cpus"], found["exact"]) == ("emulator", target, [], True)
 
 
 def test_verify_for_people(capsys: Capture) -> None:

@@ -12,17 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvmconv import guard, link, target, verify
-from tvmconv.algorithms.ir import Phase, Program
-from tvmconv.description import SCHEMA
-from tvmconv.entries import C_FUNCTIONS
+from tests import faulty_kernel
+from tests.faulty_kernel import SHAPE
+from tvmconv import guard, target, verify
 from tvmconv.kernel import load
 from tvmconv.reference import integer_case
-from tvmconv.shape import ConvShape
 from tvmconv.verify import Check, Verdict
 
-SHAPE = ConvShape.parse("ic3ih5iw6oc4oh5ow6kh3kw3ph1pw1")
-SOURCE = Path(__file__).with_name("faulty_kernel.c")
 CRASH = r"the kernel crashed \(SIG(SEGV|BUS)\)"
 
 Make = Callable[[str], Check]
@@ -30,31 +26,9 @@ Make = Callable[[str], Check]
 
 @pytest.fixture(scope="session")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Builds the kernel with a fault, through the project's own shim and linker."""
+    """Builds the kernel with a fault."""
     folder = tmp_path_factory.mktemp("faulty")
-
-    def make(fault: str) -> Check:
-        path, shim, code = (folder / f"{fault}{suffix}" for suffix in (".so", ".shim.c", ".c"))
-        if not path.exists():
-            program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
-            description = {
-                "schema": SCHEMA,
-                "prefix": "faulty",
-                "workload": str(SHAPE),
-                "algorithm": "direct",
-                "layout": "nhwc",
-                "packed_bytes": program.packed_bytes,
-                "workspace": dict(program.memory),
-                "target": "native",
-                "triple": target.native().triple,
-                "features": [],
-            }
-            shim.write_text(link.shim_source("faulty", program, description))
-            code.write_text(f'#define PREFIX faulty\n#define FAULT {fault}\n#include "{SOURCE}"\n')
-            link.link([shim, code], [f"faulty_{name}" for name in C_FUNCTIONS], target.native(), path)
-        return Check(path, SHAPE)
-
-    return make
+    return lambda fault: Check(faulty_kernel.build(fault, target.native(), folder), SHAPE)
 
 
 def verdict(*checks: Check) -> list[Verdict]:

@@ -45,7 +45,7 @@ def build_tasks(
 def verified(built: Sequence[Built], setting: Setting, jobs: int) -> Iterator[Row]:
     """The row of each task with what verify found, in order, each as soon as it is known."""
     checks = [
-        Check(item.kernel, item.task.layer.shape, setting.threads)
+        Check(item.kernel, item.task.layer.shape, setting.threads, setting.device)
         for item in built
         if item.kernel is not None and item.task.layer.shape is not None
     ]

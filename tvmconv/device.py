@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tvmconv.cores import BY_NAME, Core
 
+LOCAL, EMULATOR = "local", "emulator"  # devices that are always there: this machine, an aarch64 emulated on it
+
 _KB = 1024
 
 

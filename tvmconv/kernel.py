@@ -18,7 +18,7 @@ from tvmconv.arrays import Array, address, aligned, checked, checked_workspace, 
 from tvmconv.description import descriptions, header
 from tvmconv.files import write_whole
 from tvmconv.names import unknown
-from tvmconv.pool import Pool, shared
+from tvmconv.pool import Workers, shared
 from tvmconv.shape import ConvShape
 from tvmconv.target import host_features
 
@@ -125,7 +125,7 @@ class Kernel:
         told, else 1), and cpus: one for each, if they are to be pinned, the first where the caller itself will be.
         Raises ValueError or TypeError for anything else, and ValueError where this machine cannot run the kernel.
         """
-        pool = shared(self.threads if threads is None else threads, cpus)
+        pool = self._workers(self.threads if threads is None else threads, cpus)
         if weights not in _WEIGHT_LAYOUTS:
             raise ValueError(unknown("weight layout", weights, tuple(_WEIGHT_LAYOUTS)))
         axes = _WEIGHT_LAYOUTS[weights]
@@ -163,9 +163,18 @@ class Kernel:
                 "build it with --target native"
             )
 
+    def _workers(self, threads: int, cpus: Sequence[int] | None) -> Workers | None:
+        """Who computes, where the kernel runs; None for the calling thread alone."""
+        return shared(threads, cpus)
+
+    def _find(self, symbol: str) -> Callable[..., int]:
+        """A function of the file; arrays are passed by their addresses. Raises AttributeError where it has none."""
+        function: Callable[..., int] = getattr(self._library, symbol)
+        return function
+
     def _function(self, name: str) -> Callable[..., int]:
         try:
-            function: Callable[..., int] = getattr(self._library, f"{self.description['prefix']}_{name}")
+            function = self._find(f"{self.description['prefix']}_{name}")
         except AttributeError:
             raise ValueError(f"{self.path} is a damaged kernel file: no function {name}; build it again") from None
         return function
@@ -182,7 +191,7 @@ class Conv:
     Calls may run at the same time if each has a workspace of its own; those of one pool wait for each other.
     """
 
-    def __init__(self, kernel: Kernel, packed: Array, pool: Pool | None = None) -> None:
+    def __init__(self, kernel: Kernel, packed: Array, pool: Workers | None = None) -> None:
         self.kernel = kernel
         self.packed = packed
         self.pool = pool

@@ -10,6 +10,7 @@ from schedules.unsuited import Unsuited
 from tvmconv import choose
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.choose import AUTO
+from tvmconv.device import LOCAL
 from tvmconv.record import Row
 from tvmconv.results import Results
 from tvmconv.shape import ConvShape
@@ -28,7 +29,7 @@ class Setting:
 
     target: Target
     layout: str | None = None
-    device: str = "local"
+    device: str = LOCAL
     threads: int = 1
     cpus: tuple[int, ...] = ()
     schedule: str = "hand"

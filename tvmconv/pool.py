@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from tvmconv.toolchain import library
 
@@ -31,6 +32,15 @@ def shared(threads: int, cpus: Sequence[int] | None = None) -> Pool | None:
         if places not in _pools:
             _pools[places] = Pool(places)
         return _pools[places]
+
+
+class Workers(Protocol):
+    """What a Conv needs of a pool: `address` is that of a tvmconv_pool, where the kernel runs."""
+
+    threads: int
+    address: ctypes.c_void_p
+
+    def start(self) -> None: ...
 
 
 class Pool:

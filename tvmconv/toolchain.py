@@ -12,6 +12,7 @@ from pathlib import Path
 
 NATIVE = Path(__file__).with_name("native")
 _SECONDS = 120  # a link takes 0.1 s, and a few seconds the first time
+_LIBC_SECONDS = 900  # musl takes a minute of one free core
 _LIBRARY = (
     *("-O2", "-ffp-contract=fast", "-fno-slp-vectorize", "-std=gnu11", "-Wall", "-Wextra", "-Werror"),
     *("-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-fno-stack-protector"),
@@ -26,18 +27,40 @@ class LinkError(RuntimeError):
     """The linker failed; the message holds its last lines."""
 
 
-def zig(*arguments: str | Path) -> None:
+def zig(*arguments: str | Path, seconds: float = _SECONDS) -> None:
     """Runs `zig cc`. Raises LinkError with what it said."""
-    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(cache() / "zig"))}
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(_zig_cache())}
     command = [sys.executable, "-m", "ziglang", "cc", *map(str, arguments)]
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        raise LinkError(f"zig did not end within {_SECONDS} s") from None
+        raise LinkError(f"zig did not end within {seconds:.0f} s") from None
     if done.returncode:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
+
+
+def zig_program(triple: str, *arguments: str | Path) -> None:
+    """Runs `zig cc` for a static program, the first time for a triple with zig's building its C library.
+
+    Raises LinkError with what it said.
+    """
+    zig("-target", triple, "-static", *arguments, seconds=_SECONDS if libc_is_built(triple) else _LIBC_SECONDS)
+    _libc_mark(triple).touch()
+
+
+def libc_is_built(triple: str) -> bool:
+    """Whether zig_program has made a program for that triple before; only zig knows what else its cache has."""
+    return _libc_mark(triple).exists()
+
+
+def _libc_mark(triple: str) -> Path:
+    return _zig_cache() / f"tvmconv-{triple}"
+
+
+def _zig_cache() -> Path:
+    return Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or cache() / "zig")
 
 
 def page_size(triple: str) -> tuple[str, ...]:

@@ -16,22 +16,27 @@ from numpy.typing import NDArray
 
 from tvmconv.arrays import as_layout
 from tvmconv.crew import ask_each
+from tvmconv.device import EMULATOR, LOCAL
+from tvmconv.emulator import Fault
 from tvmconv.guard import Place, forbid_writing, guarded
-from tvmconv.kernel import Conv, load
+from tvmconv.kernel import Conv
 from tvmconv.reference import Case, integer_case
+from tvmconv.session import load_on
 from tvmconv.shape import ConvShape
 from tvmconv.worker import WorkerLost, answer_all, patience
 
 _PATIENCE = 60.0  # seconds that a check may take, on top of those that its problem's size is worth
+_EMULATED = 60  # times as many of those in the emulator
 
 
 @dataclass(frozen=True)
 class Check:
-    """A kernel's file, the problem it was built for, the threads to run it with."""
+    """A kernel's file, the problem it was built for, the threads to run it with, where."""
 
     kernel: Path
     shape: ConvShape
     threads: int = 1
+    device: str = LOCAL
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,13 @@ class Verdict:
 
 def verify(checks: Sequence[Check], jobs: int = 1) -> Iterator[Verdict]:
     """One verdict for each check, in order, as soon as it is known; `jobs` run at a time."""
-    for answer in ask_each("tvmconv.verify", checks, jobs, lambda check: patience(_PATIENCE, check.shape.flops)):
+    for answer in ask_each("tvmconv.verify", checks, jobs, _patience):
         yield Verdict("error", f"the kernel {answer}") if isinstance(answer, WorkerLost) else answer
+
+
+def _patience(check: Check) -> float:
+    """The seconds that a check may take."""
+    return patience(_PATIENCE, check.shape.flops * (_EMULATED if check.device == EMULATOR else 1))
 
 
 def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, Problem]:
@@ -60,7 +70,7 @@ def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, P
     off, the first two in pages that cannot be written to, the others full of NaN; at last in a workspace that `other`
     has used since.
     """
-    kernel, case = load(check.kernel), _case(check.shape)
+    kernel, case = load_on(check.device, check.kernel), _case(check.shape)
     plain = kernel.prepare(case.w, weights="OIHW", threads=check.threads)
     fused = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=check.threads)
     for conv, expected, what in ((plain, case.plain, "plain"), (fused, case.fused, "with bias and clamp")):
@@ -142,4 +152,10 @@ def serve(descriptor: int) -> None:
             solved[:] = [problem]
         return verdict
 
-    answer_all(descriptor, answer, lambda error: Verdict("error", f"{type(error).__name__}: {error}"))
+    answer_all(descriptor, answer, _failure)
+
+
+def _failure(error: Exception) -> Verdict:
+    if isinstance(error, Fault):
+        return Verdict("error", f"the kernel {error}")
+    return Verdict("error", f"{type(error).__name__}: {error}")

@@ -14,12 +14,13 @@ import tvmconv
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
+from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.plan import Setting
 from tvmconv.tile import Tile
 
 _T = TypeVar("_T")
 
-DEVICES = ("local",)
+DEVICES = (LOCAL, EMULATOR)
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -50,6 +51,8 @@ _ALL = Algorithms(("all",), named=False)
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's options. Ends in SystemExit for --help, --version and a command line that is wrong."""
     options = _parser().parse_args(argv)
+    if getattr(options, "target", True) is None:
+        options.target = targets.parse("aarch64" if options.device == EMULATOR else "native")
     if getattr(options, "algorithm", None) == _ALL:
         options.algorithm = all_algorithms(options.layout)
     return options
@@ -95,8 +98,11 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
 
 def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
     """What the common options say. Raises ValueError where they contradict the machine, or each other."""
-    cpus = cpus_of(options.cpus, options.threads)
-    if runs_here and (reason := options.target.missing_here):
+    emulated = runs_here and options.device == EMULATOR
+    if emulated:
+        _check_emulator(options.target)
+    cpus = () if emulated else cpus_of(options.cpus, options.threads)
+    if runs_here and not emulated and (reason := options.target.missing_here):
         foreign = platform.machine() != options.target.arch == "aarch64"
         other = "`verify --device emulator` can" if foreign else "use --target native"
         raise ValueError(f"this machine cannot run {options.target.name}: {reason}; {other}")
@@ -110,6 +116,15 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
         tile=options.tile,
         max_workspace=getattr(options, "max_workspace", None),
     )
+
+
+def _check_emulator(target: targets.Target) -> None:
+    """Raises ValueError where the emulator is not installed, or cannot run the target's code."""
+    from tvmconv import emulator
+
+    emulator.require()
+    if target.arch != "aarch64":
+        raise ValueError(f"the emulator is an aarch64, and {target.name} is not: use -t aarch64 (`list targets`)")
 
 
 def cpus_of(asked: tuple[int, ...] | None, threads: int) -> tuple[int, ...]:
@@ -173,6 +188,11 @@ def _parser() -> argparse.ArgumentParser:
         "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
     )
     build.add_argument(
+        "--standalone",
+        action="store_true",
+        help="a program that proves and times the layers on any Linux or Android, in the place of a shared object",
+    )
+    build.add_argument(
         "--results",
         type=Path,
         metavar="FILE.jsonl",
@@ -208,12 +228,11 @@ def _work(algorithms_default: str) -> _Parser:
         "-t",
         "--target",
         type=_type(targets.parse),
-        default="native",
         metavar="T",
-        help="default: %(default)s (`list targets`)",
+        help="default: native, or aarch64 in the emulator (`list targets`)",
     )
     options.add_argument(
-        "--device", choices=DEVICES, default="local", help="where kernels run (default: %(default)s; `list devices`)"
+        "--device", choices=DEVICES, default=LOCAL, help="where kernels run (default: %(default)s; `list devices`)"
     )
     options.add_argument(
         "--layout",

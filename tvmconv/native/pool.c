@@ -8,7 +8,7 @@
    Linux; with the C library that Python has loaded already, so no headers. */
 #include <stdatomic.h>
 #include <stdint.h>
-#include "tvmconv.h"
+#include "pool.h"
 
 enum { CACHE_LINE = 64, CLOCK_MONOTONIC = 1, FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129, ALL = 0x7fffffff };
 enum { SPIN_NS = 30000, PAUSES = 16 }; /* how long a thread looks for work before it sleeps, and how often at the clock */
@@ -36,7 +36,7 @@ typedef struct {
     _Alignas(CACHE_LINE) run tasks;
 } slot;
 
-typedef struct {
+struct pool {
     tvmconv_pool face; /* first, so that the address of one is that of the other */
     int32_t threads;   /* with the caller */
     _Alignas(CACHE_LINE) _Atomic uint32_t lock; /* 0 free, 1 taken, 2 taken and waited for */
@@ -49,7 +49,7 @@ typedef struct {
     _Alignas(CACHE_LINE) _Atomic uint32_t done; /* tasks: what the caller waits for */
     _Atomic uint32_t caller_sleeps;
     slot slots[]; /* one for each thread, the caller's first */
-} pool;
+};
 
 static void wait_for_change(_Atomic uint32_t *word, uint32_t from) {
     syscall(SYS_FUTEX, word, FUTEX_WAIT_PRIVATE, from, (void *)0);
@@ -149,18 +149,14 @@ static int parallel_for(void *ctx, void (*task)(void *arg, int32_t i), void *arg
 
 static size_t size_of(int32_t threads) { return sizeof(pool) + threads * sizeof(slot); }
 
-/* Memory for a pool of so many threads, of which the caller is one; NULL if there is none. It is never freed: the
-   pool's threads outlive everything else in the process. */
 pool *tvmconv_pool_allocate(int32_t threads) { return aligned_alloc(CACHE_LINE, size_of(threads)); }
 
-/* Make it a pool without a job; also what was one in the process that this one has been forked from. */
 void tvmconv_pool_initialize(pool *p, int32_t threads) {
     for (size_t i = 0; i < size_of(threads); i++) ((volatile char *)p)[i] = 0;
     p->face = (tvmconv_pool){parallel_for, p};
     p->threads = threads;
 }
 
-/* The life of thread 1 … threads − 1. */
 void tvmconv_pool_serve(pool *p, int32_t thread) {
     for (uint32_t seen = 0;;) {
         work(p, thread);

@@ -13,6 +13,7 @@ from tvmconv.bench_report import bench_table
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code, within_layer
+from tvmconv.device import LOCAL
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
@@ -21,6 +22,8 @@ from tvmconv.workload import resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
+    if options.device != LOCAL:
+        raise ValueError(f"bench cannot measure on --device {options.device}, which has no speed of its own")
     setting = arguments.setting(options, runs_here=True)
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
     if options.plot:

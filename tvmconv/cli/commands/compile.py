@@ -1,4 +1,4 @@
-"""tvmconv compile: kernels as shared objects with C headers, a file each or all in one."""
+"""tvmconv compile: kernels as shared objects with C headers, a file each or all in one, or as a program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tvmconv import report, results
+from tvmconv import report, results, standalone
 from tvmconv.batch import Built
 from tvmconv.builder import Request
 from tvmconv.choose import AUTO, LAYOUT
@@ -32,6 +32,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     setting = arguments.setting(options, runs_here=False)
     algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
     folder, file = _destination(options.output)
+    if options.standalone:
+        _check_standalone(options, file)
     measured = _results(options, algorithms, setting)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting, measured))
     _check_distinct(tasks)
@@ -44,7 +46,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     folder.mkdir(exist_ok=True)
     groups = [(built, file)] if file else zip(([item] for item in built), _files(built), strict=True)
     for items, name in groups:
-        for row in _written(items, folder / name, setting, started):
+        header = (_program if options.standalone else _library)(items, folder / name, setting, output)
+        for row in _written(items, folder / name, header, setting, started):
             output.row(row)
     return exit_code(output.rows, algorithms.required)
 
@@ -82,13 +85,48 @@ def _warn_of_the_unmeasured(tasks: Sequence[Task], measured: results.Results, ou
         )
 
 
-def _written(items: Sequence[Built], path: Path, setting: Setting, started: float) -> Iterator[Row]:
-    """Write the kernels of all items into one file, each once; the rows of the items.
+def _check_standalone(options: argparse.Namespace, file: str | None) -> None:
+    """Raises ValueError where no program can be made."""
+    standalone.zig_triple(options.target)
+    if file is None:
+        raise ValueError(f"--standalone makes one program of all layers: name a file, not the folder {options.output}")
+
+
+def _library(items: Sequence[Built], path: Path, setting: Setting, output: Output) -> Path | None:
+    """Writes the kernels of all items into one shared object, each once; its header, None where there is no kernel."""
+    kernels = list(dict.fromkeys(item.kernel for item in items if item.kernel))
+    return write_library(kernels, _names(items), path) if kernels else None
+
+
+def _program(items: Sequence[Built], path: Path, setting: Setting, output: Output) -> None:
+    """Writes a program of all items."""
+    parts = [
+        standalone.Part(item.kernel, {**item.row, **_measurable(item.kernel, setting)}) for item in items if item.kernel
+    ]
+    if parts:
+        standalone.write_program(parts, setting.target, output.context(), path, output.warn)
+
+
+def _measurable(path: Path, setting: Setting) -> Row:
+    """What the row of a kernel in a program has, as bench's rows have it, before it is measured."""
+    kernel = read(path)
+    return {
+        **dict.fromkeys(("peak_fraction", "peer_package", "peer_version", "overhead_us", "whole_call_seconds")),
+        "cold": False,
+        "flops": kernel.shape.flops,
+        "workspace_bytes": kernel.workspace_bytes(setting.threads),
+        "indirection_bytes": kernel.indirection_bytes,
+        "packed_weight_bytes": kernel.packed_bytes,
+    }
+
+
+def _written(
+    items: Sequence[Built], path: Path, header: Path | None, setting: Setting, started: float
+) -> Iterator[Row]:
+    """The rows of items whose kernels are in the file now.
 
     A row's seconds are the time from the start of the first build until its file was there.
     """
-    kernels = list(dict.fromkeys(item.kernel for item in items if item.kernel))
-    header = write_library(kernels, _names(items), path) if kernels else None
     seconds = round(time.monotonic() - started, 3)
     for item in items:
         row = {**item.row, **_FIGURES}
@@ -100,7 +138,7 @@ def _written(items: Sequence[Built], path: Path, setting: Setting, started: floa
             row,
             "ok",
             path=str(path),
-            header=str(header),
+            header=str(header) if header else None,
             symbols=[f"{kernel.description['prefix']}_{name}" for name in C_FUNCTIONS],
             seconds=seconds,
             chosen_by=item.task.chosen_by,

@@ -1,0 +1,41 @@
+"""Kernels from faulty_kernel.c, with one fault each, built for a target through the project's own shim and linker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tvmconv import link
+from tvmconv.algorithms.ir import Phase, Program
+from tvmconv.description import SCHEMA
+from tvmconv.entries import C_FUNCTIONS
+from tvmconv.shape import ConvShape
+from tvmconv.target import Target
+
+SHAPE = ConvShape.parse("ic3ih5iw6oc4oh5ow6kh3kw3ph1pw1")
+_SOURCE = Path(__file__).with_name("faulty_kernel.c")
+
+
+def build(fault: str, target: Target, folder: Path) -> Path:
+    """The kernel with that fault, made in `folder` unless it is there."""
+    path, shim, code = (folder / f"{fault}{end}" for end in (".so", ".c", "-code.c"))
+    if not path.exists():
+        program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
+        description = {
+            "schema": SCHEMA,
+            "prefix": "faulty",
+            "workload": str(SHAPE),
+            "algorithm": "direct",
+            "layout": "nhwc",
+            "x_shape": SHAPE.x_shape,
+            "w_shape": SHAPE.w_shape,
+            "y_shape": SHAPE.y_shape,
+            "packed_bytes": program.packed_bytes,
+            "workspace": dict(program.memory),
+            "target": target.name,
+            "triple": target.triple,
+            "features": [],
+        }
+        shim.write_text(link.shim_source("faulty", program, description))
+        code.write_text(f'#define PREFIX faulty\n#define FAULT {fault}\n#include "{_SOURCE}"\n')
+        link.link([shim, code], [f"faulty_{name}" for name in C_FUNCTIONS], target, path)
+    return path
