@@ -73,12 +73,13 @@ def test_weight_layouts(kernel: Kernel, case: Case, layout: str, axes: tuple[int
     )
 
 
-def test_threads_with_a_workspace_each(case: Case) -> None:
+@pytest.mark.parametrize("own", [True, False], ids=["a workspace each", "the convolution's own, in turn"])
+def test_threads(case: Case, own: bool) -> None:
     """im2row writes all of its workspace in each call: two calls in one workspace get into each other's way."""
     conv = tvmconv.build(SHAPE, "im2row").prepare(case.w)
 
     def many_calls(seed: int) -> None:
-        x, workspace = integer_case(SHAPE, seed).x, conv.new_workspace()
+        x, workspace = integer_case(SHAPE, seed).x, conv.new_workspace() if own else None
         expected = conv2d(x, case.w, SHAPE)
         for _ in range(200):
             np.testing.assert_array_equal(conv(x, workspace=workspace), expected)
