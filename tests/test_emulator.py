@@ -53,7 +53,7 @@ def test_every_algorithm_is_exact() -> None:
         ("WRITES_BEHIND_WORKSPACE", "error", "the kernel writes 4 bytes at byte 4 of workspace, which has 4 bytes"),
         ("WRITES_X", "error", "the kernel writes 4 bytes at byte 0 of x, which is read-only"),
         ("WRITES_PACKED", "error", "the kernel writes 4 bytes at byte 0 of packed, which is read-only"),
-        ("WANTS_ALIGNMENT", "error", "the kernel executes what its target's CPU cannot"),
+        ("WANTS_ALIGNMENT", "error", "the kernel executes what Unicorn's CPU A72 cannot"),
         ("TRUSTS_WORKSPACE", "mismatch", "plain, .*: 120 of 120 outputs are wrong, .*: nan in the place of"),
         ("OFF_BY_ONE", "mismatch", "plain, .*: 1 of 120 outputs are wrong, the first at n0 h1 w2 c3: "),
         ("NO_CLAMP", "mismatch", "with bias and clamp, .* outputs are wrong"),

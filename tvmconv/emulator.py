@@ -90,8 +90,8 @@ class Machine:
         self._unicorn = unicorn = _module("unicorn")
         self._arm64 = arm64 = _module("unicorn.arm64_const")
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
-        model = arm64.UC_CPU_ARM64_A72 if _ARMV8_0.issuperset(features) else arm64.UC_CPU_ARM64_MAX
-        self._uc.ctl_set_cpu_model(model)
+        self._cpu = "A72" if _ARMV8_0.issuperset(features) else "MAX"
+        self._uc.ctl_set_cpu_model(getattr(arm64, f"UC_CPU_ARM64_{self._cpu}"))
         self._uc.reg_write(arm64.UC_ARM64_REG_CPACR_EL1, _FP_ENABLED)
         self._uc.reg_write(arm64.UC_ARM64_REG_FPCR, 0)
         self._elf: Any = ELFFile(io.BytesIO(path.read_bytes()))
@@ -201,7 +201,7 @@ class Machine:
 
     def _what_happened(self, error: Exception, placed: Sequence[_Placed]) -> str:
         if self._stray is None:
-            return f"executes what its target's CPU cannot: {error}"
+            return f"executes what Unicorn's CPU {self._cpu} cannot: {error}"
         access, address, size = self._stray
         written = access in (self._unicorn.UC_MEM_WRITE_UNMAPPED, self._unicorn.UC_MEM_WRITE_PROT)
         what = f"{'writes' if written else 'reads'} {size} bytes at"
