@@ -40,6 +40,7 @@ PROBLEMS = {
     "depthwise, asymmetric": "g24ic24ih5oc24kh4ph2_iw29ow29kw5dw1pw4",
     "depthwise, 14x14 kernel": "g4ic4ih3oc4kh14ph8",
     "several outputs a channel": "g8ic8ih9oc16kh3ph1",
+    "columns beyond the input's": "ic2ih3oc8kh1sh2ph0_iw17ow30kw3sw2pw12",
     "K in blocks": "ic512ih5oc140kh3ph1",
 }
 

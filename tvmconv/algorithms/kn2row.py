@@ -182,7 +182,7 @@ def add_planes(shape: ConvShape, products: PixelView) -> Any:
                 total[0] = whole_vector(bias[g * P * MR + o % OCG], L)
                 for t in range(TAPS):
                     plane: T.let[T.int32] = (g * TAPS + t) * OCG + o % OCG
-                    reach(address, t % planes.taps, 0, oh, ow, origin, start, valid, reached)
+                    reach(address, t % planes.taps, 0, oh, ow, pixel, origin, start, valid, reached)
                     total[0] = total[0] + read_vector(view, start, valid, 0, plane)
                 total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
                 T.evaluate(masked_store(total[0], pointer, inside[0], L))

@@ -120,7 +120,7 @@ def pixel_product(
                     base: T.let[T.int64] = image_start + T.cast(channel, "int64") * (PLANE * BYTES)
                     locate(t, oh, ow, inside, pixel, origin)
                     for r, _whole in T.grid(RUN, 1):
-                        reach(base, tap + r if SHIFTED else 0, 0, oh, ow, origin, start, valid, reached)
+                        reach(base, tap + r if SHIFTED else 0, 0, oh, ow, pixel, origin, start, valid, reached)
                         offset: T.let[T.int64] = T.cast((((g * P + p) * KB + kb) * TAPS + tap + r) * KC, "int64")
                         multiply(acc, column, start, valid, weights, offset, r)
                     pass_: T.let[T.int32] = vs + kb

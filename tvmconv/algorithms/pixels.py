@@ -155,20 +155,20 @@ def reach_block(view: PixelView) -> Any:
         return T.Select(T.And(rows, columns), whole_vector(1, L), whole_vector(0, L))
 
     @T.inline
-    def reach(base, tap, row, oh, ow, origin, address, valid, reached):
+    def reach(base, tap, row, oh, ow, pixel, origin, address, valid, reached):
         dy: T.let[T.int32] = tap // s.kw * DH - s.ph
         dx: T.let[T.int32] = tap % s.kw * DW - s.pw
         for v in T.unroll(V):
             with T.sblock("reach"):
                 vv = T.axis.spatial(V, v)
-                T.reads(oh[vv], ow[vv], origin[vv])
+                T.reads(oh[vv], ow[vv], pixel[vv], origin[vv])
                 T.writes(address[vv], valid[vv, 0:SW], reached[vv])
                 address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
                 reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
                 if SW == 1:
                     valid[vv, 0] = reached[vv]
                 else:
-                    first: T.let[T.int32] = origin[vv] % IW
+                    first: T.let[T.int32] = pixel[vv] % s.ow * SW
                     for j in T.unroll(SW):
                         valid[vv, j] = within(shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(first + dx + j * L, 1, L))
 

@@ -131,7 +131,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                         x + T.cast((image * shape.ic + g * layout.channels) * IH * IW, "int64") * BYTES
                     )
                     locate(vt, oh, ow, inside, pixel, origin)
-                    reach(base, vtap // ALONG_ROW, row, oh, ow, origin, start, valid, reached)
+                    reach(base, vtap // ALONG_ROW, row, oh, ow, pixel, origin, start, valid, reached)
                     for v in T.unroll(V):
                         inside[v] = ones(T.And(inside[v] != whole_vector(0, L), oh[v] < whole_vector(OH - row, L)))
                     offset: T.let[T.int64] = T.cast(((g * P + p) * TAPS + vtap) * KC, "int64")
@@ -162,7 +162,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     channel: T.let[T.int32] = g * OCG + p * MR
                     locate_sum(vq, oh, ow, inside, pixel, origin)
                     base: T.let[T.int64] = address + T.cast(channel * PLANE + row * WIDTH, "int64") * BYTES
-                    reach_sum(base, vtap % sums.source.kw, 0, oh, ow, origin, start, valid, reached)
+                    reach_sum(base, vtap % sums.source.kw, 0, oh, ow, pixel, origin, start, valid, reached)
                     inside[0] = ones(T.And(inside[0] != whole_vector(0, L), oh[0] < whole_vector(OH - row, L)))
                     valid[0, 0] = ones(T.And(inside[0] != whole_vector(0, L), valid[0, 0] != whole_vector(0, L)))
                     for o in range(T.min(MR, OCG - p * MR)):
