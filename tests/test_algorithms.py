@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,6 +130,9 @@ def test_all_memory_is_in_the_arguments(name: str, layout: str, problem: str) ->
     assert "AllocWorkspace" not in text
 
 
+ANY = ("native", "hand", None, 1)  # target, schedule, tile and threads
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -142,9 +146,11 @@ def test_all_memory_is_in_the_arguments(name: str, layout: str, problem: str) ->
         (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v4", "hand", "32x64"), "133 vector registers and avx512 has 32"),
         (("ic8ih4oc8kh3ph1", "indirect", "x86-64-v4", "hand", "6x60"), "multiple of the 16 lanes"),
         (("ic8ih4oc8kh3ph1", "indirect", "native", "hand", "4x16_kc3"), "must divide the layer's 8 channels"),
+        (("ic8ih4oc8kh3ph1", "direct", *ANY, "NCHW"), "unknown layout 'NCHW' (known: nhwc, nchw)"),
+        (("ic8ih4oc8kh3ph1", "auto", *ANY, "NCHW"), "unknown layout 'NCHW' (known: nhwc, nchw)"),
     ],
 )
-def test_bad_requests_say_what_would_be_right(arguments: tuple[str, ...], sentence: str) -> None:
+def test_bad_requests_say_what_would_be_right(arguments: tuple[Any, ...], sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)) as error:
         builder.build(*arguments)
     assert "\n" not in str(error.value)

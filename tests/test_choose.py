@@ -173,10 +173,72 @@ def test_results_of_something_else(tmp_path: Path, rows: list[Row], context: Row
 def test_a_file_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no such file; `tvmconv bench … --output"):
         results.read(tmp_path / "nowhere", WANTED)
+    with pytest.raises(ValueError, match=r"^--results \S+ is a folder; name a file"):
+        results.read(tmp_path, WANTED)
     path = tmp_path / "notes"
     path.write_text("mine\n")
     with pytest.raises(record.BadFile, match="notes:1 is not one of tvmconv's results"):
         results.read(path, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", " has none of tvmconv's results; `tvmconv bench"),
+        (b'{"kind', " has none of tvmconv's results; `tvmconv bench"),
+        (b"\x7fELF\x02\x01\0\xff\n\0", ":1 is not one of tvmconv's results"),
+        (b"\x7fELF", " is not a file of tvmconv's results"),
+        (b'{\n  "mine": 1\n}\n', ":1 is not one of tvmconv's results"),
+        (b'{"mine": 1}\n', ":1 is not one of tvmconv's results"),
+        (b"[" * 100_000 + b"\n", ":1 is not one of tvmconv's results"),
+    ],
+)
+def test_content_of_something_else(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(record.BadFile, match=rf"r\.jsonl{sentence}"):
+        results.read(path, WANTED)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"seconds": seconds} for seconds in (None, {}, {"p20": 1.0}, [1.0], 1.0)),
+        *({"seconds": {"median": median}} for median in (None, [1.0], -1.0, 0, "1", True, 10**400)),
+        *({"workspace_bytes": size} for size in (None, "64", -1, 0.5, True)),
+        *({"tile": tile} for tile in (None, 4, ["4x32"])),
+        *({"algorithm": ["direct"]}, {"schedule": None}, {"layout": {}}, {"target": []}, {"threads": "1"}),
+    ],
+    ids=str,
+)
+def test_a_damaged_row(tmp_path: Path, damage: Row) -> None:
+    path = written(tmp_path / "r.jsonl", [DIRECT, {**INDIRECT, **damage}])
+    with pytest.raises(record.BadFile, match=r"r\.jsonl:3 is not one of tvmconv's results: "):
+        results.read(path, WANTED)
+
+
+def test_a_row_of_nobody(tmp_path: Path) -> None:
+    nobody = {key: value for key, value in DIRECT.items() if key != "algorithm"}
+    with pytest.raises(record.BadFile, match=r"r\.jsonl:2 is not one of tvmconv's results: "):
+        results.read(written(tmp_path / "r.jsonl", [nobody]), WANTED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"algorithm": "winograd"}, "unknown algorithm 'winograd'"),
+        ({"schedule": "by foot"}, "schedule 'by foot'"),
+        ({"tile": "four"}, "tile 'four' is not MRxNR"),
+        ({"tile": "64x64"}, "64x64"),
+    ],
+)
+def test_results_that_are_unknown_here(tmp_path: Path, changes: Row, sentence: str) -> None:
+    """The rule chooses, and the task says why; not where slower results are of use."""
+    found = task("auto", found=results.read(written(tmp_path / "r.jsonl", [{**IM2ROW, **changes}]), WANTED))
+    assert found.chosen_by == "rule"
+    assert sentence in str(found.unknown)
+    both = results.read(written(tmp_path / "r.jsonl", [{**IM2ROW, **changes}, DIRECT]), WANTED)
+    assert (task("auto", found=both).chosen_by, task("auto", found=both).unknown) == ("results", None)
 
 
 def test_results_are_read_while_they_are_written(tmp_path: Path) -> None:

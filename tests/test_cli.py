@@ -303,6 +303,20 @@ def test_compile_by_results(capsys: Capture, tmp_path: Path) -> None:
         f"tvmconv: {results} has nothing to choose by for 1 of 2 layers, mb2ic8ih4oc16oh4kh1ph0 first: "
         "the rule chooses there"
     ]
+    text = results.read_text()
+    results.write_text(text.replace('"im2row"', '"winograd"'))
+    code, _, err = run(capsys, *work)
+    unmeasured, unknown = err.splitlines()
+    assert code == 0 and "has nothing to choose by for 1 of 2 layers, mb2ic8" in unmeasured
+    assert "has only what cannot be built here for 1 of 2 layers, mb1ic8" in unknown and "'winograd'" in unknown
+    results.write_text(text.replace('"median"', '"mean"'))
+    code, _, err = run(capsys, *work)
+    assert (code, len(err.splitlines())) == (1, 1) and f"{results}:2 is not one of tvmconv's results" in err
+    for content, bad in ((b"", 1), (b"\x7fELF\0\n", 1), (None, 2)):
+        results.unlink() if content is None else results.write_bytes(content)
+        assert run(capsys, *work)[0] == bad
+    assert run(capsys, *work[:-1], str(tmp_path))[0] == 2
+    results.write_text(text)
     code, _, err = run(capsys, *work, "-a", "auto,im2row")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "-a asks for mb1ic8ih6oc20oh6kh3ph1_im2row twice, with tiles 4x32_" in err

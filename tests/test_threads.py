@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,17 +182,43 @@ def test_helpers_sleep_without_work(conv: Conv, case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refused", "sentence"),
+    ("arguments", "kind", "sentence"),
     [
-        (lambda kernel, w: kernel.prepare(w, threads=0), "threads=0: there are"),
-        (lambda kernel, w: kernel.prepare(w, threads=1000), f"threads=1000: there are {len(CPUS)} CPUs for them"),
-        (lambda kernel, w: kernel.prepare(w, threads=2, cpus=[0]), "threads=2: there are 1 CPUs for them"),
-        (lambda kernel, w: tvmconv.build(SHAPE, threads=0), "at least one thread"),
+        ({"threads": 0}, ValueError, "threads=0: at least one thread has to compute"),
+        ({"threads": True}, TypeError, "threads=True is not a whole number"),
+        ({"threads": 1.5}, TypeError, "threads=1.5 is not a whole number"),
+        ({"threads": "2"}, TypeError, "threads='2' is not a whole number"),
+        ({"threads": 1000}, ValueError, f"threads=1000: this process may use {len(CPUS)} CPU"),
+        ({"threads": 2, "cpus": TWICE[:1]}, ValueError, "cpus has 1 CPU, and each thread needs one; use threads=1"),
+        ({"threads": 3, "cpus": TWICE}, ValueError, "cpus has 2 CPUs, and each thread needs one; use 1 … 2"),
+        ({"threads": 2, "cpus": [9999, 9998]}, ValueError, "cpus: no CPUs 9999, 9998 for this process, it may use "),
+        ({"threads": 2, "cpus": [CPUS[0], -1]}, ValueError, "cpus: no CPU -1 for this process, it may use "),
+        ({"threads": 1, "cpus": [9999]}, ValueError, "cpus: no CPU 9999 for this process, it may use "),
+        ({"threads": 1, "cpus": []}, ValueError, "cpus is empty"),
+        ({"threads": 2, "cpus": "11"}, TypeError, "cpus='11' is not a list of CPU numbers"),
+        ({"threads": 1, "cpus": 0}, TypeError, "cpus=0 is not a list of CPU numbers"),
+        ({"threads": 1, "cpus": [0.0]}, TypeError, "cpus=[0.0] is not a list of CPU numbers"),
     ],
 )
-def test_refusals(conv: Conv, case: Case, refused: Callable[..., object], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        refused(conv.kernel, case.w)
+def test_refusals(conv: Conv, case: Case, arguments: dict[str, Any], kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(kind, match=re.escape(sentence)):
+        conv.kernel.prepare(case.w, **arguments)
+
+
+def test_build_refuses_no_threads() -> None:
+    with pytest.raises(ValueError, match="at least one thread"):
+        tvmconv.build(SHAPE, threads=0)
+
+
+def test_a_pinned_caller_may_name_other_cpus(case: Case) -> None:
+    kernel = tvmconv.build(SHAPE, "indirect")
+
+    def pinned() -> Conv:
+        os.sched_setaffinity(0, TWICE[:1])  # of this thread alone
+        return kernel.prepare(case.w, threads=2, cpus=TWICE)
+
+    with ThreadPoolExecutor(1) as caller:
+        assert caller.submit(pinned).result().threads == 2
 
 
 def test_build_sets_the_number_that_prepare_uses(case: Case) -> None:

@@ -23,7 +23,8 @@ from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.crew import ask_each
 from tvmconv.description import SCHEMA
 from tvmconv.kernel import Kernel, read
-from tvmconv.shape import ConvShape
+from tvmconv.names import unknown
+from tvmconv.shape import AXES, ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.toolchain import cache
@@ -100,6 +101,8 @@ def build(
         raise TypeError(f"workload is a {type(workload).__name__}; pass a benchdnn descriptor or a ConvShape")
     if not isinstance(tile, str | Tile | None):
         raise TypeError(f'tile is a {type(tile).__name__}; pass a Tile or text such as "6x64"')
+    if layout is not None and layout not in AXES:
+        raise ValueError(unknown("layout", layout, tuple(AXES)))
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
     algorithm = choose.by_rule(shape, layout or choose.LAYOUT) if algorithm == choose.AUTO else algorithm

@@ -58,7 +58,8 @@ class Setting:
 class Task:
     """One layer by one algorithm: what is to be built for it, or the `reason` why it cannot be done.
 
-    `chosen_by` says who took the algorithm: user, rule or results.
+    `chosen_by` says who took the algorithm: user, rule or results. `unknown` says why the rule had to although there
+    are results: the fastest of them names an algorithm, a schedule or a tile that there is not here.
     """
 
     layer: Layer
@@ -66,6 +67,7 @@ class Task:
     reason: str | None = None
     request: Request | None = None
     chosen_by: str = "user"
+    unknown: str | None = None
 
 
 def plan(
@@ -105,10 +107,20 @@ def _asked_for(layer: Layer, shape: ConvShape, name: str, setting: Setting) -> T
 
 def _chosen(layer: Layer, shape: ConvShape, setting: Setting, results: Results | None) -> Task:
     needed: dict[str, int] = {}
+    unknown = None
     for chosen_by, request in _candidates(shape, setting, results):
+        if isinstance(request, ValueError):
+            unknown = unknown or str(request)
+            continue
         needed[request.algorithm] = setting.workspace(request)
         if setting.fits(needed[request.algorithm]):
-            return Task(layer, request.algorithm, request=request, chosen_by=chosen_by)
+            return Task(
+                layer,
+                request.algorithm,
+                request=request,
+                chosen_by=chosen_by,
+                unknown=unknown if chosen_by == "rule" else None,
+            )
     if not needed:
         tile = f" with tile {setting.tile}" if setting.tile else ""
         return Task(layer, AUTO, f"no algorithm computes {shape} in layout {setting.layout or choose.LAYOUT}{tile}")
@@ -121,14 +133,16 @@ def _chosen(layer: Layer, shape: ConvShape, setting: Setting, results: Results |
     )
 
 
-def _candidates(shape: ConvShape, setting: Setting, results: Results | None) -> Iterator[tuple[str, Request]]:
-    """What `auto` may take for a problem, best first, each with who says so."""
+def _candidates(
+    shape: ConvShape, setting: Setting, results: Results | None
+) -> Iterator[tuple[str, Request | ValueError]]:
+    """What `auto` may take for a problem, best first, each with who says so; the error for results of no use here."""
     for row in results.ranking(shape, setting.max_workspace) if results else ():
         try:
             measured = replace(setting, layout=row["layout"], schedule=row["schedule"], tile=Tile.parse(row["tile"]))
             yield "results", measured.request(shape, row["algorithm"])
-        except ValueError:  # an algorithm, a schedule or a tile that there was then and is not now
-            continue
+        except ValueError as error:  # an algorithm, a schedule or a tile that there was then and is not now
+            yield "results", error
     for name in choose.preferred(shape, setting.layout or choose.LAYOUT):
         try:
             yield "rule", setting.request(shape, name)

@@ -7,7 +7,8 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from tvmconv.toolchain import library
@@ -18,12 +19,20 @@ def shared(threads: int, cpus: Sequence[int] | None = None) -> Pool | None:
 
     Its helpers may use the CPUs that the caller may use now. If there are as many of them as threads, or if `cpus` are
     given, one for each thread, each helper is pinned to its own (left to itself Linux puts a helper on its caller's CPU
-    for milliseconds), and the first is for the caller, which is never moved. Raises ValueError for more threads than
-    CPUs; toolchain.LinkError where the pool has to be compiled, and cannot be.
+    for milliseconds), and the first is for the caller, which is never moved. Raises TypeError for what are no whole
+    numbers, ValueError for more threads than CPUs and for CPUs that this process may not use; toolchain.LinkError
+    where the pool has to be compiled, and cannot be.
     """
-    allowed = sorted(os.sched_getaffinity(0)) if cpus is None else list(cpus)
-    if not 1 <= threads <= len(allowed):
-        raise ValueError(f"threads={threads}: there are {len(allowed)} CPUs for them; use 1 … {len(allowed)}")
+    if not _is_whole(threads):
+        raise TypeError(f"threads={threads!r} is not a whole number; pass one such as 2")
+    allowed = sorted(os.sched_getaffinity(0)) if cpus is None else _checked(cpus)
+    if threads < 1:
+        raise ValueError(f"threads={threads}: at least one thread has to compute")
+    if threads > len(allowed):
+        there = f"{len(allowed)} CPU{'' if len(allowed) == 1 else 's'}"
+        found = f"this process may use {there}" if cpus is None else f"cpus has {there}, and each thread needs one"
+        fitting = "threads=1" if len(allowed) == 1 else f"1 … {len(allowed)}"
+        raise ValueError(f"threads={threads}: {found}; use {fitting}")
     if threads == 1:
         return None
     pinned = cpus is not None or threads == len(allowed)
@@ -41,6 +50,37 @@ class Workers(Protocol):
     address: ctypes.c_void_p
 
     def start(self) -> None: ...
+
+
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _checked(cpus: object) -> list[int]:
+    """The CPUs as a list. Raises TypeError for what are no numbers, ValueError for none and for those out of reach."""
+    if isinstance(cpus, str | bytes) or not isinstance(cpus, Iterable):
+        raise TypeError(f"cpus={cpus!r} is not a list of CPU numbers; pass one for each thread, such as [0, 1]")
+    asked = list(cpus)
+    if not all(map(_is_whole, asked)):
+        raise TypeError(f"cpus={asked!r} is not a list of CPU numbers; pass one for each thread, such as [0, 1]")
+    if not asked:
+        raise ValueError("cpus is empty; pass a CPU for each thread, such as [0, 1], or leave cpus out")
+    usable = _usable()
+    refused = list(dict.fromkeys(int(cpu) for cpu in asked if cpu not in usable))
+    if refused:
+        named = f"CPU{'' if len(refused) == 1 else 's'} {', '.join(map(str, refused))}"
+        raise ValueError(f"cpus: no {named} for this process, it may use {', '.join(map(str, sorted(usable)))}")
+    return [int(cpu) for cpu in asked]
+
+
+def _usable() -> set[int]:
+    """Every CPU that a thread of this process can be pinned to: more than the caller's own, if that is pinned.
+
+    Linux cuts a thread's wish down to what the process is given, so that one that wishes for all of them finds out.
+    """
+    with ThreadPoolExecutor(1) as scratch:
+        scratch.submit(os.sched_setaffinity, 0, range(os.sysconf("SC_NPROCESSORS_CONF"))).result()
+        return scratch.submit(os.sched_getaffinity, 0).result()
 
 
 class Pool:

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 SCHEMA = 1
 
 # What would come out again.
-_SETTLED = ("ok", "rejected")
+SETTLED = ("ok", "rejected")
 
 # What makes two measurements comparable: the same code, on the same machine.
 _SAME_CONTEXT = ("schema", "tvmconv", "tvm", "llvm", "cpu", "features")
@@ -158,7 +158,7 @@ def runs(rows: Sequence[Row], context: Mapping[str, Any]) -> list[dict[str, Row]
         if row["kind"] == "context":
             same = all(row.get(key) == value for key, value in context.items())
             found += [{}] if same else []
-        elif same and row.get("status") in _SETTLED:
+        elif same and row.get("status") in SETTLED:
             found[-1][identity(row)] = row
     return found
 
@@ -188,18 +188,23 @@ def _read(path: Path) -> tuple[list[Row], int]:
     """The rows of the file, and how many bytes its whole lines have. Raises BadFile if it is one of something else."""
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
-    rows = [_parse(text, f"{path}:{number}") for number, text in enumerate(data[:whole].splitlines(), start=1)]
+    rows = [_parse(text, path, number) for number, text in enumerate(data[:whole].splitlines(), start=1)]
     torn = data[whole:]
     if not torn.startswith(_START[: len(torn)]):
         raise BadFile(f"{path} is not a file of tvmconv's results: give another name")
     return rows, whole
 
 
-def _parse(text: bytes, where: str) -> Row:
+def _parse(text: bytes, path: Path, number: int) -> Row:
     try:
         row = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or brackets in brackets without end
         row = None
     if not isinstance(row, dict) or row.get("kind") not in ("context", "result"):
-        raise BadFile(f"{where} is not one of tvmconv's results: give another file name, or remove the line")
+        raise bad_line(path, number)
     return row
+
+
+def bad_line(path: Path, number: int) -> BadFile:
+    """What is to be raised for a line that is no row; lines count from 1, and each is one of read's rows."""
+    return BadFile(f"{path}:{number} is not one of tvmconv's results: give another file name, or remove the line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from tvmconv import record
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
+
+# What a measured row says in words.
+_TEXTS = ("workload", "algorithm", "layout", "target", "device", "schedule", "tile")
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,19 @@ def read(path: Path, wanted: Mapping[str, Any]) -> Results:
     """The results in the file whose rows have the `wanted` values (of target, layout, device and threads).
 
     Raises ValueError, with one sentence, if there is no such file or nothing in it is of this machine and those
-    values; record.BadFile for a file of something else.
+    values; record.BadFile for a file of something else, an empty one, and one with damaged rows.
     """
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"--results {path}: there is no such file; `tvmconv bench … --output {path}` makes one")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or another special file"
+        raise ValueError(f"--results {path} is {kind}; name a file that `tvmconv bench … --output` has written")
     rows = record.read(path)
+    if not rows:
+        raise record.BadFile(f"{path} has none of tvmconv's results; `tvmconv bench … --output {path}` writes them")
+    for number, row in enumerate(rows, start=1):
+        if _is_damaged(row):
+            raise record.bad_line(path, number)
     here = _ours(record.runs(rows, record.here()))
     runs = [[row for row in run if all(row.get(key) == value for key, value in wanted.items())] for run in here]
     if not any(runs):
@@ -54,9 +66,21 @@ def _ours(runs: Sequence[Mapping[str, Row]]) -> list[list[Row]]:
 
 
 def _is_measured(row: Row) -> bool:
-    """Whether it is a row of ours that was proved exact and has its time and its memory, as bench writes it."""
-    has_figures = row.get("seconds") and row.get("workspace_bytes") is not None
-    return bool(row.get("algorithm") and row.get("status") == "ok" and row.get("verified") and has_figures)
+    """Whether it is a row of ours that was proved exact, as bench writes it with its time and its memory."""
+    return bool(row.get("algorithm") and row.get("status") == "ok" and row.get("verified"))
+
+
+def _is_damaged(row: Row) -> bool:
+    """Whether a result that came out has not what bench writes into it, so that nothing can be chosen by it."""
+    if row["kind"] == "result" and row.get("status") in record.SETTLED and "algorithm" not in row:
+        return True
+    if row["kind"] == "context" or not _is_measured(row):
+        return False
+    seconds, threads, workspace = (row.get(key) for key in ("seconds", "threads", "workspace_bytes"))
+    median = seconds.get("median") if isinstance(seconds, dict) else None
+    has_figures = type(threads) is type(workspace) is int and workspace >= 0
+    has_time = type(median) in (int, float) and 0 < median <= sys.float_info.max
+    return not (has_figures and has_time and all(isinstance(row.get(key), str) for key in _TEXTS))
 
 
 def _why_nothing(rows: Sequence[Row], here: Sequence[Sequence[Row]], wanted: Mapping[str, Any]) -> str:
@@ -64,8 +88,8 @@ def _why_nothing(rows: Sequence[Row], here: Sequence[Sequence[Row]], wanted: Map
     if not any(map(_is_measured, rows)):
         return "it has no time of a verified kernel; `tvmconv bench … --output` writes such"
     if not found:
-        cpus = dict.fromkeys(row.get("cpu") for row in rows if row["kind"] == "context")
-        return f"it is not of a machine like this one ({record.here()['cpu']}), but of {', '.join(map(str, cpus))}"
+        cpus = dict.fromkeys(str(row.get("cpu")) for row in rows if row["kind"] == "context")
+        return f"it is not of a machine like this one ({record.here()['cpu']}), but of {', '.join(cpus)}"
     for key, value in wanted.items():
         others = dict.fromkeys(row.get(key) for row in found)
         if value not in others:

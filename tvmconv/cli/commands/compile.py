@@ -20,7 +20,7 @@ from tvmconv.kernel import read
 from tvmconv.library import write_library
 from tvmconv.plan import Setting, Task, finished, plan
 from tvmconv.record import Row
-from tvmconv.workload import resolve
+from tvmconv.workload import Layer, resolve
 
 # What compile adds to a row, None where nothing was written.
 _FIGURES: Row = dict.fromkeys(
@@ -76,13 +76,21 @@ def _check_distinct(tasks: Sequence[Task]) -> None:
 
 
 def _warn_of_the_unmeasured(tasks: Sequence[Task], measured: results.Results, output: Output) -> None:
-    by_rule = [task.layer for task in tasks if task.chosen_by == "rule"]
-    if by_rule:
-        first = by_rule[0].name or by_rule[0].shape
+    by_rule = [task for task in tasks if task.chosen_by == "rule"]
+    unmeasured = [task.layer for task in by_rule if not task.unknown]
+    if unmeasured:
+        output.warn(f"{measured.path} has nothing to choose by for {_some(unmeasured, tasks)}: the rule chooses there")
+    unknown = [task for task in by_rule if task.unknown]
+    if unknown:
+        layers = _some([task.layer for task in unknown], tasks)
         output.warn(
-            f"{measured.path} has nothing to choose by for {len(by_rule)} of {len(tasks)} layers, {first} first: "
+            f"{measured.path} has only what cannot be built here for {layers}: {unknown[0].unknown}; "
             "the rule chooses there"
         )
+
+
+def _some(layers: Sequence[Layer], tasks: Sequence[Task]) -> str:
+    return f"{len(layers)} of {len(tasks)} layers, {layers[0].name or layers[0].shape} first"
 
 
 def _check_standalone(options: argparse.Namespace, file: str | None) -> None:
