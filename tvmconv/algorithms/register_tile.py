@@ -35,7 +35,7 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     MR, NR, KR, PF = tile.mr, tile.nr, tile.kr, tile.pf
     STRIDE = -(-layout.block // max(1, steps))
     LINES = -(-STRIDE // LINE) if tile.st else 0
-    HELD = tile.vl == KR
+    HELD = tile.gc > 1
     F32 = PointerType(PrimType("float32"))
 
     @T.inline
