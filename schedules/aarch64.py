@@ -24,7 +24,7 @@ __all__ = ["choose_tile", "schedule"]
 
 # Tiles rated by llvm-mca 22, as Neoverse N1 and Cortex-A55.
 _OUT_OF_ORDER = Costs(
-    rows={1: 12, 2: 12, 3: 8, 4: 6},
+    rows={1: 9, 2: 8, 3: 6, 4: 5},
     latency=4,
     weight=0.25,
     row=0.1,
@@ -35,7 +35,8 @@ _OUT_OF_ORDER = Costs(
     longest=1024,  # a distance of more than 4095 bytes is no immediate operand, and LLVM then adds once a row and step
 )
 # For in-order cores LLVM unrolls once more and loads further ahead: 9x8 and 7x12 would be spilled.
-_IN_ORDER = replace(_OUT_OF_ORDER, weight=0.5, row=0.15, gathered={1: 10, 2: 7, 3: 5, 4: 4}, l2_bandwidth=8)
+_IN_ORDER = replace(
+    _OUT_OF_ORDER, rows={1: 7, 2: 5, 3: 4, 4: 4}, weight=0.5, row=0.15, gathered={1: 10, 2: 7, 3: 5, 4: 4}, l2_bandwidth=8)
 _FLOPS = 8  # of one multiply-add of four lanes
 
 
