@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
-from schedules import x86
+from schedules import aarch64, x86
 from tvmconv.names import unknown
 from tvmconv.target import Isa
 
@@ -21,7 +21,8 @@ class Schedule:
 
 
 SCHEDULES: tuple[Schedule, ...] = (
-    Schedule("hand", ("avx512", "avx2", "sse4", "neon"), "register tile by hand, tiles argued from the registers", x86),
+    Schedule("hand", ("avx512", "avx2", "sse4"), "register tile by hand, tiles argued from the registers", x86),
+    Schedule("hand", ("neon",), "the same tile, its rows held as vectors of channels", aarch64),
 )
 
 

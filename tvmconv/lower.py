@@ -32,7 +32,23 @@ def generate(module: Any, target: Target) -> Any:
     with tvm.transform.PassContext(config={"tirx.disable_storage_rewrite": True}):
         pipeline, finalize_host, _ = default_s_tir_pipeline()
         module = finalize_host()(pipeline(tirx.transform.BindTarget(made)(module)))
+    if target.triple.startswith("aarch64"):
+        module = tirx.transform.prim_func_pass(lambda function, *_: _with_frame_pointer(function), opt_level=0)(module)
     return tvm.get_global_func("target.build.llvm")(module, made)
+
+
+def _with_frame_pointer(function: Any) -> Any:
+    """The function with x29 as its frame pointer, by which profilers walk the stack (AAPCS64, section 6.4.6).
+
+    LLVM would make a general register of it. Asking for the frame's address keeps it from that, and prefetching what
+    lies there, which is in L1 already, keeps the question from being dropped.
+    """
+    from tvm import tirx
+
+    frame = tirx.call_llvm_intrin("handle", "llvm.frameaddress.p0", tirx.const(0, "int32"))
+    options = (tirx.const(option, "int32") for option in (0, 3, 1))  # to read, into all levels, data
+    keep = tirx.Evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch.p0", frame, *options))
+    return function.with_body(tirx.SeqStmt([keep, function.body]))
 
 
 def write_object(module: Any, target: Target, path: Path) -> None:

@@ -43,10 +43,12 @@ class Isa:
         """Vector registers that a tile's inner loop keeps live.
 
         MR·NR/lanes accumulators, one row of NR/lanes weight vectors, one broadcast element of x that is used before
-        the next one is loaded, and the product where that is added by an instruction of its own.
+        the next one is loaded, and the product where that is added by an instruction of its own. Where rows are held
+        as vectors of channels, those, and a weight vector on its way, in the place of the element.
         """
         vectors = -(-tile.nr // self.lanes)
-        return tile.mr * vectors + vectors + (1 if self.fused else 2)
+        of_rows = tile.mr + 1 if tile.gc > 1 else 1
+        return tile.mr * vectors + vectors + of_rows + (0 if self.fused else 1)
 
     def fits(self, tile: Tile) -> bool:
         """Whether the tile's inner loop needs no more registers than there are, so that nothing is spilled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
-_TEXT = re.compile(r"(?P<mr>\d+)x(?P<nr>\d+)(?P<rest>(?:_(?:kr|mc|kc|pf|st|vl)\d+)*)", re.ASCII)
+_TEXT = re.compile(r"(?P<mr>\d+)x(?P<nr>\d+)(?P<rest>(?:_(?:kr|mc|kc|pf|st|vl|gc)\d+)*)", re.ASCII)
 OPEN = -1  # a size that is left to the schedule
 
 
@@ -17,7 +17,9 @@ class Tile:
     size of the indirection buffer. kr channels are one step of the inner loop. mc rows are swept with one panel before
     the next block of rows, kc channels of each tap before the next block of K; 0 stands for the whole extent. pf is how
     many channels ahead of their use weights are fetched into L1 (0: left to the hardware). With st = 1 the next block
-    of weights is fetched into L2 while one is used, which pays where not all of them stay there.
+    of weights is fetched into L2 while one is used, which pays where not all of them stay there. gc is how many channels
+    of a row are loaded at once, as one vector that is held until its last one is used: KR, or 1 (as where it is left
+    open at last), where each is read from memory when it is used.
 
     In NCHW the operands have swapped roles: mr counts output channels, nr and mc pixels, and vl pixels of one row, or
     of the flattened image, make up a vector.
@@ -34,9 +36,10 @@ class Tile:
     pf: int = OPEN
     st: int = OPEN
     vl: int = OPEN
+    gc: int = OPEN
 
     def __post_init__(self) -> None:
-        if self.mr < 1 or self.nr < 1 or 0 in (self.kr, self.vl) or self.st > 1:
+        if self.mr < 1 or self.nr < 1 or 0 in (self.kr, self.vl, self.gc) or self.st > 1:
             raise ValueError(f"tile {self}: MR, NR and KR must be at least 1, ST 0 or 1")
 
     @classmethod

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tvmconv.algorithms.ir import NO_CLAMP, ON_STACK
+from tvmconv.algorithms.ir import BYTES, NO_CLAMP, ON_STACK
 from tvmconv.algorithms.packing import PackedLayout
 
 LINE = 16  # f32 elements of a cache line
@@ -35,27 +35,36 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     MR, NR, KR, PF = tile.mr, tile.nr, tile.kr, tile.pf
     STRIDE = -(-layout.block // max(1, steps))
     LINES = -(-STRIDE // LINE) if tile.st else 0
+    HELD = tile.gc > 1
     F32 = PointerType(PrimType("float32"))
 
     @T.inline
-    def multiply(acc, row, weights, ahead, start, offset, r, q, length):
+    def fetch(ahead, weights, start, co, name):
+        if LINES > 0:
+            for line in range(LINES):
+                with T.sblock(f"prefetch_panel{name}{suffix}"):
+                    vl = T.axis.spatial(LINES, line)
+                    T.reads()
+                    T.writes()
+                    T.evaluate(prefetch(weights[ahead[0] + vl * LINE], _L2))
+            ahead[0] = ahead[0] + STRIDE
+
+    @T.inline
+    def fetch_soon(weights, start, co, ci, name):
+        if PF > 0:
+            for line in range(-(-NR // LINE)):
+                with T.sblock(f"prefetch_weights{name}{suffix}"):
+                    vco, vci, vl = T.axis.remap("SSS", [co, ci, line])
+                    T.reads()
+                    T.writes()
+                    T.evaluate(prefetch(weights[(start + vco * KR + vci + PF) * NR + vl * LINE], _L1))
+
+    @T.inline
+    def multiply_by_memory(acc, row, weights, ahead, start, offset, r, q, length):
         for co in range(length):
-            if LINES > 0:
-                for line in range(LINES):
-                    with T.sblock(f"prefetch_panel{suffix}"):
-                        vl = T.axis.spatial(LINES, line)
-                        T.reads()
-                        T.writes()
-                        T.evaluate(prefetch(weights[ahead[0] + vl * LINE], _L2))
-                ahead[0] = ahead[0] + STRIDE
+            fetch(ahead, weights, start, co, "")
             for ci in range(KR):
-                if PF > 0:
-                    for line in range(-(-NR // LINE)):
-                        with T.sblock(f"prefetch_weights{suffix}"):
-                            vco, vci, vl = T.axis.remap("SSS", [co, ci, line])
-                            T.reads()
-                            T.writes()
-                            T.evaluate(prefetch(weights[(start + vco * KR + vci + PF) * NR + vl * LINE], _L1))
+                fetch_soon(weights, start, co, ci, "")
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"update{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSRRRR", [i, j, r, q, co, ci])
@@ -68,7 +77,59 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
                         acc[vi, vj] = acc[vi, vj] + A[offset + k] * weights[(start + k) * NR + vj]
 
-    return multiply
+    @T.inline
+    def load(held, row, vi, vl, first):
+        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
+        A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
+        held[vi, vl] = A[T.cast(first, "int64") + vl]
+
+    @T.inline
+    def multiply_by_registers(acc, row, weights, ahead, start, offset, r, q, length):
+        held = T.alloc_buffer((MR, KR), "float32", scope="local", annotations=ON_STACK)
+        for i, lane in T.grid(MR, KR):
+            with T.sblock(f"gather{suffix}"):
+                vi, vl, _r, _q = T.axis.remap("SSSS", [i, lane, r, q])
+                T.reads(row[vi])
+                T.writes(held[vi, vl])
+                load(held, row, vi, vl, offset)
+        with T.sblock(f"gathered{suffix}"):
+            T.reads()
+            T.writes()
+            T.evaluate(prefetch(weights[start * NR], _L1))
+        for co in range(length - 1):
+            fetch(ahead, weights, start, co, "")
+            for ci in range(KR):
+                fetch_soon(weights, start, co, ci, "")
+                for i in range(MR):
+                    for j in range(NR):
+                        with T.sblock(f"update{suffix}"):
+                            vi, vj, _r, _q, vco, vci = T.axis.remap("SSRRRR", [i, j, r, q, co, ci])
+                            T.reads(held[vi, vci])
+                            T.writes(acc[vi, vj])
+                            with T.init():
+                                acc[vi, vj] = T.float32(0)
+                            k: T.let[T.int32] = vco * KR + vci
+                            acc[vi, vj] = acc[vi, vj] + held[vi, vci] * weights[(start + k) * NR + vj]
+                    for lane in range(KR):
+                        with T.sblock(f"rotate{suffix}"):
+                            vi, vl, vco, vci = T.axis.remap("SSSS", [i, lane, co, ci])
+                            T.reads(row[vi])
+                            T.writes(held[vi, vl])
+                            if vci == KR - 1:
+                                load(held, row, vi, vl, offset + (vco + 1) * KR)
+        for co in range(1):
+            fetch(ahead, weights, start, co, "_last")
+            for ci in range(KR):
+                fetch_soon(weights, start, co, ci, "_last")
+                for i, j in T.grid(MR, NR):
+                    with T.sblock(f"update_last{suffix}"):
+                        vi, vj, _r, _q, vco, vci = T.axis.remap("SSSSSS", [i, j, r, q, co, ci])
+                        T.reads()
+                        T.writes()
+                        k: T.let[T.int32] = (length - 1) * KR + vci
+                        acc[vi, vj] = acc[vi, vj] + held[vi, vci] * weights[(start + k) * NR + vj]
+
+    return multiply_by_registers if HELD else multiply_by_memory
 
 
 def prefetch(element: Any, locality: int) -> Any:

@@ -1,4 +1,4 @@
-"""Tiles for NCHW on x86: MR output channels by V vectors of pixels.
+"""Tiles for NCHW: MR output channels by V vectors of pixels.
 
 A channel takes V loads of pixels and MR·V multiply-adds whose weights are broadcast from memory. With 32 registers
 8x3 vectors leave 4 free, 6x4 and 9x3 as well. Without mask registers (before AVX-512) each vector's mask takes a
@@ -29,7 +29,7 @@ _ROW_COST, _TILE_COST = 0.2, 150  # cycles a channel for each row beside its FMA
 
 
 def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None) -> Tile:
-    """As x86.choose_tile: the wanted tile with its open sizes filled in, or the one with fewest estimated cycles."""
+    """As tiles.choose_tile: the wanted tile with its open sizes filled in, or the one with fewest estimated cycles."""
     isa = target.isa
     mr, nr = (wanted.mr, wanted.nr) if wanted else _least_waste(algorithm, shape, isa)
     view = algorithm.view(shape, Tile(mr, nr, vl=isa.lanes))

@@ -1,0 +1,28 @@
+"""The moves for a whole program, whatever the instruction set: what each of its functions has is scheduled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedules import depthwise, gemm
+from tvmconv.algorithms.ir import Program
+from tvmconv.target import Target
+
+
+def schedule(program: Program, target: Target) -> dict[str, Any]:
+    """The program's functions, scheduled: a register tile where there is one, else as LLVM vectorises the loops."""
+    return {name: _schedule(name, function, target.isa.lanes) for name, function in program.functions.items()}
+
+
+def _schedule(name: str, function: Any, lanes: int) -> Any:
+    import tvm
+    from tvm.s_tir import Schedule
+
+    sch = Schedule(tvm.IRModule({name: function}))
+    sch.work_on(name)
+    gemm.register_tiles(sch, lanes)
+    if gemm.present(sch, "product"):
+        gemm.pixel_tile(sch)
+    if depthwise.present(sch):
+        depthwise.register_tile(sch, lanes)
+    return sch.mod[name]
