@@ -76,8 +76,10 @@ def _is_damaged(row: Row) -> bool:
         return True
     if row["kind"] == "context" or not _is_measured(row):
         return False
-    seconds, threads, workspace = (row.get(key) for key in ("seconds", "threads", "workspace_bytes"))
-    median = seconds.get("median") if isinstance(seconds, dict) else None
+    seconds: Any = row.get("seconds")
+    median: Any = seconds.get("median") if isinstance(seconds, dict) else None
+    threads: Any = row.get("threads")
+    workspace: Any = row.get("workspace_bytes")
     has_figures = type(threads) is type(workspace) is int and workspace >= 0
     has_time = type(median) in (int, float) and 0 < median <= sys.float_info.max
     return not (has_figures and has_time and all(isinstance(row.get(key), str) for key in _TEXTS))

@@ -165,6 +165,8 @@ def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
                 at[R1] = T.max(T.min((IH + DH - 1 + shape.ph - at[OY] * shape.sh) // DH, KH), at[R0])
                 at[S0] = T.min(T.max((DW - 1 + shape.pw - at[OX] * shape.sw) // DW, 0), KW)
                 at[S1] = T.max(T.min((IW + DW - 1 + shape.pw - at[OX] * shape.sw) // DW, KW), at[S0])
+                if at[S1] == at[S0]:  # nothing but padding: no run of taps, not even an empty one
+                    at[R1] = at[R0]
             else:
                 at[R0] = 0
                 at[R1] = KH
