@@ -33,11 +33,20 @@ def _register_tile(sch: Any, lanes: int, suffix: str) -> None:
     for block in present(sch, f"update_last{suffix}"):
         sch.unroll(vectorize_columns(sch, block, lanes)[-1])
     for block in present(sch, f"gather{suffix}", f"rotate{suffix}"):
-        *_, row, lane = sch.get_loops(block)
+        *_, lane = sch.get_loops(block)
         sch.vectorize(lane)
     for block in present(sch, f"gather{suffix}"):
         sch.unroll(sch.get_loops(block)[-2])
-    once_a_row = ("pixels", "rows", "run_rows", "zero_rows", "prefetch_panel", "prefetch_weights", "prefetch_panel_last", "prefetch_weights_last")
+    once_a_row = (
+        "pixels",
+        "rows",
+        "run_rows",
+        "zero_rows",
+        "prefetch_panel",
+        "prefetch_weights",
+        "prefetch_panel_last",
+        "prefetch_weights_last",
+    )
     for block in present(sch, *(f"{name}{suffix}" for name in once_a_row)):
         sch.unroll(sch.get_loops(block)[-1])
     for block in present(sch, *(f"{name}{suffix}" for name in ("write_back", "write_back_sum", "spill"))):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, NO_CLAMP, ON_STACK
+from tvmconv.algorithms.ir import NO_CLAMP, ON_STACK
 from tvmconv.algorithms.packing import PackedLayout
 
 LINE = 16  # f32 elements of a cache line
