@@ -80,8 +80,8 @@ def test_a_peer_tells_all_of_its_memory_or_that_it_cannot(peer: peers.Peer) -> N
     except Unable as error:
         assert "leave out --cold" in str(error)
         return
-    sizes = sorted(size for _, size in memory)
-    assert sizes[-4:] == sorted(4 * array.size for array in (case.x, case.w, case.bias, case.fused))
+    sizes = [size for _, size in memory]  # a scratchpad of any size may be among them
+    assert {4 * array.size for array in (case.x, case.w, case.bias, case.fused)} <= {*sizes}
 
 
 @pytest.mark.parametrize("peer", INSTALLED)
