@@ -65,7 +65,7 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def faulty(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, and the compiler is fake_compiler's."""
-    monkeypatch.setattr(builder, "_CREW", "fake_compiler")
+    monkeypatch.setattr(builder, "CREW", "fake_compiler")
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
     return kernels
 
@@ -104,7 +104,7 @@ def test_what_decides_a_kernel_decides_its_file(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_compiler_that_fails_costs_one_kernel(faulty: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
-    monkeypatch.setattr(builder, "_PATIENCE", 2.0)
+    monkeypatch.setattr(builder, "PATIENCE", 2.0)
     fates = {
         8: None,
         fake_compiler.CRASHES: "the compiler crashed (SIGABRT)",

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from schedules.unsuited import Unsuited
 from tvmconv.algorithms.ir import Algorithm
 from tvmconv.builder import Request
 from tvmconv.target import Target
@@ -27,7 +26,6 @@ _ROW_BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 _AHEAD = (0, 1, 2, 4, 8, 16)  # channels
 _DEPTHWISE_PIXELS = range(1, 17)
 _DEPTHWISE_PANELS = (1, 2, 3, 4, 6, 8, 64)
-_DRAWS = 200  # until it is said that there is nothing else to be drawn
 
 
 @dataclass(frozen=True)
@@ -42,20 +40,15 @@ class Space:
         assert self.request.tile
         return self.request.tile
 
-    def draw(self, random_state: random.Random, known: frozenset[Tile] | set[Tile]) -> Tile | None:
-        """A tile that is not among the known ones; None where none was found, most likely since there is none."""
-        for _ in range(_DRAWS):
-            tile = self._complete({}, random_state)
-            if tile and tile not in known and self.contains(tile):
-                return tile
-        return None
+    def draw(self, state: random.Random) -> Tile | None:
+        """A tile with all sizes drawn; None if some of them left no choice for another. It may not be `contained`."""
+        return self._complete({}, state)
 
-    def neighbour(self, tile: Tile, random_state: random.Random) -> Tile | None:
-        """The tile with one of its sizes drawn anew, and whatever has to follow; None if that is no tile."""
+    def neighbour(self, tile: Tile, state: random.Random) -> Tile | None:
+        """The tile with one of its sizes drawn anew, and what does not go with it."""
         sizes = {name: getattr(tile, name) for name in self._names}
-        changed = random_state.choice(self._names)
-        del sizes[changed]
-        return self._complete(sizes, random_state, keep=True)
+        del sizes[state.choice(self._names)]
+        return self._complete(sizes, state)
 
     def contains(self, tile: Tile) -> bool:
         """Whether a kernel can have the tile."""
@@ -68,7 +61,7 @@ class Space:
     def _names(self) -> Sequence[str]:
         return ("mr", "nr", "mc", "kc") if self.request.shape.depthwise else ("nr", "mr", "kc", "kr", "mc", "pf", "st")
 
-    def _complete(self, sizes: Mapping[str, int], state: random.Random, keep: bool = False) -> Tile | None:
+    def _complete(self, sizes: Mapping[str, int], state: random.Random) -> Tile | None:
         """A tile with these sizes and others drawn; a given one that the others do not allow is drawn as well."""
         drawn: dict[str, int] = {}
         for name in self._names:
