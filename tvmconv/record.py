@@ -42,7 +42,7 @@ _SAME_ROW = (
     "peer_package",
 )
 # What a row is asked for by, whatever it measures.
-_NAMES = ("source", "name", "count")
+_NAMES = ("source", "name", "count", "schedule_asked", "tuned_by")
 
 # What every row begins with, by which the first half of one is told from a file of something else.
 _START = b'{"kind": "'
@@ -163,7 +163,7 @@ def runs(rows: Sequence[Row], context: Mapping[str, Any]) -> list[dict[str, Row]
 
 def _named_as(row: Row, earlier: Row) -> Row:
     """An earlier result under the name that it is asked for by now."""
-    return {**earlier, **{key: row[key] for key in _NAMES}}
+    return {**earlier, **{key: row[key] for key in _NAMES if key in row}}
 
 
 def read(path: Path) -> list[Row]:

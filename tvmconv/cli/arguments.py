@@ -8,15 +8,21 @@ import platform
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import tvmconv
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
 from tvmconv.device import EMULATOR, LOCAL
+from tvmconv.log import Logs, folders
+from tvmconv.names import unknown
 from tvmconv.plan import Setting
 from tvmconv.tile import Tile
+from tvmconv.tuned import HAND, TUNED
+
+if TYPE_CHECKING:
+    from tvmconv.cli.output import Output
 
 _T = TypeVar("_T")
 
@@ -96,8 +102,13 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
-    """What the common options say. Raises ValueError where they contradict the machine, or each other."""
+def setting(options: argparse.Namespace, output: Output, *, runs_here: bool) -> Setting:
+    """What the common options say; `output` hears of tuning logs that are not used.
+
+    Raises ValueError where they contradict the machine, or each other.
+    """
+    if options.tile and TUNED in options.schedule:
+        raise ValueError("--schedule tuned brings the tiles of its records: leave --tile out, or say --schedule hand")
     emulated = runs_here and options.device == EMULATOR
     if emulated:
         _check_emulator(options.target)
@@ -112,10 +123,18 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
         device=options.device,
         threads=options.threads,
         cpus=cpus,
-        schedule=options.schedule,
+        schedules=options.schedule,
         tile=options.tile,
         max_workspace=getattr(options, "max_workspace", None),
+        logs=_logs(options, output),
     )
+
+
+def _logs(options: argparse.Namespace, output: Output) -> Logs:
+    """The tuning logs. Raises ValueError where --log-dir is no folder."""
+    if options.log_dir and not options.log_dir.is_dir():
+        raise ValueError(f"--log-dir {options.log_dir}: there is no such folder")
+    return Logs(folders(options.log_dir), output.note if options.verbose else None, output.warn)
 
 
 def _check_emulator(target: targets.Target) -> None:
@@ -241,7 +260,13 @@ def _work(algorithms_default: str) -> _Parser:
     )
     options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")
     options.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
-    options.add_argument("--schedule", default="hand", metavar="NAME", help="default: %(default)s (`list schedules`)")
+    options.add_argument(
+        "--schedule", type=_type(_schedules), default=(AUTO,), metavar="hand|tuned|hand,tuned|auto",
+        help="auto, the default, is tuned where a tuning log has a record of exactly this kernel, else hand",
+    )  # fmt: skip
+    options.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own (`log --help` says where)"
+    )
     options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: by schedule)")
     options.add_argument(
         "--jobs", type=_type(_positive), default=len(os.sched_getaffinity(0)), metavar="N",
@@ -279,6 +304,16 @@ def _algorithms(text: str) -> Algorithms:
         if name != AUTO:
             algorithm(name)
     return Algorithms(names, named=True)
+
+
+def _schedules(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
+    for name in names:
+        if name not in (HAND, TUNED, AUTO):
+            raise ValueError(unknown("schedule", name, (HAND, TUNED, AUTO)))
+    if not names or (AUTO in names and len(names) > 1):
+        raise ValueError("name hand, tuned, both, or auto alone")
+    return names
 
 
 def _positive(text: str) -> int:

@@ -24,7 +24,7 @@ from tvmconv.workload import resolve
 def run(options: argparse.Namespace, output: Output) -> int:
     if options.device != LOCAL:
         raise ValueError(f"bench cannot measure on --device {options.device}, which has no speed of its own")
-    setting = arguments.setting(options, runs_here=True)
+    setting = arguments.setting(options, output, runs_here=True)
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
     if options.plot:
         plot.check(options.plot)
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak))
         with output.progress("measure") as progress:
             for index, layer in enumerate(layers):
-                own = [next(kernels) for _ in algorithms.names]
+                own = [next(kernels) for _ in range(len(algorithms.names) * len(setting.schedules))]
                 for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
                     output.row(row)
                     if file:
