@@ -202,6 +202,20 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
     bench.add_argument("--plot", type=Path, metavar="FILE.png|svg", help="draw time, memory and percent of peak")
 
+    tune = command("tune", "search each layer's fastest tile", _work("auto"), epilog=_WORKLOADS)
+    tune.add_argument(
+        "--trials", type=_type(_positive), required=True, metavar="N", help="tiles of each layer, known ones included"
+    )
+    tune.add_argument("--seed", type=_type(_seed), default=0, metavar="S", help="of the search (default: %(default)s)")
+    tune.add_argument(
+        "--searcher", choices=("xgb", "random"), default="xgb", help="what proposes tiles (default: %(default)s)"
+    )
+    tune.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True,
+        help="go on with what the log has, which is the default; --no-resume measures all anew",
+    )  # fmt: skip
+    tune.set_defaults(schedule=(HAND,))
+
     build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
     build.add_argument(
         "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
@@ -319,6 +333,12 @@ def _schedules(text: str) -> tuple[str, ...]:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Progress = Callable[[float, float], None]
+Step = Callable[[float, float, str], None]
 
 
 class Output:
@@ -96,6 +97,23 @@ class Output:
         with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    @contextmanager
+    def steps(self, what: str) -> Iterator[Step]:
+        """A bar with the time that is left, given (done, total, how it stands); a line with -v where there is no
+        terminal."""
+        if self._quiet or not sys.stderr.isatty():
+            yield lambda done, total, standing: self.note(f"{what}: {done:.0f}/{total:.0f} {standing}")
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "{task.fields[now]}")
+        texts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
+        with Bar(*texts, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
+            task = bar.add_task(what, total=None, now="")
+            yield lambda done, total, standing: bar.update(task, completed=done, total=total, now=standing)
 
 
 def within_layer(progress: Progress, layer: int, layers: int, done: int, wanted: int) -> None:

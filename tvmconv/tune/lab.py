@@ -159,7 +159,9 @@ def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
     """Why there is no kernel. Raises OSError where that is the disk's fault, and no candidate's."""
     if shutil.disk_usage(folder).free < _LEAST_DISK:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    return Outcome("error", f"the compiler {answer}" if isinstance(answer, WorkerLost) else f"the build failed: {answer}")
+    return Outcome(
+        "error", f"the compiler {answer}" if isinstance(answer, WorkerLost) else f"the build failed: {answer}"
+    )
 
 
 def _measured(result: Measurement) -> Outcome:
