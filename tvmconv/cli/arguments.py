@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 DEVICES = (LOCAL, EMULATOR)
+LOG_ACTIONS = ("show", "best", "merge", "check", "plot")
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -38,6 +39,17 @@ WORKLOAD is one of
   @FILE               a benchdnn batch file
 
 Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
+
+_LOGS = """\
+show   every record
+best   for each kernel what counts, beside the hand-written schedule
+merge  FILE… -o OUT.jsonl: all records, each once, in order of time
+check  is every line a record, and can this machine use it?
+plot   -o FILE.png|svg: the best so far, trial by trial
+
+Logs are looked up in $XDG_DATA_HOME/tvmconv/tuning_logs (by default ~/.local/share/tvmconv/tuning_logs) or the folder
+that --log-dir names, then among those that come with tvmconv, in a folder for each target. A record counts where
+layer, layout, algorithm, target, CPU features, threads and the versions of TVM and LLVM are the same."""
 
 
 class Algorithms(NamedTuple):
@@ -131,10 +143,14 @@ def setting(options: argparse.Namespace, output: Output, *, runs_here: bool) -> 
 
 
 def _logs(options: argparse.Namespace, output: Output) -> Logs:
-    """The tuning logs. Raises ValueError where --log-dir is no folder."""
+    return Logs(log_folders(options), output.note if options.verbose else None, output.warn)
+
+
+def log_folders(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Where tuning logs are looked up. Raises ValueError where --log-dir is no folder."""
     if options.log_dir and not options.log_dir.is_dir():
         raise ValueError(f"--log-dir {options.log_dir}: there is no such folder")
-    return Logs(folders(options.log_dir), output.note if options.verbose else None, output.warn)
+    return folders(options.log_dir)
 
 
 def _check_emulator(target: targets.Target) -> None:
@@ -223,7 +239,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
+    _add_log(command)
     return parser
+
+
+def _add_log(command: Callable[..., _Parser]) -> None:
+    log = command("log", "look at tuning logs", epilog=_LOGS)
+    log.add_argument("what", choices=LOG_ACTIONS, metavar="|".join(LOG_ACTIONS), help="what to do with them, as above")
+    log.add_argument("files", nargs="*", type=Path, metavar="FILE|DIR", help="logs (default: all that are looked up)")
+    log.add_argument("--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own")
+    log.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only keys in which REGEX is found")
+    log.add_argument("-o", "--output", type=Path, metavar="FILE", help="what merge writes, or plot: .png or .svg")
 
 
 def _output_options() -> _Parser:

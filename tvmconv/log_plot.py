@@ -1,0 +1,43 @@
+"""A drawing of tuning logs: the best speed so far, trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from tvmconv.figure import drawing, literal
+from tvmconv.log import Record
+
+_WIDTH, _HEIGHT, _LINE = 9.0, 5.0, 0.17  # inches; the last of a line of the legend
+_DASHES = ("-", "--", ":", "-.")
+_COLOURS = 10  # of matplotlib's cycle
+
+
+def draw_convergence(records: Sequence[Record], path: Path) -> None:
+    """Draws a line for each search of each key, by the number of the trial; PNG or SVG by the file's name.
+
+    A search is told by its seed and its CPU. Of the records, which have a trial at least, only trials are drawn. Raises
+    OSError where the file cannot be written.
+    """
+    searches: dict[str, list[Record]] = {}
+    for record in records:
+        if record.stage == "trial":
+            searches.setdefault(_title(record), []).append(record)
+    with drawing(path, _WIDTH, _HEIGHT + _LINE * len(searches)) as figure:
+        axes = figure.add_subplot()
+        for index, (title, own) in enumerate(searches.items()):
+            own.sort(key=lambda record: record.trial)
+            best = accumulate((record.gflops or 0.0 for record in own), max)
+            line = {"color": f"C{index % _COLOURS}", "linestyle": _DASHES[index // _COLOURS % len(_DASHES)]}
+            axes.plot(
+                [record.trial + 1 for record in own], [*best], **line, label=literal(title), drawstyle="steps-post"
+            )
+        axes.set_xlabel("trials")
+        axes.set_ylabel("best GFLOP/s so far")
+        axes.set_ylim(bottom=0)
+        figure.legend(loc="outside lower center", frameon=False, fontsize=7.5)
+
+
+def _title(record: Record) -> str:
+    return f"{record.key}, seed {record.seed}, {record.cpu}"
