@@ -28,11 +28,10 @@ def draw_convergence(records: Sequence[Record], path: Path) -> None:
         axes = figure.add_subplot()
         for index, (title, own) in enumerate(searches.items()):
             own.sort(key=lambda record: record.trial)
-            best = accumulate((record.gflops or 0.0 for record in own), max)
-            line = {"color": f"C{index % _COLOURS}", "linestyle": _DASHES[index // _COLOURS % len(_DASHES)]}
-            axes.plot(
-                [record.trial + 1 for record in own], [*best], **line, label=literal(title), drawstyle="steps-post"
-            )
+            numbers = [record.trial + 1 for record in own]
+            best = [*accumulate((record.gflops or 0.0 for record in own), max)]
+            (line,) = axes.plot(numbers, best, label=literal(title), drawstyle="steps-post")
+            line.set(color=f"C{index % _COLOURS}", linestyle=_DASHES[index // _COLOURS % len(_DASHES)])
         axes.set_xlabel("trials")
         axes.set_ylabel("best GFLOP/s so far")
         axes.set_ylim(bottom=0)

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from tvmconv import record as results
-from tvmconv.log import Comparison, Foreign, Key, Record, Sourced, decide
+from tvmconv.log import SHIPPED, Comparison, Foreign, Key, Record, Sourced, decide
 from tvmconv.log.check import unusable
 from tvmconv.record import Row
 from tvmconv.report import BAD, FAINT, GOOD, milliseconds, new_table
@@ -21,8 +21,13 @@ Entries = Mapping[Path, Sequence[Record | Foreign | None]]
 
 
 def sourced(entries: Entries) -> list[Sourced]:
-    """All records of this schema, with their files."""
-    return [Sourced(entry, path) for path, own in entries.items() for entry in own if isinstance(entry, Record)]
+    """All records of this schema, with their files; what is shipped ranks behind the rest."""
+    return [
+        Sourced(entry, path, rank=int(SHIPPED in path.resolve().parents))
+        for path, own in entries.items()
+        for entry in own
+        if isinstance(entry, Record)
+    ]
 
 
 def by_key(found: Sequence[Sourced]) -> dict[Key, list[Sourced]]:
@@ -43,13 +48,11 @@ def best_rows(found: Sequence[Sourced]) -> Iterator[Row]:
     """For each key what counts, and `gain`: the default's time over the best one's, where both were compared."""
     cpu = str(results.here()["cpu"])
     for key, own in by_key(found).items():
-        row = {"kind": "result", **asdict(key), "trials": len({(i.record.seed, i.record.trial) for i in own})}
+        trials = {(item.record.seed, item.record.trial) for item in own if item.record.stage == "trial"}
+        row = {"kind": "result", **asdict(key), "trials": len(trials)}
         comparison = decide([item for item in own if not unusable(item.record)], cpu) or decide(own, cpu)
-        yield (
-            {**row, **_verdict(comparison)}
-            if comparison
-            else {**row, "status": "error", "reason": "nothing has a time"}
-        )
+        found = _verdict(comparison) if comparison else {"status": "error", "reason": "nothing has a time"}
+        yield {**row, **found}
 
 
 def _verdict(comparison: Comparison) -> Row:

@@ -12,7 +12,8 @@ def merged(entries: Iterable[Record | Foreign]) -> bytes:
 
     Those of one second keep their order; lines of another schema, whose time is not known, come last.
     """
-    own, foreign = [], []
+    own: list[Record] = []
+    foreign: list[Foreign] = []
     for entry in entries:
         if isinstance(entry, Record):
             own.append(entry)
