@@ -51,8 +51,7 @@ def best_rows(found: Sequence[Sourced]) -> Iterator[Row]:
         trials = {(item.record.seed, item.record.trial) for item in own if item.record.stage == "trial"}
         row = {"kind": "result", **asdict(key), "trials": len(trials)}
         comparison = decide([item for item in own if not unusable(item.record)], cpu) or decide(own, cpu)
-        found = _verdict(comparison) if comparison else {"status": "error", "reason": "nothing has a time"}
-        yield {**row, **found}
+        yield {**row, **(_verdict(comparison) if comparison else {"status": "error", "reason": "nothing has a time"})}
 
 
 def _verdict(comparison: Comparison) -> Row:

@@ -20,4 +20,5 @@ def merged(entries: Iterable[Record | Foreign]) -> bytes:
         else:
             foreign.append(entry)
     own.sort(key=lambda record: record.time)
-    return b"".join(dict.fromkeys(entry.line() for entry in (*own, *foreign)))
+    lines = [*(record.line() for record in own), *(line.line() for line in foreign)]
+    return b"".join(dict.fromkeys(lines))
