@@ -228,7 +228,6 @@ def test_ones_own_logs_come_before_the_shipped(tmp_path: Path) -> None:
         ),
         ([record(key=key(target="z80", mcpu="z80", features=()))], "there is one for target z80"),
         ([record(key=key(features=(*KEY.features, "amx")))], "there is one for CPU features with amx"),
-        ([record(key=key(workload="another"))], "no tuning record of"),
         ([record(milliseconds=None)], "none of them has a time; wrong: 3 of 720 outputs are wrong"),
         ([], "`tvmconv tune` makes one"),
     ],
@@ -238,7 +237,7 @@ def test_what_is_refused_is_said(tmp_path: Path, records: list[Record], sentence
     logs = found_in(tmp_path, *records, note=notes.append)
     assert logs.best(KEY).best is logs.best(KEY).best is None
     assert sentence in logs.why_not(KEY)
-    assert notes == [logs.why_not(KEY)]
+    assert notes == [logs.why_not(KEY)] * bool(records)
 
 
 def test_another_schema_is_kept_and_refused(tmp_path: Path) -> None:

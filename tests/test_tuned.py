@@ -124,7 +124,8 @@ def test_build_takes_a_tuned_schedule(tmp_path: Path, no_tuning_logs_of_its_own:
 
 
 def test_every_row_says_by_what_it_was_tuned(tmp_path: Path, capsys: Capture) -> None:
-    path = logged(tmp_path, record("4x16", cpu="Z80", time="then"))
+    threads = Key.of(Request(SHAPE, "direct"), 2)
+    path = logged(tmp_path, record("4x16", cpu="Z80", time="then"), record("4x16", key=threads))
     origin = {"file": str(path), "cpu": "Z80", "time": "then"}
     work = (WORKLOAD, "-a", "indirect,direct", "--log-dir", tmp_path, "-v", "--jobs", 1)
     quick = ("--samples", 2, "--min-time", 0.001)
@@ -135,7 +136,7 @@ def test_every_row_says_by_what_it_was_tuned(tmp_path: Path, capsys: Capture) ->
         assert (indirect["schedule"], indirect["tuned_by"], indirect["tile"][:4]) == ("tuned", origin, "4x16")
         assert (direct["schedule"], direct["tuned_by"]) == ("hand", None)
         assert "no tuning record of mb1ic8ih6oc20oh6kh3ph1, direct in nhwc" in err
-        assert "there is one for algorithm indirect" in err
+        assert "there is one for threads 2" in err
 
 
 def test_bench_compares_both(tmp_path: Path, capsys: Capture) -> None:
@@ -181,7 +182,7 @@ def test_logs_are_shown(tmp_path: Path, capsys: Capture) -> None:
     assert (code, [row["tile"] for row in found]) == (0, ["2x16", "4x16", "3x16", "2x16", "4x16"])
     assert found[2]["reason"] == "3 of 720 outputs are wrong"
     assert found[0]["workload"] == WORKLOAD
-    code, (best,), _ = run(capsys, "log", "best", "--log-dir", tmp_path, "--match", "indirect")
+    code, (best,), _ = run(capsys, "log", "best", "--log-dir", tmp_path, "--match", WORKLOAD)
     assert (code, best["tile"], best["stage"], best["trials"]) == (0, "4x16", "final", 3)
     assert best["gain"] == pytest.approx(2.0)
     code, (only,), _ = run(capsys, "log", "check", path)
@@ -206,7 +207,7 @@ def test_check_names_each_bad_line_and_what_is_of_another_machine(tmp_path: Path
 
 def test_logs_are_merged(tmp_path: Path, capsys: Capture) -> None:
     one, two = (written(tmp_path / name, *records) for name, records in (("a", RECORDS[:3]), ("b", RECORDS[1:])))
-    assert cli.main(["log", "merge", str(one), str(two), "-o", str(one)]) == 0
+    assert cli.main(["log", "merge", "-o", str(one), str(one), str(two)]) == 0
     assert "5 records of 2 files" in capsys.readouterr().out
     assert Log(one).records() == RECORDS
 
@@ -215,7 +216,7 @@ def test_logs_are_merged(tmp_path: Path, capsys: Capture) -> None:
 def test_convergence_is_drawn(tmp_path: Path) -> None:
     logged(tmp_path, *RECORDS)
     for path in (tmp_path / "a.svg", tmp_path / "a.png"):
-        assert cli.main(["log", "plot", "-o", str(path), "--log-dir", str(tmp_path)]) == 0
+        assert cli.main(["log", "plot", "-o", str(path), str(tmp_path), "--match", WORKLOAD]) == 0
     text = (tmp_path / "a.svg").read_text()
     assert "best GFLOP/s so far" in text
     assert WORKLOAD in text
@@ -227,9 +228,9 @@ def test_convergence_is_drawn(tmp_path: Path) -> None:
     [
         (["show", "/nowhere.jsonl"], "/nowhere.jsonl: there is no such file or folder"),
         (["show", "--log-dir", "/nowhere"], "there is no such folder"),
-        (["show", "-o", "a.jsonl"], "takes no -o"),
-        (["merge", "a.jsonl"], "name it with -o"),
-        (["merge", "-o", "a.jsonl"], "name files or folders"),
+        (["show", "-o", "a.jsonl"], "unrecognized arguments: -o"),
+        (["merge", "a.jsonl"], "required: -o"),
+        (["merge", "-o", "a.jsonl"], "required: FILE|DIR"),
         (["merge", "/tmp", "-o", "/nowhere/a.jsonl"], "there is no folder /nowhere"),
         (["plot", "-o", "a.pdf"], r"ends in .png or .svg"),
         (["shw"], "invalid choice"),

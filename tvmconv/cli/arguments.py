@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 DEVICES = (LOCAL, EMULATOR)
-LOG_ACTIONS = ("show", "best", "merge", "check", "plot")
+LOG_ACTIONS = {
+    "show": "every record",
+    "best": "for each kernel what counts, beside the hand-written schedule",
+    "merge": "all records in one file, each once, in order of time",
+    "check": "is every line a record, and can this machine use it?",
+    "plot": "draw the best speed so far, trial by trial",
+}
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -41,12 +47,6 @@ WORKLOAD is one of
 Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
 
 _LOGS = """\
-show   every record
-best   for each kernel what counts, beside the hand-written schedule
-merge  FILE… -o OUT.jsonl: all records, each once, in order of time
-check  is every line a record, and can this machine use it?
-plot   -o FILE.png|svg: the best so far, trial by trial
-
 Logs are looked up in $XDG_DATA_HOME/tvmconv/tuning_logs (by default ~/.local/share/tvmconv/tuning_logs) or the folder
 that --log-dir names, then among those that come with tvmconv, in a folder for each target. A record counts where
 layer, layout, algorithm, target, CPU features, threads and the versions of TVM and LLVM are the same."""
@@ -239,17 +239,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
-    _add_log(command)
+    _add_log(commands)
     return parser
 
 
-def _add_log(command: Callable[..., _Parser]) -> None:
-    log = command("log", "look at tuning logs", epilog=_LOGS)
-    log.add_argument("what", choices=LOG_ACTIONS, metavar="|".join(LOG_ACTIONS), help="what to do with them, as above")
-    log.add_argument("files", nargs="*", type=Path, metavar="FILE|DIR", help="logs (default: all that are looked up)")
-    log.add_argument("--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own")
-    log.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only keys in which REGEX is found")
-    log.add_argument("-o", "--output", type=Path, metavar="FILE", help="what merge writes, or plot: .png or .svg")
+def _add_log(commands: Any) -> None:
+    """The actions of `log`, each with its options."""
+    log = commands.add_parser("log", help="look at tuning logs", description="Look at tuning logs.")
+    actions = log.add_subparsers(dest="what", metavar="|".join(LOG_ACTIONS), required=True)
+    for name, summary in LOG_ACTIONS.items():
+        action = actions.add_parser(
+            name, help=summary, description=f"{name}: {summary}.", parents=[_output_options()], epilog=_LOGS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        some = "+" if name == "merge" else "*"
+        action.add_argument("files", nargs=some, type=Path, metavar="FILE|DIR", help="logs (default: all there are)")
+        action.add_argument("--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own")
+        if name in ("merge", "plot"):
+            kinds = "FILE.jsonl" if name == "merge" else "FILE.png|svg"
+            action.add_argument("-o", dest="output", type=Path, required=True, metavar=kinds, help="what to write")
+        if name in ("show", "best", "plot"):
+            action.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only keys in which it is found")
 
 
 def _output_options() -> _Parser:

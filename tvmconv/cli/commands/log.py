@@ -18,7 +18,7 @@ from tvmconv.record import Row
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    _check(options)
+    _check_output(options)
     folders = arguments.log_folders(options)
     files = _files(options.files or [folder for folder in folders if folder.is_dir()])
     if not files:
@@ -28,16 +28,11 @@ def run(options: argparse.Namespace, output: Output) -> int:
     return _ACTIONS[options.what](options, output, files)
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Raises ValueError for options that do not belong together, and for an output that cannot be put."""
-    if (options.what in ("merge", "plot")) != bool(options.output):
-        what = "takes no -o" if options.output else "writes a file: name it with -o"
-        raise ValueError(f"`log {options.what}` {what}")
-    if options.what == "merge" and not options.files:
-        raise ValueError("`log merge` has to be told what: name files or folders")
+def _check_output(options: argparse.Namespace) -> None:
+    """Raises ValueError for a file that cannot be put where -o wants it."""
     if options.what == "plot":
         figure.check(options.output, "-o")
-    elif options.output and not options.output.parent.is_dir():
+    elif options.what == "merge" and not options.output.parent.is_dir():
         raise ValueError(f"-o {options.output}: there is no folder {options.output.parent}; make it first")
 
 
