@@ -170,7 +170,7 @@ def test_tables_tell_tuned_cells(capsys: Capture) -> None:
 RECORDS = [
     record("2x16", 2.0, trial=0, default=True, searcher="default"),
     record("4x16", 1.0, trial=1),
-    record("3x16", None, trial=2),
+    record("3x16", None, trial=2, searcher="xgb"),
     record("2x16", 2.2, trial=0, default=True, stage="final"),
     record("4x16", 1.1, trial=1, stage="final"),
 ]
@@ -219,7 +219,8 @@ def test_convergence_is_drawn(tmp_path: Path) -> None:
         assert cli.main(["log", "plot", "-o", str(path), str(tmp_path), "--match", WORKLOAD]) == 0
     text = (tmp_path / "a.svg").read_text()
     assert "best GFLOP/s so far" in text
-    assert WORKLOAD in text
+    for searcher in ("random", "xgb"):
+        assert f">{KEY}, {searcher}, seed 0, {record().cpu}<" in text
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 

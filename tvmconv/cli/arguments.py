@@ -147,8 +147,8 @@ def _logs(options: argparse.Namespace, output: Output) -> Logs:
 
 
 def log_folders(options: argparse.Namespace) -> tuple[Path, ...]:
-    """Where tuning logs are looked up. Raises ValueError where --log-dir is no folder."""
-    if options.log_dir and not options.log_dir.is_dir():
+    """Where tuning logs are looked up. Raises ValueError where --log-dir is no folder; `tune` makes one."""
+    if options.log_dir and not options.log_dir.is_dir() and options.command != "tune":
         raise ValueError(f"--log-dir {options.log_dir}: there is no such folder")
     return folders(options.log_dir)
 
