@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 DEVICES = (LOCAL, EMULATOR)
+LOG_ACTIONS = {
+    "show": "every record",
+    "best": "for each kernel what counts, beside the hand-written schedule",
+    "merge": "all records in one file, each once, in order of time",
+    "check": "is every line a record, and can this machine use it?",
+    "plot": "draw the best speed so far, trial by trial",
+}
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -38,6 +45,11 @@ WORKLOAD is one of
   @FILE               a benchdnn batch file
 
 Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
+
+_LOGS = """\
+Logs are looked up in $XDG_DATA_HOME/tvmconv/tuning_logs (by default ~/.local/share/tvmconv/tuning_logs) or the folder
+that --log-dir names, then among those that come with tvmconv, in a folder for each target. A record counts where
+layer, layout, algorithm, target, CPU features, threads and the versions of TVM and LLVM are the same."""
 
 
 class Algorithms(NamedTuple):
@@ -131,10 +143,14 @@ def setting(options: argparse.Namespace, output: Output, *, runs_here: bool) -> 
 
 
 def _logs(options: argparse.Namespace, output: Output) -> Logs:
-    """The tuning logs. Raises ValueError where --log-dir is no folder."""
-    if options.log_dir and not options.log_dir.is_dir():
+    return Logs(log_folders(options), output.note if options.verbose else None, output.warn)
+
+
+def log_folders(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Where tuning logs are looked up. Raises ValueError where --log-dir is no folder; `tune` makes one."""
+    if options.log_dir and not options.log_dir.is_dir() and options.command != "tune":
         raise ValueError(f"--log-dir {options.log_dir}: there is no such folder")
-    return Logs(folders(options.log_dir), output.note if options.verbose else None, output.warn)
+    return folders(options.log_dir)
 
 
 def _check_emulator(target: targets.Target) -> None:
@@ -237,7 +253,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
+    _add_log(commands)
     return parser
+
+
+def _add_log(commands: Any) -> None:
+    """The actions of `log`, each with its options."""
+    log = commands.add_parser("log", help="look at tuning logs", description="Look at tuning logs.")
+    actions = log.add_subparsers(dest="what", metavar="|".join(LOG_ACTIONS), required=True)
+    for name, summary in LOG_ACTIONS.items():
+        action = actions.add_parser(
+            name, help=summary, description=f"{name}: {summary}.", parents=[_output_options()], epilog=_LOGS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        some = "+" if name == "merge" else "*"
+        action.add_argument("files", nargs=some, type=Path, metavar="FILE|DIR", help="logs (default: all there are)")
+        action.add_argument("--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own")
+        if name in ("merge", "plot"):
+            kinds = "FILE.jsonl" if name == "merge" else "FILE.png|svg"
+            action.add_argument("-o", dest="output", type=Path, required=True, metavar=kinds, help="what to write")
+        if name in ("show", "best", "plot"):
+            action.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only keys in which it is found")
 
 
 def _output_options() -> _Parser:

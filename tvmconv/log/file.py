@@ -48,20 +48,23 @@ class Log:
 
     def entries(self) -> list[Record | Foreign]:
         """What each line holds, in order. Raises BadFile, naming file and line, for a line that is no record."""
+        found = []
+        for number, entry in enumerate(self.lines(), start=1):
+            if entry is None:
+                raise BadFile(f"{self.path}:{number} is not a tuning record: remove the line, or name another file")
+            found.append(entry)
+        return found
+
+    def lines(self) -> list[Record | Foreign | None]:
+        """The same with None for each line that is no record. Raises BadFile for a torn line of something else."""
         if not self.path.exists():
             return []
         with _locked(self.path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
             lines, torn = jsonlines.split(_content(descriptor))
-        found = []
-        for number, text in enumerate(lines, start=1):
-            entry = parse(text)
-            if entry is None:
-                raise BadFile(f"{self.path}:{number} is not a tuning record: remove the line, or name another file")
-            found.append(entry)
         if torn:
             self._check_torn(torn)
             self._note(f"{self.path}:{len(lines) + 1} was cut off in the middle of writing, and is left out")
-        return found
+        return [parse(text) for text in lines]
 
     def _repair(self, descriptor: int) -> None:
         """Removes a last line that has no end."""

@@ -57,7 +57,7 @@ class Logs:
         usable = [item for item, reason in zip(found, reasons, strict=True) if not reason]
         refused = dict.fromkeys(f"{item.path}: {why}" for item, why in zip(found, reasons, strict=True) if why)
         comparison = decide(usable, str(results.here()["cpu"]))
-        if self.note and not comparison:
+        if comparison is None and self.note and (found or self._near(key, same_algorithm=True)):
             self.say_refused(self.why_not(key))
         for reason in refused if comparison else ():
             self.say_refused(f"a record of {key} is refused: {reason}")
@@ -65,18 +65,23 @@ class Logs:
 
     def why_not(self, key: Key) -> str:
         """Why there is no record for a key: one sentence, which says what there is instead."""
-        everything = [self._records(path) for path in self._all_folders()]
-        own = [item for records in everything for item in records.get(key, ())]
+        own = [item for path in self._all_folders() for item in self._records(path).get(key, ())]
         if own:
             return f"the records of {key} are refused: {_why_unusable(own)}"
-        workload = [found for records in everything for found in records if found.workload == key.workload]
-        others = sorted(dict.fromkeys(workload), key=lambda other: len(other.differences(key)))
-        if not others:
+        near = self._near(key, same_algorithm=True) or self._near(key, same_algorithm=False)
+        if not near:
             return f"no tuning record of {key}: `tvmconv tune` makes one"
-        fewest = len(others[0].differences(key))
-        near = [_differing(other, key) for other in others if len(other.differences(key)) == fewest]
+        differing = [_differing(other, key) for other in near]
         more = f", and {len(near) - _NEAR} more" if len(near) > _NEAR else ""
-        return f"no tuning record of {key}; there is one {'; one '.join(near[:_NEAR])}{more}"
+        return f"no tuning record of {key}; there is one {'; one '.join(differing[:_NEAR])}{more}"
+
+    def _near(self, key: Key, same_algorithm: bool) -> list[Key]:
+        """The keys of the same layer that differ from this one in the fewest fields, wherever they are."""
+        known = dict.fromkeys(found for path in self._all_folders() for found in self._records(path))
+        own = [found for found in known if found.workload == key.workload]
+        others = [found for found in own if (found.algorithm == key.algorithm) == same_algorithm]
+        fewest = min((len(found.differences(key)) for found in others), default=0)
+        return [found for found in others if len(found.differences(key)) == fewest]
 
     def say_refused(self, sentence: str) -> None:
         """Lets those who want to know hear why a record is not used, once."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from tvmconv import peers, plot
+from tvmconv import figure, peers, plot
 from tvmconv.bench import Bench, measured_peak
 from tvmconv.bench_report import bench_table
 from tvmconv.cli import arguments
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     setting = arguments.setting(options, output, runs_here=True)
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
     if options.plot:
-        plot.check(options.plot)
+        figure.check(options.plot, "--plot")
     contenders = _peers(options.peers)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}
