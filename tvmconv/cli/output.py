@@ -99,11 +99,16 @@ class Output:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
     @contextmanager
-    def steps(self, what: str) -> Iterator[Step]:
-        """A bar with the time that is left, given (done, total, how it stands); a line with -v where there is no
-        terminal."""
+    def steps(self, what: str, some: int) -> Iterator[Step]:
+        """A bar with the time that is left, given (done, total, how it stands); where there is no terminal, with -v a
+        line after `some` steps, and the last one."""
         if self._quiet or not sys.stderr.isatty():
-            yield lambda done, total, standing: self.note(f"{what}: {done:.0f}/{total:.0f} {standing}")
+
+            def say(done: float, total: float, standing: str) -> None:
+                if done % some == 0 or done == total:
+                    self.note(f"{what}: {done:.0f}/{total:.0f} {standing}")
+
+            yield say
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

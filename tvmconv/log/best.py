@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tvmconv.log.record import Record
 
-
 GAIN = 1.01  # how many times as fast as the default another tile has to be to take its place: less is noise
 
 

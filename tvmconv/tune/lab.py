@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from tvmconv.tune.stopwatch import Try
 from tvmconv.worker import WorkerLost, patience
 
 _STOPWATCH = "tvmconv.tune.stopwatch"
+_BUILD_PATIENCE = 60.0  # seconds of a compiler: one or two, and those that it takes to start on a busy machine
 _PATIENCE = 20.0  # seconds that a trial may take, on top of those that its layer's size is worth
 _LEAST_DISK = 16 << 20  # bytes; a build that failed with less has most likely failed for that
 
@@ -48,8 +49,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to measure: turns of a trial, seconds of each; a trial is given up after a turn that is `hopeless` times
-    as slow as the best one so far; the same of finals, and the seconds after which no other of their rounds begins."""
+    """How long to measure: turns of a trial, twice as many where they differ or seem to be the fastest, and seconds of
+    each; a trial is given up when it is `hopeless` times as slow as the best one so far; the same of finals, and the
+    seconds after which no other of their rounds begins."""
 
     samples: int = 4
     min_time: float = 0.015
@@ -71,7 +73,7 @@ class Lab(Protocol):
     def protocol(self) -> Mapping[str, Any]:
         """How trials are measured, in plain text for the records: only such are comparable."""
 
-    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Iterator[Outcome]:
+    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
         """One outcome for each tile, in order, as soon as it is known. best: seconds of the fastest one so far."""
 
     def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
@@ -103,14 +105,14 @@ class LocalLab:
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        return {**asdict(self._pace), "check": "exact, before and after", "threads": self._threads}
+        return {**asdict(self._pace), "check": "exact, before and after"}
 
-    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Iterator[Outcome]:
+    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
         with tempfile.TemporaryDirectory(prefix="tvmconv-tune-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             requests = [replace(request, tile=tile) for tile in tiles]
             orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
-            with closing(self._compilers.ask_each(orders, lambda order: _PATIENCE)) as answers:
+            with closing(self._compilers.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
                 built = list(answers)
             for order, answer in zip(orders, built, strict=True):
                 outcome = self._timed(order, best) if answer is None else _unbuilt(answer, folder)
@@ -144,7 +146,8 @@ class LocalLab:
             request.made_for.isa,
             self._pace.samples,
             self._pace.min_time,
-            best * self._pace.hopeless,
+            best,
+            self._pace.hopeless,
         )
         limit = patience(_PATIENCE, request.shape.flops)
         (answer,) = self._stopwatch.ask_each([attempt], lambda _: limit)

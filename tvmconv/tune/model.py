@@ -27,9 +27,13 @@ _XGBOOST: Mapping[str, Any] = {
 
 
 class Model(Protocol):
-    """Learns how fast tiles are, each beside the best of its layer, and says it of others."""
+    """Learns how fast tiles are, each beside the best of its layer, and says it of others.
+
+    guides: whether there is any sense in looking near the best.
+    """
 
     name: str
+    guides: bool
 
     def learn(self, layer: str, features: Features, seconds: float) -> None:
         """One measurement; infinite seconds for a kernel that failed."""
@@ -41,7 +45,7 @@ class Model(Protocol):
 class Nothing:
     """Knows nothing: the search takes what is drawn."""
 
-    name = "random"
+    name, guides = "random", False
 
     def learn(self, layer: str, features: Features, seconds: float) -> None:
         """There is nothing to learn."""
@@ -53,7 +57,7 @@ class Nothing:
 class Boosted:
     """Gradient-boosted trees (xgboost), trained anew on all measurements whenever it is asked. Raises ImportError."""
 
-    name = "xgb"
+    name, guides = "xgb", True
 
     def __init__(self) -> None:
         import xgboost

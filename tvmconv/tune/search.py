@@ -13,6 +13,7 @@ from tvmconv.tune.features import features
 from tvmconv.tune.model import Model
 from tvmconv.tune.space import Space
 
+BATCH = 8  # trials between two questions to the model
 _POOL = 256  # tiles that are weighed for a batch
 _ELITE = 8  # of the best, whose neighbours make up a part of the pool
 _FROM_ELITE = 0.6
@@ -23,11 +24,11 @@ _DRAWS = 20  # for each tile of the pool, until it is said that there are no oth
 
 @dataclass
 class Search:
-    """Proposes tiles in batches. The first is the hand-written schedule's; none comes twice.
+    """Proposes tiles in batches. The first is the hand-written schedule's; none that is known comes again.
 
     An evolution steered by a cost model, as in Zheng et al., "Ansor", OSDI 2020, section 5: neighbours of the best
-    tiles and new ones are weighed by the model, and the most promising of them are measured. The same outcomes told in
-    the same order bring the same proposals.
+    tiles and new ones are weighed by the model, and the most promising of them are measured. What a batch holds is
+    decided by its number, the seed and what has been told so far, so that a search can go on from a log.
     """
 
     space: Space
@@ -35,25 +36,18 @@ class Search:
     seed: int = 0
     _outcomes: dict[Tile, float] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._state = random.Random(self.seed)
-        self._proposed: set[Tile] = set()
-
-    def batch(self, size: int) -> list[Tile]:
-        """At most so many tiles, fewer where the space has no others."""
-        chosen = [] if self._proposed else [self.space.default]
-        self._proposed.update(chosen)
-        ranked = self._ranked(self._pool())
-        unguided = self._state.sample(ranked, k=len(ranked))
-        while len(chosen) < size and ranked:
-            source = unguided if self._state.random() < _UNGUIDED else ranked
+    def batch(self, number: int) -> list[Tile]:
+        """The tiles of this batch, the first of number 0: BATCH of them, fewer where the space has no others."""
+        state = random.Random(f"{self.seed} {number}")
+        pool = self._pool(state)
+        ranked, unguided = self._ranked(pool), state.sample(pool, k=len(pool))
+        chosen = {} if self.space.default in self._outcomes else {self.space.default: None}
+        while len(chosen) < BATCH and (ranked or unguided):
+            source = unguided if not ranked or (unguided and state.random() < _UNGUIDED) else ranked
             tile = source.pop(0)
-            if tile not in self._proposed and self.space.contains(tile):
-                chosen.append(tile)
-                self._proposed.add(tile)
-            if not source:
-                break
-        return chosen
+            if tile not in chosen and self.space.contains(tile):
+                chosen[tile] = None
+        return list(chosen)
 
     def tell(self, tile: Tile, seconds: float) -> None:
         """What came out for a tile; infinite for one that failed."""
@@ -69,23 +63,23 @@ class Search:
         right = [tile for tile, seconds in self._outcomes.items() if seconds < math.inf]
         return sorted(right, key=lambda tile: self._outcomes[tile])[:count]
 
-    def _pool(self) -> list[Tile]:
-        """Tiles that have not been proposed, in the order in which they were drawn."""
-        elite, pool = self.best(_ELITE), dict[Tile, None]()
+    def _pool(self, state: random.Random) -> list[Tile]:
+        """Tiles of which nothing is known, in the order in which they were drawn."""
+        elite, pool = self.best(_ELITE) if self.model.guides else [], dict[Tile, None]()
         for _ in range(_POOL * _DRAWS):
-            tile = self._drawn(elite)
-            if tile and tile not in self._proposed:
+            tile = self._drawn(elite, state)
+            if tile and tile not in self._outcomes:
                 pool[tile] = None
             if len(pool) == _POOL:
                 break
         return list(pool)
 
-    def _drawn(self, elite: Sequence[Tile]) -> Tile | None:
-        if not elite or self._state.random() >= _FROM_ELITE:
-            return self.space.draw(self._state)
-        tile: Tile | None = self._state.choice(elite)
-        for _ in range(self._state.choice(_CHANGES)):
-            tile = self.space.neighbour(tile, self._state) if tile else None
+    def _drawn(self, elite: Sequence[Tile], state: random.Random) -> Tile | None:
+        if not elite or state.random() >= _FROM_ELITE:
+            return self.space.draw(state)
+        tile: Tile | None = state.choice(elite)
+        for _ in range(state.choice(_CHANGES)):
+            tile = self.space.neighbour(tile, state) if tile else None
         return tile
 
     def _ranked(self, pool: Sequence[Tile]) -> list[Tile]:

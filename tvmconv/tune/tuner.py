@@ -1,7 +1,8 @@
 """Tuning one problem: a budget of trials, each written down as soon as it is made, and a final of the best.
 
-A run is replayed from its log before anything new is measured: what the search proposes and the log knows is not
-measured again. So a run that was interrupted goes on exactly as it would have, and a larger budget continues it.
+A run goes on from its log: the trials made with the same seed are told to the search again, in their order, so that
+what was interrupted ends as it would have, and a larger budget continues it. What the log knows of other problems
+teaches the model, and what other seeds have found of this one takes part in the final and is not measured again.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 from tvmconv.tune.lab import Lab, Outcome
 from tvmconv.tune.model import Model
-from tvmconv.tune.search import Search
+from tvmconv.tune.search import BATCH, Search
 from tvmconv.tune.space import Space
 
-BATCH = 8  # trials between two questions to the model
 _FINALISTS = 5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for one problem: the checked request (by hand), the threads, trials in all, the search's seed
-    and model. With `resume` what the log knows counts as measured."""
+    """What is to be done for one problem: the checked request (by hand), the threads, the trials with this seed and
+    model, those that the log has included; the model, which knows nothing yet. Without `resume` what the log has of
+    this problem does not count."""
 
     request: Request
     threads: int
@@ -43,7 +44,7 @@ class Plan:
 @dataclass(frozen=True)
 class State:
     """Where a run stands: trials made, measured now (the others were known), failed; the best tile and its seconds,
-    those of the default, both infinite as long as there are none."""
+    those of the default, both infinite as long as there are none. trouble: what went wrong in the trial just made."""
 
     done: int
     measured: int
@@ -51,6 +52,7 @@ class State:
     best: Tile
     seconds: float
     default_seconds: float
+    trouble: str | None = None
 
     @property
     def gain(self) -> float:
@@ -69,12 +71,11 @@ class Winner:
 
 
 def tune(plan: Plan, lab: Lab, log: Log, progress: Callable[[State], None]) -> Winner:
-    """Searches, measures and decides; `progress` hears of each trial. Raises OSError where the log cannot be written.
+    """Searches, measures and decides; `progress` hears of each trial, and first of those that the log has.
 
-    The model also learns what the log has of other problems above this one's first record.
+    Raises OSError where the log cannot be written, or there is no room for kernels.
     """
     run = _Run(plan, lab, log)
-    run.warm_up()
     for state in run.trials():
         progress(state)
     return run.final()
@@ -88,54 +89,73 @@ class _Run:
         self._search = Search(self._space, plan.model, plan.seed)
         self._protocol = dict(lab.protocol)
         self._records = [record for record in log.records() if self._comparable(record)]
-        self._known = {record.tile: record for record in self._records if self._is_trial(record)} if plan.resume else {}
-        self._outcomes: dict[Tile, Outcome] = {}
+        self._outcomes: dict[Tile, Outcome] = {}  # of this run
+        self._elsewhere: dict[Tile, Outcome] = {}  # of others of this key
         self._measured = 0
 
-    def warm_up(self) -> None:
-        """Teach the model what was known when this run began."""
-        for record in self._records:
-            if record.key == self._key:
-                break
-            if record.stage == "trial" and record.key.threads == self._plan.threads:
-                self._search.learn(_request(record), Tile.parse(record.tile), record.median)
-
     def trials(self) -> Iterator[State]:
-        """Make, or remember, the budget's trials."""
+        """Remember what is known, and make what the budget has left."""
+        self._remember()
+        told = len(self._outcomes) - len(self._outcomes) % BATCH  # a batch that was interrupted is proposed again
+        self._tell(0, told)
+        yield self._state()
         while len(self._outcomes) < self._plan.trials:
-            batch = self._search.batch(min(BATCH, self._plan.trials - len(self._outcomes)))
-            if not batch:
+            missing = min(BATCH, self._plan.trials - told) - (len(self._outcomes) - told)
+            batch = self._search.batch(told // BATCH)
+            new = [tile for tile in batch if tile not in self._outcomes][:missing]
+            if not new:
                 return
-            unknown = [tile for tile in batch if str(tile) not in self._known]
-            with closing(self._lab.trials(self._plan.request, unknown, self._state().seconds)) as made:
-                for tile in batch:
-                    self._outcomes[tile] = self._remembered(tile) or self._new(tile, next(made))
-                    yield self._state()
-            for tile in batch:
-                self._search.tell(tile, self._outcomes[tile].median)
+            yield from self._made(new)
+            self._tell(told, len(self._outcomes))
+            told = len(self._outcomes)
 
     def final(self) -> Winner:
-        """The best tiles and the default, side by side; the default keeps its place unless another is clearly faster."""
+        """The best side by side with the default, which keeps its place unless another is clearly faster."""
         default = self._space.default
-        finalists = [default, *(tile for tile in self._search.best(_FINALISTS) if tile != default)]
+        known = {tile: outcome.median for tile, outcome in self._known.items() if outcome.seconds}
+        fastest = sorted(known, key=lambda tile: known[tile])[:_FINALISTS]
+        finalists = list(dict.fromkeys([default, *fastest]))
         outcomes = self._remembered_final(finalists)
         if outcomes is None:
             outcomes = dict(zip(finalists, self._lab.finals(self._plan.request, finalists), strict=True))
             for tile, outcome in outcomes.items():
                 self._log.append(self._record(tile, outcome, "final"))
-        fastest = min(finalists, key=lambda tile: outcomes[tile].median)
-        keeps = outcomes[default].median < outcomes[fastest].median * GAIN
-        tile = default if keeps else fastest
+        best = min(finalists, key=lambda tile: outcomes[tile].median)
+        keeps = outcomes[default].median < outcomes[best].median * GAIN
+        tile = default if keeps else best
         return Winner(tile, outcomes[tile], outcomes[default], self._state())
 
-    def _remembered(self, tile: Tile) -> Outcome | None:
-        record = self._known.get(str(tile))
-        return _outcome(record) if record else None
+    @property
+    def _known(self) -> dict[Tile, Outcome]:
+        return self._elsewhere | self._outcomes
 
-    def _new(self, tile: Tile, outcome: Outcome) -> Outcome:
-        self._log.append(self._record(tile, outcome, "trial"))
-        self._measured += 1
-        return outcome
+    def _remember(self) -> None:
+        """Sort the log's trials: of this run, of this problem, of others."""
+        for record in self._records:
+            if record.stage != "trial" or record.key.threads != self._plan.threads:
+                continue
+            tile = Tile.parse(record.tile)
+            if record.key != self._key:
+                self._search.learn(_request(record), tile, record.median)
+            elif self._plan.resume:
+                own = (record.seed, record.searcher) == (self._plan.seed, self._plan.model.name)
+                (self._outcomes if own else self._elsewhere).setdefault(tile, _outcome(record))
+        for tile, outcome in self._elsewhere.items():
+            self._search.tell(tile, outcome.median)
+
+    def _tell(self, first: int, end: int) -> None:
+        """Tell the search what came out in these trials."""
+        for tile, outcome in list(self._outcomes.items())[first:end]:
+            self._search.tell(tile, outcome.median)
+
+    def _made(self, tiles: Sequence[Tile]) -> Iterator[State]:
+        """Each trial is in the log before the next one begins."""
+        with closing(self._lab.trials(self._plan.request, tiles, self._state().seconds)) as made:
+            for tile, outcome in zip(tiles, made, strict=True):
+                self._log.append(self._record(tile, outcome, "trial"))
+                self._outcomes[tile] = outcome
+                self._measured += 1
+                yield self._state(f"tile {tile}: {outcome.reason}" if outcome.reason else None)
 
     def _remembered_final(self, finalists: Sequence[Tile]) -> dict[Tile, Outcome] | None:
         """What an earlier final of just these tiles found, if nothing has been measured since."""
@@ -147,34 +167,34 @@ class _Run:
         return {tile: _outcome(last[tile]) for tile in finalists}
 
     def _record(self, tile: Tile, outcome: Outcome, stage: Stage) -> Record:
-        flops, default = self._plan.request.shape.flops, tile == self._space.default
-        searcher = "default" if default else self._plan.model.name
+        number = {known: number for number, known in enumerate(self._outcomes)}
         return Record(
             key=self._key,
             tile=str(tile),
             status=outcome.status,
             reason=outcome.reason,
             seconds=asdict(outcome.seconds) if outcome.seconds else None,
-            gflops=flops / outcome.median / 1e9 if outcome.seconds else None,
+            gflops=self._plan.request.shape.flops / outcome.median / 1e9 if outcome.seconds else None,
             stage=stage,
-            trial=list(self._outcomes).index(tile) if tile in self._outcomes else len(self._outcomes),
+            trial=number.get(tile, len(number)),
             seed=self._plan.seed,
-            default=default,
-            searcher=searcher,
+            default=tile == self._space.default,
+            searcher=self._plan.model.name,
             protocol=self._protocol,
             device=self._lab.device,
         )
 
-    def _state(self) -> State:
-        ok = {tile: outcome.median for tile, outcome in self._outcomes.items() if outcome.seconds}
-        best = min(ok, key=lambda tile: ok[tile], default=self._space.default)
+    def _state(self, trouble: str | None = None) -> State:
+        times = {tile: outcome.median for tile, outcome in self._known.items() if outcome.seconds}
+        best = min(times, key=lambda tile: times[tile], default=self._space.default)
         return State(
             done=len(self._outcomes),
             measured=self._measured,
-            failed=len(self._outcomes) - len(ok),
+            failed=sum(outcome.seconds is None for outcome in self._outcomes.values()),
             best=best,
-            seconds=ok.get(best, math.inf),
-            default_seconds=ok.get(self._space.default, math.inf),
+            seconds=times.get(best, math.inf),
+            default_seconds=times.get(self._space.default, math.inf),
+            trouble=trouble,
         )
 
     def _comparable(self, record: Record) -> bool:
@@ -186,9 +206,6 @@ class _Run:
             and record.device == self._lab.device
             and dict(record.protocol) == self._protocol
         )
-
-    def _is_trial(self, record: Record) -> bool:
-        return record.key == self._key and record.stage == "trial"
 
     def _is_final(self, record: Record) -> bool:
         return record.key == self._key and record.stage == "final"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.tune.lab import Lab, LocalLab
 from tvmconv.tune.model import Boosted, Model, Nothing
-from tvmconv.tune_report import tune_table
+from tvmconv.tune.search import BATCH
 from tvmconv.tune.tuner import Plan, State, Winner, tune
+from tvmconv.tune_report import tune_table
 from tvmconv.tuned import TUNED
 from tvmconv.workload import Layer, resolve
 
@@ -30,13 +32,13 @@ def run(options: argparse.Namespace, output: Output) -> int:
     setting = arguments.setting(options, output, runs_here=True)
     algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
-    model = _model(options.searcher, output)
+    new_model = _models(options.searcher, output)
     output.table_at_end(tune_table)
     output.context()
     with LocalLab(setting.threads, setting.cpus, options.jobs) as lab:
         for number, task in enumerate(tasks):
             log = Log(_file(task.layer, setting, options.log_dir), output.note)
-            tuner = _Tuner(options, setting, lab, log, model, output)
+            tuner = _Tuner(options, setting, lab, log, new_model, output)
             tuner.tune(task, f"{number + 1}/{len(tasks)}")
     return exit_code(output.rows, algorithms.required)
 
@@ -45,13 +47,20 @@ class _Tuner:
     """Tunes tasks; each becomes a row, whatever happens."""
 
     def __init__(
-        self, options: argparse.Namespace, setting: Setting, lab: Lab, log: Log, model: Model, output: Output
+        self,
+        options: argparse.Namespace,
+        setting: Setting,
+        lab: Lab,
+        log: Log,
+        new_model: Callable[[], Model],
+        output: Output,
     ) -> None:
         self._options, self._setting, self._lab, self._log = options, setting, lab, log
-        self._model, self._output = model, output
+        self._new_model, self._output = new_model, output
         self._state: State | None = None
 
     def tune(self, task: Task, place: str) -> None:
+        self._state = None
         row = blank_row(task.layer, self._setting, algorithm=task.algorithm, schedule=TUNED)
         row |= dict.fromkeys(("seconds", "gflops", "flops", "gain", "default", "trials", "log"))
         if task.request is None:
@@ -59,10 +68,10 @@ class _Tuner:
             return
         row |= {"flops": task.request.shape.flops, "log": str(self._log.path)}
         options = self._options
-        job = Plan(task.request, self._setting.threads, options.trials, options.seed, self._model, options.resume)
+        job = Plan(task.request, self._setting.threads, options.trials, options.seed, self._new_model(), options.resume)
         title = f"{place} {task.layer.name or task.layer.shape} {task.algorithm}"
         try:
-            with self._output.steps(title) as step:
+            with self._output.steps(title, BATCH) as step:
                 winner = tune(job, self._lab, self._log, partial(self._progress, step, task.request.shape.flops))
         except (KeyboardInterrupt, OSError):
             self._output.row(finished(row, "skipped", self._stopped(), **_so_far(self._state)))
@@ -71,6 +80,8 @@ class _Tuner:
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
         self._state = state
+        if state.trouble:
+            self._output.note(state.trouble)
         speed = f"{flops / state.seconds / 1e9:.0f} GFLOP/s, {state.gain:.2f} of hand" if state.seconds else ""
         step(state.done, self._options.trials, speed)
 
@@ -106,14 +117,16 @@ def _so_far(state: State | None) -> dict[str, Any]:
     return {"tile": str(state.best), "gain": state.gain, "trials": trials}
 
 
-def _model(searcher: str, output: Output) -> Model:
+def _models(searcher: str, output: Output) -> Callable[[], Model]:
+    """What makes a model for each problem."""
     if searcher == "random":
-        return Nothing()
+        return Nothing
     try:
-        return Boosted()
+        Boosted()
     except ImportError as error:
         output.warn(f"xgboost cannot be imported ({error}), so that tiles are drawn at random: {install_line('tune')}")
-        return Nothing()
+        return Nothing
+    return Boosted
 
 
 def _file(layer: Layer, setting: Setting, log_dir: Path | None) -> Path:
