@@ -1,4 +1,4 @@
-"""A lab whose times are made up, the same for the same tile at all times; it remembers what it was asked, and may die."""
+"""A lab whose times are made up, always the same for the same tile; it remembers what it was asked, and may die."""
 
 from __future__ import annotations
 

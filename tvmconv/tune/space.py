@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvmconv.algorithms.ir import Algorithm
+from tvmconv.algorithms.matrix import MatrixView
+from tvmconv.algorithms.pixels import PixelView
 from tvmconv.builder import Request
 from tvmconv.target import Target
 from tvmconv.tile import Tile
@@ -83,7 +85,7 @@ class Space:
             case "mr":
                 return _heights(target, drawn["nr"], self.default)
             case "kc":
-                return _blocks_of_channels(self._channels, self.default)
+                return _blocks_of_channels(self._channels, self.default) if self._cuts_channels else (0,)
             case "kr":
                 kc = drawn["kc"] or self._channels
                 if self.default.gc > 1:  # channels held in registers are as many as are unrolled
@@ -97,9 +99,18 @@ class Space:
                 return (0, 1) if algorithm.layout == "nhwc" and target.arch == "x86_64" else (0,)
 
     @functools.cached_property
+    def _view(self) -> MatrixView | PixelView:
+        return self.request.defined_by.view(self.request.shape, self.default)
+
+    @property
     def _channels(self) -> int:
         """Of one run of K."""
-        return self.request.defined_by.view(self.request.shape, self.default).layout.channels
+        return self._view.layout.channels
+
+    @property
+    def _cuts_channels(self) -> bool:
+        """Whether the algorithm can block K."""
+        return not isinstance(self._view, PixelView) or self._view.in_blocks
 
 
 def _widths(algorithm: Algorithm, request: Request, target: Target) -> Sequence[int]:
