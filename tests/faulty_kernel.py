@@ -34,6 +34,7 @@ def build(fault: str, target: Target, folder: Path) -> Path:
             "target": target.name,
             "triple": target.triple,
             "features": [],
+            "versions": {"tvmconv": "0"},
         }
         shim.write_text(link.shim_source("faulty", program, description))
         code.write_text(f'#define PREFIX faulty\n#define FAULT {fault}\n#include "{_SOURCE}"\n')

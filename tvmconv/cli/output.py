@@ -35,8 +35,9 @@ class Output:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        """Print the table, of the rows there are if Ctrl-C came."""
-        if self._json or self._table is None or not self.rows or not (kind is None or kind is KeyboardInterrupt):
+        """Print the table, of the rows there are if Ctrl-C came or a disk is full."""
+        told = kind is None or (issubclass(kind, (KeyboardInterrupt, OSError)) and kind is not BrokenPipeError)
+        if self._json or self._table is None or not self.rows or not told:
             return
         self.show(self._table(self.rows))
 
