@@ -1,4 +1,5 @@
-"""Kernels on other machines: the server that runs there, and the client that cannot hang.
+"""Kernels on devices: the server in C that a device runs, its bundle, TVM's tracker, an emulated device.
 
-Light: address and tracker_client need no TVM; what speaks its RPC protocol (client) does so in a process of its own.
+`server/` speaks TVM's RPC protocol through TVM's own runtime libraries. `server_build` compiles it, `runtime` gets what
+it needs besides, `bundle` makes the folder for a device, `host` starts such a folder or a tracker on this machine.
 """
