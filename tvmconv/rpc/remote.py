@@ -89,9 +89,9 @@ class Remote:
             try:
                 return work()
             except Trouble as trouble:
-                self.kill()
                 if not trouble.worth_another_try:
                     raise
+                self.kill()
                 if first:
                     raise self._again(what, trouble) from None
                 self._say(f"{what} on {self.where.name}: {trouble}; again in a new session")
