@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -114,6 +113,10 @@ class Outcome:
 _DEFAULT_RULES, _NOTHING_SEEN = Rules(), Best()
 
 
+def _here() -> Worker:
+    return Worker("tvmconv.contestant")
+
+
 def measure(
     entries: Sequence[Entry],
     shape: ConvShape,
@@ -126,7 +129,7 @@ def measure(
     best: Best = _NOTHING_SEEN,
     smallest: Sequence[Entry | None] = (),
     progress: Callable[[int, int], None] = lambda done, wanted: None,
-    start: Callable[[], Process] = partial(Worker, "tvmconv.contestant"),
+    start: Callable[[], Process] = _here,
 ) -> Outcome:
     """Time all entries on one layer: x to y = case.fused, bias and clamp included.
 

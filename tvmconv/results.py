@@ -70,9 +70,7 @@ def _ours(runs: Sequence[Mapping[str, Row]]) -> list[list[Row]]:
 
 def _is_measured(row: Row) -> bool:
     """Whether it is a row of ours that was proved exact, as bench writes it with its time, on what has a speed."""
-    return bool(
-        row.get("algorithm") and row.get("status") == "ok" and row.get("verified") and not row.get("emulated")
-    )
+    return bool(row.get("algorithm") and row.get("status") == "ok" and row.get("verified") and not row.get("emulated"))
 
 
 def _is_damaged(row: Row) -> bool:

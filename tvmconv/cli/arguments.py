@@ -140,10 +140,12 @@ def _check_emulator(target: targets.Target) -> None:
 
 def cpus_of(asked: tuple[int, ...] | tuple[str, ...] | None, threads: int) -> tuple[int, ...]:
     """One CPU for each thread: those asked for, else the first that this process may use."""
-    if asked and isinstance(asked[0], str):
-        raise ValueError(f"--cpus {'+'.join(map(str, asked))}: clusters are of devices (`list devices`); give a list")
     allowed = sorted(os.sched_getaffinity(0))
-    cpus = tuple(allowed) if asked is None else asked
+    cpus = tuple(allowed) if asked is None else tuple(cpu for cpu in asked if isinstance(cpu, int))
+    if not cpus:
+        raise ValueError(
+            f"--cpus {asked and '+'.join(map(str, asked))}: clusters are a device's; give a list, as in 0,2-3"
+        )
     forbidden = sorted(set(cpus).difference(allowed))
     if forbidden:
         raise ValueError(f"--cpus: no CPU {forbidden[0]} for this process, it may use {', '.join(map(str, allowed))}")
@@ -253,7 +255,9 @@ def _work(algorithms_default: str) -> _Parser:
         "emulated-aarch64 (`list devices`)",
     )
     options.add_argument(
-        "--tracker", metavar="HOST:PORT", help="who knows KEY (default: TVM_TRACKER_HOST and _PORT, else 127.0.0.1:9190)"
+        "--tracker",
+        metavar="HOST:PORT",
+        help="who knows KEY (default: TVM_TRACKER_HOST and _PORT, 127.0.0.1:9190)",
     )
     options.add_argument("--key", metavar="K", help="what a device's server is called (default: TVM_KEY, else KEY)")
     options.add_argument(
