@@ -51,6 +51,12 @@ class Remote:
     def is_open(self) -> bool:
         return self._open
 
+    def start(self) -> None:
+        """Have TVM's client ready, which takes seconds the first time. Raises Trouble."""
+        if self._worker is None:
+            self._worker = Worker("tvmconv.rpc.client")
+            self._step("start TVM's client", client.Import(), IMPORT)
+
     def begin(self, seconds: float) -> None:
         """A new session, which the server may end after `seconds`. Raises Trouble."""
         self.leave()
@@ -91,7 +97,7 @@ class Remote:
             except Trouble as trouble:
                 if not trouble.worth_another_try:
                     raise
-                self.kill()
+                self.leave()
                 if first:
                     raise self._again(what, trouble) from None
                 self._say(f"{what} on {self.where.name}: {trouble}; again in a new session")
@@ -114,13 +120,12 @@ class Remote:
 
     def _find(self) -> Grant:
         """A server whose turn it is to serve us. Raises Trouble."""
-        if self._worker is None:
-            self._worker = Worker("tvmconv.rpc.client")
-            self._step("start TVM's client", client.Import(), IMPORT)
+        if self.where.tracker:
+            self._look(self.where.tracker)  # which needs no TVM, so that a wrong key is said at once
+        self.start()
         if self.where.server:
             return Grant(self.where.server, self.where.key)
         assert self.where.tracker
-        self._look(self.where.tracker)
         turn = client.Reserve(self.where.tracker, self.where.key, self._wait)
         grant: Grant = self._step("wait for a turn", turn, self._wait + 2 * _MARGIN)
         return grant
