@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tvmconv import record
 from tvmconv.record import Row
+from tvmconv.rpc.trouble import Trouble
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,8 +37,8 @@ class Output:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        """Print the table, of the rows there are if Ctrl-C came or a disk is full."""
-        told = kind is None or (issubclass(kind, (KeyboardInterrupt, OSError)) and kind is not BrokenPipeError)
+        """Print the table, of the rows there are if Ctrl-C came, a disk is full, or a device is gone."""
+        told = kind is None or (issubclass(kind, (KeyboardInterrupt, OSError, Trouble)) and kind is not BrokenPipeError)
         if self._json or self._table is None or not self.rows or not told:
             return
         self.show(self._table(self.rows))

@@ -10,10 +10,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from tvmconv import builder
@@ -60,8 +59,12 @@ class Pace:
     final_min_time: float = 0.03
     final_max_time: float = 20.0
 
+    @property
+    def final(self) -> Rules:
+        return Rules(self.final_samples, self.final_min_time, self.final_max_time)
 
-_PACE = Pace()
+
+PACE = Pace()
 
 
 class Lab(Protocol):
@@ -80,6 +83,32 @@ class Lab(Protocol):
         """All tiles measured side by side, interleaved, as bench does it; outcomes in order."""
 
 
+class Compilers:
+    """Processes that build candidates, kept warm from one batch to the next. To be used in a `with` statement."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._crew = Crew(builder.CREW, jobs)
+
+    def __enter__(self) -> Compilers:
+        self._crew.start(self._jobs)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._crew.close()
+
+    def build(self, request: Request, tiles: Sequence[Tile], folder: Path) -> Generator[Path | Outcome, None, None]:
+        """For each tile, in order, its kernel's file in `folder`, or the outcome of one that could not be built.
+
+        Raises OSError where that is the disk's fault, and no candidate's.
+        """
+        requests = [replace(request, tile=tile) for tile in tiles]
+        orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
+        with closing(self._crew.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
+            for order, answer in zip(orders, answers, strict=True):
+                yield order.path if answer is None else _unbuilt(answer, folder)
+
+
 class LocalLab:
     """This machine: `jobs` compilers, one process that measures, on `cpus`. To be used in a `with` statement.
 
@@ -88,19 +117,17 @@ class LocalLab:
 
     device = LOCAL
 
-    def __init__(self, threads: int, cpus: Sequence[int], jobs: int, pace: Pace = _PACE) -> None:
+    def __init__(self, threads: int, cpus: Sequence[int], jobs: int, pace: Pace = PACE) -> None:
         self._threads, self._cpus, self._jobs, self._pace = threads, tuple(cpus), jobs, pace
-        self._compilers, self._stopwatch = Crew(builder.CREW, jobs), Crew(_STOPWATCH, 1)
+        self._compilers, self._stopwatch = Compilers(jobs), Crew(_STOPWATCH, 1)
 
     def __enter__(self) -> LocalLab:
-        self._compilers.start(self._jobs)
+        self._compilers.__enter__()
         self._stopwatch.start(1)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._compilers.close()
+    def __exit__(self, *error: object) -> None:
+        self._compilers.__exit__(*error)
         self._stopwatch.close()
 
     @property
@@ -108,20 +135,14 @@ class LocalLab:
         return {**asdict(self._pace), "check": "exact, before and after"}
 
     def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
-        with tempfile.TemporaryDirectory(prefix="tvmconv-tune-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
-            requests = [replace(request, tile=tile) for tile in tiles]
-            orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
-            with closing(self._compilers.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
-                built = list(answers)
-            for order, answer in zip(orders, built, strict=True):
-                outcome = self._timed(order, best) if answer is None else _unbuilt(answer, folder)
+        with temporary_folder() as folder:
+            for built in list(self._compilers.build(request, tiles, folder)):
+                outcome = built if isinstance(built, Outcome) else self._timed(request, built, best)
                 best = min(best, outcome.median)
                 yield outcome
 
     def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
         files = build_all([replace(request, tile=tile) for tile in tiles], self._jobs)
-        rules = Rules(self._pace.final_samples, self._pace.final_min_time, self._pace.final_max_time)
         entries = [KernelEntry(file) for file in files.values() if isinstance(file, Path)]
         measured = measure(
             entries,
@@ -130,16 +151,15 @@ class LocalLab:
             isa=request.made_for.isa,
             cpus=self._cpus,
             threads=self._threads,
-            rules=rules,
+            rules=self._pace.final,
         )
         results = iter(measured.measurements)
         for file in files.values():
-            yield _measured(next(results)) if isinstance(file, Path) else Outcome("error", str(file))
+            yield measured_outcome(next(results)) if isinstance(file, Path) else Outcome("error", str(file))
 
-    def _timed(self, order: Order, best: float) -> Outcome:
-        request = order.request
+    def _timed(self, request: Request, kernel: Path, best: float) -> Outcome:
         attempt = Try(
-            order.path,
+            kernel,
             request.shape,
             self._threads,
             self._cpus,
@@ -167,7 +187,15 @@ def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
     )
 
 
-def _measured(result: Measurement) -> Outcome:
+def measured_outcome(result: Measurement) -> Outcome:
     if result.status == "ok":
         return Outcome("ok", seconds=result.seconds)
     return Outcome("wrong" if result.status == "mismatch" else "error", result.reason)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for a batch of kernels."""
+    # Errors: a linker that was killed a moment ago may still be writing.
+    with tempfile.TemporaryDirectory(prefix="tvmconv-tune-", ignore_cleanup_errors=True) as name:
+        yield Path(name)

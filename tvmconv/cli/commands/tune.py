@@ -11,14 +11,17 @@ from typing import Any
 from tvmconv import networks
 from tvmconv.choose import AUTO
 from tvmconv.cli import arguments
+from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
-from tvmconv.device import LOCAL
+from tvmconv.device import EMULATOR
 from tvmconv.extras import install_line
 from tvmconv.log import Log, new_log
 from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
+from tvmconv.rpc.trouble import Trouble
 from tvmconv.tune.lab import Lab, LocalLab
 from tvmconv.tune.model import Boosted, Model, Nothing
+from tvmconv.tune.remote_lab import RemoteLab
 from tvmconv.tune.search import BATCH
 from tvmconv.tune.tuner import Plan, State, Winner, tune
 from tvmconv.tune_report import tune_table
@@ -27,20 +30,31 @@ from tvmconv.workload import Layer, resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    if options.device != LOCAL:
-        raise ValueError(f"tune cannot measure on --device {options.device}, which has no speed of its own")
-    setting = arguments.setting(options, output, runs_here=True)
+    if options.device == EMULATOR:
+        raise ValueError(f"tune cannot measure on --device {EMULATOR}, which has no speed of its own")
+    with at_work(options, output) as work, _lab(work, options.jobs) as lab:
+        output.machine = work.machine
+        return _tune_all(options, work.setting, lab, output)
+
+
+def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: Output) -> int:
     algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
     new_model = _models(options.searcher, output)
     output.table_at_end(tune_table)
     output.context()
-    with LocalLab(setting.threads, setting.cpus, options.jobs) as lab:
-        for number, task in enumerate(tasks):
-            log = Log(_file(task.layer, setting, options.log_dir), output.note)
-            tuner = _Tuner(options, setting, lab, log, new_model, output)
-            tuner.tune(task, f"{number + 1}/{len(tasks)}")
+    for number, task in enumerate(tasks):
+        log = Log(_file(task.layer, setting, options.log_dir), output.note)
+        tuner = _Tuner(options, setting, lab, log, new_model, output)
+        tuner.tune(task, f"{number + 1}/{len(tasks)}")
     return exit_code(output.rows, algorithms.required)
+
+
+def _lab(work: Work, jobs: int) -> LocalLab | RemoteLab:
+    setting = work.setting
+    if work.remote:
+        return RemoteLab(work.remote, setting.threads, jobs)
+    return LocalLab(setting.threads, setting.cpus, jobs)
 
 
 class _Tuner:
@@ -73,7 +87,7 @@ class _Tuner:
         try:
             with self._output.steps(title, BATCH) as step:
                 winner = tune(job, self._lab, self._log, partial(self._progress, step, task.request.shape.flops))
-        except (KeyboardInterrupt, OSError):
+        except (KeyboardInterrupt, OSError, Trouble):
             self._output.row(finished(row, "skipped", self._stopped(), **_so_far(self._state)))
             raise
         self._output.row(_row(row, winner))
