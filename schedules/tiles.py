@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from schedules import depthwise, nchw
+from schedules import depthwise, nchw, winograd
 from schedules.unsuited import Unsuited
 from tvmconv.algorithms.ir import BYTES, Algorithm
 from tvmconv.shape import ConvShape
@@ -61,6 +61,8 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         chosen = depthwise.completed(shape, mr, nr)
     else:
         chosen = _completed(algorithm, shape, target, mr, nr, costs)
+    if algorithm.name == "winograd":
+        chosen = winograd.completed(chosen, shape, target)
     tile = replace(chosen, **wanted.decided) if wanted else chosen
     if not shape.depthwise and costs.gathered and (wanted is None or "gc" not in wanted.decided):
         gathered = replace(tile, gc=isa.lanes)
