@@ -1,22 +1,20 @@
-"""Winograd kernels: the choice of a band, beside the register tile that they share with all others."""
+"""Winograd kernels: the choice of a band. The register tile is chosen as for all others."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from tvmconv.algorithms.ir import BYTES
 from tvmconv.algorithms.winograd import PLACES, STEP
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
-from tvmconv.tile import Tile
 
-_L2_PART = 0.7  # of L2 for the patches and products of a band
-_FEWEST = 28  # patches of a band: below, weights are read from afar faster than they can be used
+# Patches of a band: as few as amortise what a band costs, and more where its weights come from beyond L2.
+_NEAR, _FAR = 56, 112
 
 
-def completed(tile: Tile, shape: ConvShape, target: Target) -> Tile:
-    """The tile with the patches of a band, in whole rows, and the lanes of a vector of channels."""
-    columns = -(-shape.ow // STEP)
-    of_patch = PLACES * (shape.ic + shape.oc) * BYTES
-    patches = max(_FEWEST, int(_L2_PART * target.l2) // of_patch)
-    return replace(tile, mc=max(1, round(patches / columns)) * columns, vl=target.isa.lanes)
+def band(shape: ConvShape, target: Target) -> int:
+    """MC: the patches of a band, whole rows of them, in bands of about equal size."""
+    weights = PLACES * shape.ic * shape.oc * BYTES
+    rows, columns = -(-shape.oh // STEP), -(-shape.ow // STEP)
+    wanted = max(1, (_NEAR if 2 * weights <= target.l2 else _FAR) // columns)
+    bands = -(-rows // wanted)
+    return -(-rows // bands) * columns

@@ -48,7 +48,7 @@ class Winograd(Algorithm):
         return self.view(shape, tile).tiles * PLACES * _bands(shape, tile)
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        patches = PLACES * self.view(shape, tile).m * BYTES
+        patches = PLACES * _plane_rows(self.view(shape, tile)) * BYTES
         return {"products": patches * shape.oc, "patches": patches * shape.ic}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
@@ -58,7 +58,7 @@ class Winograd(Algorithm):
                 "pack": pack_function(shape, view.layout, transformed_weight),
                 "prepare": no_preparation(),
                 "input": input_transform(shape, view),
-                "product": matrix_product("product", view, patch_rows(shape, view), to_planes=True),
+                "product": matrix_product("product", view, patch_rows(shape, view), True, _plane_rows(view)),
                 "output": output_transform(shape, view),
             },
             phases=(Phase("input", view.m), view.sweep.phase("product"), Phase("output", view.m)),
@@ -87,6 +87,11 @@ def _band_rows(shape: ConvShape, tile: Tile) -> int:
     return -(-_rows(shape) // _bands(shape, tile))
 
 
+def _plane_rows(view: MatrixView) -> int:
+    """By how many rows the 16 planes are apart: an odd number, or all of them would need the same few sets of L1."""
+    return view.m | 1
+
+
 def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
     """G g Gᵀ at a place, of one channel and output channel."""
     from tvm.script import tirx as T
@@ -109,8 +114,8 @@ def patch_rows(shape: ConvShape, view: MatrixView) -> Any:
     """A macro for matrix_product: the rows are transformed patches."""
     from tvm.script import tirx as T
 
-    MR, M, IC = view.layout.tile.mr, view.m, shape.ic
-    PATCHES = PLACES * M * shape.oc  # elements before them
+    MR, M, IC, APART = view.layout.tile.mr, view.m, shape.ic, _plane_rows(view)
+    PATCHES = PLACES * APART * shape.oc  # elements before them
 
     @T.inline
     def rows(row, x, workspace, address, n, g, rt, t):
@@ -120,7 +125,7 @@ def patch_rows(shape: ConvShape, view: MatrixView) -> Any:
                 T.reads()
                 T.writes(row[vi])
                 m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
-                row[vi] = address + T.cast((n % PLACES * M + m) * IC + PATCHES, "int64") * BYTES
+                row[vi] = address + T.cast((n % PLACES * APART + m) * IC + PATCHES, "int64") * BYTES
 
     return rows
 
@@ -131,6 +136,7 @@ def input_transform(shape: ConvShape, view: MatrixView) -> Any:
     from tvm.script import tirx as T
 
     IH, IW, IC, M, L = shape.ih, shape.iw, shape.ic, view.m, view.layout.tile.vl
+    APART = _plane_rows(view)
     ROWS, COLUMNS, BAND = _rows(shape), _columns(shape), view.m // _columns(shape)
     BANDS = -(-ROWS // BAND)
     ZEROS = view.layout.zeros_offset * BYTES
@@ -157,10 +163,10 @@ def input_transform(shape: ConvShape, view: MatrixView) -> Any:
                 b[8 + j] = d[8 + j] - d[4 + j]
                 b[12 + j] = d[4 + j] - d[12 + j]
             for i in T.unroll(_PATCH):
-                patches[some(((i * 4) * M + patch) * IC + channel)] = b[i * 4] - b[i * 4 + 2]
-                patches[some(((i * 4 + 1) * M + patch) * IC + channel)] = b[i * 4 + 1] + b[i * 4 + 2]
-                patches[some(((i * 4 + 2) * M + patch) * IC + channel)] = b[i * 4 + 2] - b[i * 4 + 1]
-                patches[some(((i * 4 + 3) * M + patch) * IC + channel)] = b[i * 4 + 1] - b[i * 4 + 3]
+                patches[some(((i * 4) * APART + patch) * IC + channel)] = b[i * 4] - b[i * 4 + 2]
+                patches[some(((i * 4 + 1) * APART + patch) * IC + channel)] = b[i * 4 + 1] + b[i * 4 + 2]
+                patches[some(((i * 4 + 2) * APART + patch) * IC + channel)] = b[i * 4 + 2] - b[i * 4 + 1]
+                patches[some(((i * 4 + 3) * APART + patch) * IC + channel)] = b[i * 4 + 1] - b[i * 4 + 3]
 
         return transform
 
@@ -169,7 +175,7 @@ def input_transform(shape: ConvShape, view: MatrixView) -> Any:
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
         patches = T.decl_buffer(
-            (PLACES * M * IC,), "float32", data=workspace, elem_offset=PLACES * M * shape.oc, align=4
+            (PLACES * APART * IC,), "float32", data=workspace, elem_offset=PLACES * APART * shape.oc, align=4
         )
         pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
         for number in range(last - first):
@@ -201,6 +207,7 @@ def output_transform(shape: ConvShape, view: MatrixView) -> Any:
     from tvm.script import tirx as T
 
     OC, OH, OW, M, L = shape.oc, shape.oh, shape.ow, view.m, view.layout.tile.vl
+    APART = _plane_rows(view)
     ROWS, COLUMNS, BAND = _rows(shape), _columns(shape), view.m // _columns(shape)
     BANDS = -(-ROWS // BAND)
 
@@ -220,7 +227,7 @@ def output_transform(shape: ConvShape, view: MatrixView) -> Any:
             a = T.alloc_buffer((2 * _PATCH,), dtype, scope="local", annotations=ON_STACK)
             out = T.alloc_buffer((STEP * STEP,), dtype, scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
-                p[k] = products[some((k * M + patch) * OC + channel)]
+                p[k] = products[some((k * APART + patch) * OC + channel)]
             for j in T.unroll(_PATCH):
                 a[j] = p[j] + p[4 + j] + p[8 + j]
                 a[4 + j] = p[4 + j] - p[8 + j] - p[12 + j]
@@ -248,7 +255,7 @@ def output_transform(shape: ConvShape, view: MatrixView) -> Any:
             elem_offset=view.layout.bias_offset,
             align=4,
         )
-        products = T.decl_buffer((PLACES * M * OC,), "float32", data=workspace, align=4)
+        products = T.decl_buffer((PLACES * APART * OC,), "float32", data=workspace, align=4)
         Y = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
         for number in range(last - first):
             with T.sblock("patch"):
