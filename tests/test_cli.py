@@ -80,6 +80,7 @@ def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
                 "kn2row-aa",
                 "kn2row-as",
                 "im2col",
+                "winograd",
             ],
         ),
         (["schedules"], ["hand"]),

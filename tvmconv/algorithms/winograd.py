@@ -1,9 +1,9 @@
 """Winograd convolution F(2x2, 3x3): 16 multiplications for four outputs of a 3x3 kernel, where the definition has 36.
 
 A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015 (arXiv 1509.09308), sections 4.1 and 5.1.
-Patches d of 4x4 pixels, 2 apart, are transformed to Bᵀ d B, weights once to G g Gᵀ; for each of the 16 places a matrix
-product over the channels; its 16 results give 2x2 outputs, Aᵀ m A. All of it is exact for integers that are small enough,
-as G has halves alone; else rounding errors are those of sums that are a few times larger than the result.
+Patches d of 4x4 pixels, 2 apart, are transformed to Bᵀ d B, weights once to G g Gᵀ; for each of the 16 places there is
+a matrix product over the channels; the 16 results give 2x2 outputs, Aᵀ m A. For integers that are small enough all of it
+is exact, as G has halves alone; else rounding errors are those of sums that are larger than the result, but shorter.
 
 An image is worked off in bands of MC patches (whole rows of them), so that a band's transformed patches and products
 stay in the cache between the three phases.
@@ -34,7 +34,9 @@ class Winograd(Algorithm):
 
     def rejects(self, shape: ConvShape) -> str | None:
         if (shape.kh, shape.kw, shape.sh, shape.sw, shape.dh, shape.dw) != (3, 3, 1, 1, 0, 0):
-            return "winograd takes 3x3 kernels of stride 1 without dilation alone; use another algorithm, such as direct"
+            return (
+                "winograd takes 3x3 kernels of stride 1 without dilation alone; use another algorithm, such as direct"
+            )
         if shape.g > 1:
             return "winograd takes no groups; use another algorithm, such as direct"
         return None
@@ -265,9 +267,7 @@ def output_transform(shape: ConvShape, view: MatrixView) -> Any:
                 row: T.let[T.int32] = image % BANDS * BAND + m // COLUMNS
                 if row < ROWS:
                     for c in range(OC // L):
-                        transform(
-                            products, Y, bias, bounds, m, image // BANDS, row * STEP, m % COLUMNS * STEP, c * L
-                        )
+                        transform(products, Y, bias, bounds, m, image // BANDS, row * STEP, m % COLUMNS * STEP, c * L)
                     for c in range(OC % L):
                         transform_one(
                             products,
