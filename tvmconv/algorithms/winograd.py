@@ -2,8 +2,8 @@
 
 A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015 (arXiv 1509.09308), sections 4.1 and 5.1.
 Patches d of 4x4 pixels, 2 apart, are transformed to Bᵀ d B, weights once to G g Gᵀ; for each of the 16 places there is
-a matrix product over the channels; the 16 results give 2x2 outputs, Aᵀ m A. For integers that are small enough all of it
-is exact, as G has halves alone; else rounding errors are those of sums that are larger than the result, but shorter.
+a matrix product over the channels; the 16 results give 2x2 outputs, Aᵀ m A. For integers that are small enough all of
+it is exact, as G has halves alone; else rounding errors are those of sums that are larger than the result, but shorter.
 
 An image is worked off in bands of MC patches (whole rows of them), so that a band's transformed patches and products
 stay in the cache between the three phases.
