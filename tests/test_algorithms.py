@@ -180,7 +180,7 @@ ANY = ("native", "hand", None, 1)  # target, schedule, tile and threads
 )
 def test_bad_requests_say_what_would_be_right(arguments: tuple[Any, ...], sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)) as error:
-        builder.build(*arguments)
+        tvmconv.build(*arguments)
     assert "\n" not in str(error.value)
 
 

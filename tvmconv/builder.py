@@ -1,4 +1,4 @@
-"""build: from a problem to a kernel file, through a cache keyed by all that decides it."""
+"""From a request to a kernel file, through a cache keyed by all that decides it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from typing import Any
 import schedules
 import tvmconv
 from schedules.unsuited import Unsuited
-from tvmconv import choose, link
+from tvmconv import link
 from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.crew import ask_each
 from tvmconv.description import SCHEMA
-from tvmconv.kernel import Kernel, read
-from tvmconv.names import unknown
-from tvmconv.shape import AXES, ConvShape
+from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.toolchain import cache
@@ -77,38 +75,6 @@ class Request:
                 f"{self.shape}: {max(packed, extra)} elements of weights or workspace; 2**31 - 1 are the most"
             )
         return replace(self, tile=chosen, target=target.name, layout=algorithm.layout)
-
-
-def build(
-    workload: str | ConvShape,
-    algorithm: str = "indirect",
-    target: str = "native",
-    schedule: str = "hand",
-    tile: Tile | str | None = None,
-    threads: int = 1,
-    layout: str | None = None,
-) -> Kernel:
-    """Compiles one problem, or takes it from the cache.
-
-    workload is a benchdnn descriptor or a ConvShape; algorithm "auto" is the one that the rule gives; threads is what
-    prepare uses unless it is told otherwise, and the kernel serves any number. The target may be another machine: such
-    a kernel can be saved, and refuses to prepare. Raises ValueError for a descriptor, name, tile or number of threads
-    that is wrong, or where the algorithm rejects the problem; toolchain.LinkError where the linker fails.
-    """
-    if threads < 1:
-        raise ValueError(f"threads={threads}: at least one thread has to compute")
-    if not isinstance(workload, str | ConvShape):
-        raise TypeError(f"workload is a {type(workload).__name__}; pass a benchdnn descriptor or a ConvShape")
-    if not isinstance(tile, str | Tile | None):
-        raise TypeError(f'tile is a {type(tile).__name__}; pass a Tile or text such as "6x64"')
-    if layout is not None and layout not in AXES:
-        raise ValueError(unknown("layout", layout, tuple(AXES)))
-    shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
-    tile = Tile.parse(tile) if isinstance(tile, str) else tile
-    algorithm = choose.by_rule(shape, layout or choose.LAYOUT) if algorithm == choose.AUTO else algorithm
-    kernel = read(build_path(Request(shape, algorithm, target, schedule, tile, layout)))
-    kernel.threads = threads
-    return kernel
 
 
 def build_path(request: Request) -> Path:

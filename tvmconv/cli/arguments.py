@@ -8,19 +8,32 @@ import platform
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import tvmconv
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
 from tvmconv.device import EMULATOR, LOCAL
+from tvmconv.log import Logs, folders
+from tvmconv.names import unknown
 from tvmconv.plan import Setting
 from tvmconv.tile import Tile
+from tvmconv.tuned import HAND, TUNED
+
+if TYPE_CHECKING:
+    from tvmconv.cli.output import Output
 
 _T = TypeVar("_T")
 
 DEVICES = (LOCAL, EMULATOR)
+LOG_ACTIONS = {
+    "show": "every record",
+    "best": "for each kernel what counts, beside the hand-written schedule",
+    "merge": "all records in one file, each once, in order of time",
+    "check": "is every line a record, and can this machine use it?",
+    "plot": "draw the best speed so far, trial by trial",
+}
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -32,6 +45,11 @@ WORKLOAD is one of
   @FILE               a benchdnn batch file
 
 Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
+
+_LOGS = """\
+Logs are looked up in $XDG_DATA_HOME/tvmconv/tuning_logs (by default ~/.local/share/tvmconv/tuning_logs) or the folder
+that --log-dir names, then among those that come with tvmconv, in a folder for each target. A record counts where
+layer, layout, algorithm, target, CPU features, threads and the versions of TVM and LLVM are the same."""
 
 
 class Algorithms(NamedTuple):
@@ -96,8 +114,13 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
-    """What the common options say. Raises ValueError where they contradict the machine, or each other."""
+def setting(options: argparse.Namespace, output: Output, *, runs_here: bool) -> Setting:
+    """What the common options say; `output` hears of tuning logs that are not used.
+
+    Raises ValueError where they contradict the machine, or each other.
+    """
+    if options.tile and TUNED in options.schedule:
+        raise ValueError("--schedule tuned brings the tiles of its records: leave --tile out, or say --schedule hand")
     emulated = runs_here and options.device == EMULATOR
     if emulated:
         _check_emulator(options.target)
@@ -112,10 +135,22 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
         device=options.device,
         threads=options.threads,
         cpus=cpus,
-        schedule=options.schedule,
+        schedules=options.schedule,
         tile=options.tile,
         max_workspace=getattr(options, "max_workspace", None),
+        logs=_logs(options, output),
     )
+
+
+def _logs(options: argparse.Namespace, output: Output) -> Logs:
+    return Logs(log_folders(options), output.note if options.verbose else None, output.warn)
+
+
+def log_folders(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Where tuning logs are looked up. Raises ValueError where --log-dir is no folder; `tune` makes one."""
+    if options.log_dir and not options.log_dir.is_dir() and options.command != "tune":
+        raise ValueError(f"--log-dir {options.log_dir}: there is no such folder")
+    return folders(options.log_dir)
 
 
 def _check_emulator(target: targets.Target) -> None:
@@ -204,7 +239,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
+    _add_log(commands)
     return parser
+
+
+def _add_log(commands: Any) -> None:
+    """The actions of `log`, each with its options."""
+    log = commands.add_parser("log", help="look at tuning logs", description="Look at tuning logs.")
+    actions = log.add_subparsers(dest="what", metavar="|".join(LOG_ACTIONS), required=True)
+    for name, summary in LOG_ACTIONS.items():
+        action = actions.add_parser(
+            name, help=summary, description=f"{name}: {summary}.", parents=[_output_options()], epilog=_LOGS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        some = "+" if name == "merge" else "*"
+        action.add_argument("files", nargs=some, type=Path, metavar="FILE|DIR", help="logs (default: all there are)")
+        action.add_argument("--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own")
+        if name in ("merge", "plot"):
+            kinds = "FILE.jsonl" if name == "merge" else "FILE.png|svg"
+            action.add_argument("-o", dest="output", type=Path, required=True, metavar=kinds, help="what to write")
+        if name in ("show", "best", "plot"):
+            action.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only keys in which it is found")
 
 
 def _output_options() -> _Parser:
@@ -241,7 +296,13 @@ def _work(algorithms_default: str) -> _Parser:
     )
     options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")
     options.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
-    options.add_argument("--schedule", default="hand", metavar="NAME", help="default: %(default)s (`list schedules`)")
+    options.add_argument(
+        "--schedule", type=_type(_schedules), default=(AUTO,), metavar="hand|tuned|hand,tuned|auto",
+        help="auto, the default, is tuned where a tuning log has a record of exactly this kernel, else hand",
+    )  # fmt: skip
+    options.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own (`log --help` says where)"
+    )
     options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: by schedule)")
     options.add_argument(
         "--jobs", type=_type(_positive), default=len(os.sched_getaffinity(0)), metavar="N",
@@ -279,6 +340,16 @@ def _algorithms(text: str) -> Algorithms:
         if name != AUTO:
             algorithm(name)
     return Algorithms(names, named=True)
+
+
+def _schedules(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
+    for name in names:
+        if name not in (HAND, TUNED, AUTO):
+            raise ValueError(unknown("schedule", name, (HAND, TUNED, AUTO)))
+    if not names or (AUTO in names and len(names) > 1):
+        raise ValueError("name hand, tuned, both, or auto alone")
+    return names
 
 
 def _positive(text: str) -> int:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from tvmconv import peers, plot
+from tvmconv import figure, peers, plot
 from tvmconv.bench import Bench, measured_peak
 from tvmconv.bench_report import bench_table
 from tvmconv.cli import arguments
@@ -24,10 +24,10 @@ from tvmconv.workload import resolve
 def run(options: argparse.Namespace, output: Output) -> int:
     if options.device != LOCAL:
         raise ValueError(f"bench cannot measure on --device {options.device}, which has no speed of its own")
-    setting = arguments.setting(options, runs_here=True)
+    setting = arguments.setting(options, output, runs_here=True)
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
     if options.plot:
-        plot.check(options.plot)
+        figure.check(options.plot, "--plot")
     contenders = _peers(options.peers)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak))
         with output.progress("measure") as progress:
             for index, layer in enumerate(layers):
-                own = [next(kernels) for _ in algorithms.names]
+                own = [next(kernels) for _ in range(len(algorithms.names) * len(setting.schedules))]
                 for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
                     output.row(row)
                     if file:

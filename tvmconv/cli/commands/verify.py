@@ -18,7 +18,7 @@ _CHUNK = 64
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    setting = arguments.setting(options, runs_here=True)
+    setting = arguments.setting(options, output, runs_here=True)
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
     output.table_at_end(report.verify_table)
