@@ -56,8 +56,7 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     if algorithm.layout == "nchw":
         return nchw.choose_tile(algorithm, shape, target, wanted)
     isa = target.isa
-    best = depthwise.best_registers(shape, isa) if shape.depthwise else _least_waste(algorithm, shape, target, costs)
-    mr, nr = (wanted.mr, wanted.nr) if wanted else best
+    mr, nr = (wanted.mr, wanted.nr) if wanted else _best_registers(algorithm, shape, target, costs)
     if shape.depthwise:
         chosen = depthwise.completed(shape, mr, nr)
     else:
@@ -69,9 +68,10 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         gathered = replace(tile, gc=isa.lanes)
         tile = gathered if tile.kr == isa.lanes and isa.fits(gathered) else replace(tile, gc=1)
     if not isa.fits(tile):
+        fitting = "x".join(map(str, _best_registers(algorithm, shape, target, costs)))
         raise ValueError(
             f"tile {tile} needs {isa.registers_of(tile)} vector registers and {isa.name} has {isa.registers}; "
-            f"{'x'.join(map(str, best))} would fit"
+            f"{fitting} would fit"
         )
     if nr % isa.lanes and not (shape.depthwise and nr < isa.lanes):
         raise ValueError(f"tile {tile}: NR must be a multiple of the {isa.lanes} lanes of {isa.name}")
@@ -83,6 +83,13 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     if shape.depthwise and nr > shape.oc:
         raise Unsuited(f"tile {tile}: NR must not be more than the {shape.oc} channels of a depthwise layer")
     return tile
+
+
+def _best_registers(algorithm: Algorithm, shape: ConvShape, target: Target, costs: Costs) -> tuple[int, int]:
+    """MR and NR that suit the layer best."""
+    if shape.depthwise:
+        return depthwise.best_registers(shape, target.isa)
+    return _least_waste(algorithm, shape, target, costs)
 
 
 def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, nr: int, costs: Costs) -> Tile:

@@ -50,7 +50,7 @@ def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> Rendera
         verdicts += _comparison("all layers", layers(rows), uncounted)
     verdicts += _tuned_over_hand(layers(rows))
     legend = "median ms; GFLOP/s and % of the measured FMA peak; bytes of extra memory; * is the fastest"
-    return Group(table, *verdicts, remarks(rows), legend, *_profiled(rows), *_rounds(rows))
+    return Group(table, *verdicts, remarks(rows), legend, *_emulated(rows), *_profiled(rows), *_rounds(rows))
 
 
 def _network_sums(network: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
@@ -113,6 +113,11 @@ def _time(row: Row, winner: bool) -> RenderableType:
     memory = "" if row["workspace_bytes"] is None else f"\n{size(row['workspace_bytes'])}"
     tuned = "\ntuned" if row.get("schedule_asked") == AUTO and row["schedule"] == TUNED else ""
     return time.append(f"{row['gflops']:.1f}{share}{memory}{tuned}", FAINT)
+
+
+def _emulated(rows: Sequence[Row]) -> list[str]:
+    devices = dict.fromkeys(row["device"] for row in rows if row.get("emulated"))
+    return [f"{device} is emulated: these times mean nothing" for device in devices]
 
 
 def _profiled(rows: Sequence[Row]) -> list[str]:

@@ -28,8 +28,8 @@ from tvmconv.tile import Tile
 from tvmconv.toolchain import cache
 from tvmconv.worker import WorkerLost, answer_all
 
-_CREW = "tvmconv.builder"  # the module whose `serve` the processes of build_all run
-_PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
+CREW = "tvmconv.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
+PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
 
 
 class BuildError(RuntimeError):
@@ -122,8 +122,8 @@ def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int],
     kernels.mkdir(parents=True, exist_ok=True)
     # Errors: a linker that was killed a moment ago may still be writing.
     with tempfile.TemporaryDirectory(dir=kernels, prefix=".building-", ignore_cleanup_errors=True) as folder:
-        orders = [_Order(request, path, Path(folder)) for path, request in missing.items()]
-        with closing(ask_each(_CREW, orders, jobs, lambda order: _PATIENCE)) as answers:
+        orders = [Order(request, path, Path(folder)) for path, request in missing.items()]
+        with closing(ask_each(CREW, orders, jobs, lambda order: PATIENCE)) as answers:
             for done, (order, answer) in enumerate(zip(orders, answers, strict=True), 1):
                 if isinstance(answer, WorkerLost):
                     failures[order.path] = BuildError(f"the compiler {answer}")
@@ -134,8 +134,8 @@ def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int],
 
 
 @dataclass(frozen=True)
-class _Order:
-    """A message to a process of the crew: the request to compile, its file, the folder to work in."""
+class Order:
+    """A message to a process of the crew: the checked request to compile, its file, the folder to work in."""
 
     request: Request
     path: Path
@@ -143,9 +143,9 @@ class _Order:
 
 
 def serve(descriptor: int) -> None:
-    """A worker's whole life: carry out each _Order; the answer is None, or the BuildError that says why not."""
+    """A worker's whole life: carry out each Order; the answer is None, or the BuildError that says why not."""
 
-    def answer(order: _Order) -> None:
+    def answer(order: Order) -> None:
         _compile(order.request, order.path, order.folder)
 
     answer_all(descriptor, answer, lambda error: BuildError(_last_line(error)))

@@ -14,6 +14,7 @@ from tvmconv.device import LOCAL
 from tvmconv.log import Logs
 from tvmconv.record import Row
 from tvmconv.results import Results
+from tvmconv.rpc.address import Where
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class Setting:
     """What all rows of a run have in common. `tile` None: the schedule chooses. `layout` None: nhwc, or
     nchw where an algorithm knows only that. `max_workspace`: bytes, None for any. `schedules`: by which each algorithm
-    is planned, hand, tuned or auto, and `logs` where tuned ones come from."""
+    is planned, hand, tuned or auto, and `logs` where tuned ones come from. `where`: a
+    device that is reached through RPC."""
 
     target: Target
     layout: str | None = None
@@ -39,6 +41,7 @@ class Setting:
     tile: Tile | None = None
     max_workspace: int | None = None
     logs: Logs | None = None
+    where: Where | None = None
 
     def request(self, shape: ConvShape, algorithm: str) -> Request:
         """What is to be built for a problem by the hand-written schedule, with its tile decided.

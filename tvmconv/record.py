@@ -48,8 +48,11 @@ _NAMES = ("source", "name", "count", "schedule_asked", "tuned_by")
 _START = b'{"kind": "'
 
 
-def context(argv: Sequence[str], llvm: str | None, peak_gflops: float | None = None) -> Row:
-    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` the FMA peak of the cores used."""
+def context(
+    argv: Sequence[str], llvm: str | None, peak_gflops: float | None = None, machine: Mapping[str, Any] | None = None
+) -> Row:
+    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` the FMA peak of the cores used,
+    `machine` the cpu and features of the device that kernels run on, None for this machine."""
     return {
         "kind": "context",
         "schema": SCHEMA,
@@ -57,7 +60,7 @@ def context(argv: Sequence[str], llvm: str | None, peak_gflops: float | None = N
         "tvmconv": tvmconv.__version__,
         "tvm": _version("apache-tvm"),
         "llvm": llvm,
-        **_machine(),
+        **(machine or _machine()),
         "peak_gflops": peak_gflops,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -41,12 +41,13 @@ def zig(*arguments: str | Path, seconds: float = _SECONDS) -> None:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
 
 
-def zig_program(triple: str, *arguments: str | Path) -> None:
-    """Runs `zig cc` for a static program, the first time for a triple with zig's building its C library.
+def zig_program(triple: str, *arguments: str | Path, static: bool = True) -> None:
+    """Runs `zig cc` for a program, the first time for a triple with zig's building its C library, or its stand-in.
 
     Raises LinkError with what it said.
     """
-    zig("-target", triple, "-static", *arguments, seconds=_SECONDS if libc_is_built(triple) else _LIBC_SECONDS)
+    seconds = _SECONDS if libc_is_built(triple) else _LIBC_SECONDS
+    zig("-target", triple, *(("-static",) if static else ()), *arguments, seconds=seconds)
     _libc_mark(triple).touch()
 
 
@@ -70,13 +71,13 @@ def page_size(triple: str) -> tuple[str, ...]:
     return (f"-Wl,-z,max-page-size={_AARCH64_PAGES['android' if 'android' in triple else 'linux']}",)
 
 
-def library(source: str, variant: str, *flags: str) -> Path:
-    """A C file of ours as a shared object for this machine, compiled now unless the cache has it.
+def library(source: str, variant: str, *flags: str, triple: str | None = None) -> Path:
+    """A C file of ours as a shared object, compiled now unless the cache has it.
 
-    `source` is a file in NATIVE that needs no headers but its own, `variant` tells objects of other flags apart.
-    Raises LinkError.
+    `source` is a file in NATIVE that needs no headers but its own, `variant` tells objects of other flags apart,
+    `triple` is zig's, by default this machine's. Raises LinkError.
     """
-    triple = f"{platform.machine()}-linux-gnu"
+    triple = triple or f"{platform.machine()}-linux-gnu"
     flags = ("-target", triple, *page_size(triple), *flags)
     path = NATIVE / source
     headers = [header.read_bytes() for header in sorted(NATIVE.glob("*.h"))]

@@ -6,27 +6,27 @@ import argparse
 import os
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import tvmconv
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
+from tvmconv.cli import rpc_arguments
+from tvmconv.cli.values import argument_type as _type
 from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.log import Logs, folders
 from tvmconv.names import unknown
 from tvmconv.plan import Setting
+from tvmconv.rpc import address
 from tvmconv.tile import Tile
 from tvmconv.tuned import HAND, TUNED
 
 if TYPE_CHECKING:
     from tvmconv.cli.output import Output
 
-_T = TypeVar("_T")
-
-DEVICES = (LOCAL, EMULATOR)
 LOG_ACTIONS = {
     "show": "every record",
     "best": "for each kernel what counts, beside the hand-written schedule",
@@ -69,11 +69,18 @@ _ALL = Algorithms(("all",), named=False)
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's options. Ends in SystemExit for --help, --version and a command line that is wrong."""
     options = _parser().parse_args(argv)
-    if getattr(options, "target", True) is None:
-        options.target = targets.parse("aarch64" if options.device == EMULATOR else "native")
+    if hasattr(options, "device"):
+        options.where = address.parse(options.device, options.tracker, options.key)
+        options.target = options.target or _default_target(options)
     if getattr(options, "algorithm", None) == _ALL:
         options.algorithm = all_algorithms(options.layout)
     return options
+
+
+def _default_target(options: argparse.Namespace) -> targets.Target:
+    if options.where is not None:
+        return address.default_target(options.where)
+    return targets.parse("aarch64" if options.device == EMULATOR else "native")
 
 
 def parse_claims(argv: Sequence[str]) -> argparse.Namespace:
@@ -117,14 +124,15 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
 def setting(options: argparse.Namespace, output: Output, *, runs_here: bool) -> Setting:
     """What the common options say; `output` hears of tuning logs that are not used.
 
-    Raises ValueError where they contradict the machine, or each other.
+    The CPUs of a device that is reached through RPC are left out: only the device knows them. Raises ValueError where
+    they contradict the machine, or each other.
     """
     if options.tile and TUNED in options.schedule:
         raise ValueError("--schedule tuned brings the tiles of its records: leave --tile out, or say --schedule hand")
     emulated = runs_here and options.device == EMULATOR
     if emulated:
         _check_emulator(options.target)
-    cpus = () if emulated else cpus_of(options.cpus, options.threads)
+    cpus = () if emulated or options.where else cpus_of(options.cpus, options.threads)
     if runs_here and not emulated and (reason := options.target.missing_here):
         foreign = platform.machine() != options.target.arch == "aarch64"
         other = "`verify --device emulator` can" if foreign else "use --target native"
@@ -139,6 +147,7 @@ def setting(options: argparse.Namespace, output: Output, *, runs_here: bool) -> 
         tile=options.tile,
         max_workspace=getattr(options, "max_workspace", None),
         logs=_logs(options, output),
+        where=options.where,
     )
 
 
@@ -162,10 +171,14 @@ def _check_emulator(target: targets.Target) -> None:
         raise ValueError(f"the emulator is an aarch64, and {target.name} is not: use -t aarch64 (`list targets`)")
 
 
-def cpus_of(asked: tuple[int, ...] | None, threads: int) -> tuple[int, ...]:
+def cpus_of(asked: tuple[int, ...] | tuple[str, ...] | None, threads: int) -> tuple[int, ...]:
     """One CPU for each thread: those asked for, else the first that this process may use."""
     allowed = sorted(os.sched_getaffinity(0))
-    cpus = tuple(allowed) if asked is None else asked
+    cpus = tuple(allowed) if asked is None else tuple(cpu for cpu in asked if isinstance(cpu, int))
+    if not cpus:
+        raise ValueError(
+            f"--cpus {asked and '+'.join(map(str, asked))}: clusters are a device's; give a list, as in 0,2-3"
+        )
     forbidden = sorted(set(cpus).difference(allowed))
     if forbidden:
         raise ValueError(f"--cpus: no CPU {forbidden[0]} for this process, it may use {', '.join(map(str, allowed))}")
@@ -218,6 +231,20 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
     bench.add_argument("--plot", type=Path, metavar="FILE.png|svg", help="draw time, memory and percent of peak")
 
+    tune = command("tune", "search each layer's fastest tile", _work("auto"), epilog=_WORKLOADS)
+    tune.add_argument(
+        "--trials", type=_type(_positive), required=True, metavar="N", help="tiles of each layer, known ones included"
+    )
+    tune.add_argument("--seed", type=_type(_seed), default=0, metavar="S", help="of the search (default: %(default)s)")
+    tune.add_argument(
+        "--searcher", choices=("xgb", "random"), default="xgb", help="what proposes tiles (default: %(default)s)"
+    )
+    tune.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True,
+        help="go on with what the log has, which is the default; --no-resume measures all anew",
+    )  # fmt: skip
+    tune.set_defaults(schedule=(HAND,))
+
     build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
     build.add_argument(
         "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
@@ -240,6 +267,7 @@ def _parser() -> argparse.ArgumentParser:
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
     _add_log(commands)
+    rpc_arguments.add(command("rpc", rpc_arguments.SUMMARY), _output_options)
     return parser
 
 
@@ -284,18 +312,30 @@ def _work(algorithms_default: str) -> _Parser:
         "--target",
         type=_type(targets.parse),
         metavar="T",
-        help="default: native, or aarch64 in the emulator (`list targets`)",
+        help="default: the device's, native here, aarch64 in the emulator (`list targets`)",
     )
     options.add_argument(
-        "--device", choices=DEVICES, default=LOCAL, help="where kernels run (default: %(default)s; `list devices`)"
+        "--device",
+        default=LOCAL,
+        metavar="D",
+        help="where kernels run: local (default), emulator, KEY[/CLUSTER] of a tracker, HOST:PORT of a server, "
+        "emulated-aarch64 (`list devices`)",
     )
+    options.add_argument(
+        "--tracker",
+        metavar="HOST:PORT",
+        help="who knows KEY (default: TVM_TRACKER_HOST and _PORT, 127.0.0.1:9190)",
+    )
+    options.add_argument("--key", metavar="K", help="what a device's server is called (default: TVM_KEY, else KEY)")
     options.add_argument(
         "--layout",
         choices=("nhwc", "nchw"),
         help="of x and y (default: nhwc, or nchw where an algorithm knows only that)",
     )
     options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")
-    options.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
+    options.add_argument(
+        "--cpus", type=_type(_cpus), metavar="LIST|CLUSTER[+CLUSTER]", help="CPUs to run on, as in 0,2-3 or big+mid"
+    )
     options.add_argument(
         "--schedule", type=_type(_schedules), default=(AUTO,), metavar="hand|tuned|hand,tuned|auto",
         help="auto, the default, is tuned where a tuning log has a record of exactly this kernel, else hand",
@@ -309,18 +349,6 @@ def _work(algorithms_default: str) -> _Parser:
         help="processes that build and verify (default: %(default)s)",
     )  # fmt: skip
     return options
-
-
-def _type(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """`parse` for argparse, which would replace a ValueError's sentence by one of its own."""
-
-    def parse_argument(text: str) -> _T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error).replace("%", "%%")) from None
-
-    return parse_argument
 
 
 def all_algorithms(layout: str | None = None) -> Algorithms:
@@ -358,6 +386,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -373,6 +407,13 @@ def _bytes(text: str) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a number of bytes such as 0, 4096, 64K, 2M or 1G")
     return int(match[1]) << 10 * " KMG".index(match[2] or " ")
+
+
+def _cpus(text: str) -> tuple[int, ...] | tuple[str, ...]:
+    """A list of CPUs, or a device's clusters by name, as in big+mid."""
+    if re.fullmatch(r"[a-z]+(\+[a-z]+)*", text):
+        return tuple(dict.fromkeys(text.split("+")))
+    return _cpu_list(text)
 
 
 def _cpu_list(text: str) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tvmconv.log.record import Record
 
+GAIN = 1.01  # how many times as fast as the default another tile has to be to take its place: less is noise
+
 
 @dataclass(frozen=True)
 class Sourced:
@@ -27,8 +29,8 @@ class Comparison:
 
     @property
     def best(self) -> Sourced:
-        """The fastest. Of two that are equally fast it is the default."""
-        return min(self.records, key=lambda item: (item.record.median, not item.record.default))
+        """The fastest, but the default unless another is clearly faster."""
+        return min(self.records, key=lambda item: item.record.median / (GAIN if item.record.default else 1))
 
     @property
     def default(self) -> Record | None:

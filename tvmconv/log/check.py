@@ -6,13 +6,12 @@ from tvmconv import target as targets
 from tvmconv.algorithms import algorithm
 from tvmconv.log.key import Key
 from tvmconv.log.record import Record
-from tvmconv.log.versions import Versions
 from tvmconv.shape import ConvShape
 
 
 def unusable(record: Record) -> str | None:
     """Why a record is of no use here, whatever is asked for; None if it can be used."""
-    return record.versions.foreign_to(Versions.here()) or _mismatch(record.key)
+    return record.foreign or _mismatch(record.key)
 
 
 def _mismatch(key: Key) -> str | None:

@@ -13,7 +13,7 @@ from tvmconv.log.file import Log
 from tvmconv.log.key import Key
 from tvmconv.log.places import SUFFIX, folder_of
 from tvmconv.log.record import Foreign, Record
-from tvmconv.log.versions import SCHEMA, Versions
+from tvmconv.log.versions import SCHEMA
 
 _NEAR = 3  # keys that are named where there is none that fits
 
@@ -53,7 +53,7 @@ class Logs:
         """What the logs of the key's target say of it."""
         own = [folder_of(key.target, folder) for folder in self.folders]
         found = [item for path in own for item in self._records(path).get(key, ())]
-        reasons = [item.record.versions.foreign_to(Versions.here()) for item in found]
+        reasons = [item.record.foreign for item in found]
         usable = [item for item, reason in zip(found, reasons, strict=True) if not reason]
         refused = dict.fromkeys(f"{item.path}: {why}" for item, why in zip(found, reasons, strict=True) if why)
         comparison = decide(usable, str(results.here()["cpu"]))
@@ -123,7 +123,7 @@ class Logs:
 
 def _why_unusable(found: Sequence[Sourced]) -> str:
     for item in found:
-        if reason := item.record.versions.foreign_to(Versions.here()):
+        if reason := item.record.foreign:
             return f"{item.path}: {reason}"
     last = found[-1]
     return f"{last.path}: none of them has a time; {last.record.status}: {last.record.reason}"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tvmconv import jsonlines
 from tvmconv import record as results
+from tvmconv.device import EMULATED
 from tvmconv.log.key import Key
 from tvmconv.log.versions import Versions
 from tvmconv.tile import Tile
@@ -75,6 +76,13 @@ class Record:
     def median(self) -> float:
         """Seconds of one call; infinite where there is no time."""
         return self.seconds["median"] if self.seconds else math.inf
+
+    @property
+    def foreign(self) -> str | None:
+        """Why its time says nothing about kernels that are made here; None if it does."""
+        if self.device == EMULATED:
+            return "it was measured on an emulated device, whose times mean nothing"
+        return self.versions.foreign_to(Versions.here())
 
     def line(self) -> bytes:
         """The record as a line of a log."""
