@@ -24,7 +24,7 @@ from tvmconv.workload import Layer
 _PROBES = 20  # of 2 ms each: enough to meet the full clock rate once
 
 # What a bench adds to a row, None as long as it is not known.
-_FIGURES: Row = dict.fromkeys(
+FIGURES: Row = dict.fromkeys(
     (
         *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
         *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
@@ -70,7 +70,7 @@ class Bench:
 
         Unless all that can be measured is known already all of it is measured: only so it is fit to be compared.
         """
-        kernels = [replace(item, row={**item.row, **_FIGURES, "cold": self.rules.cold}) for item in kernels]
+        kernels = [replace(item, row={**item.row, **FIGURES, "cold": self.rules.cold}) for item in kernels]
         others = [self._peer(layer, peer) for peer in self.peers]
         rows = [*(item.row for item in kernels), *(peer.row for peer in others)]
         asked = [row for row in rows if row["status"] == "skipped"]
@@ -134,7 +134,7 @@ class Bench:
         return replace(item, row={**item.row, **sizes})
 
     def _peer(self, layer: Layer, peer: Peer) -> _Entrant:
-        row = {**blank_row(layer, self.setting, peer=peer.name), **_FIGURES, "cold": self.rules.cold}
+        row = {**blank_row(layer, self.setting, peer=peer.name), **FIGURES, "cold": self.rules.cold}
         if layer.shape is None or layer.reason:
             return _Entrant(finished(row, "rejected", layer.reason))
         entry = PeerEntry(peer.name)
