@@ -41,12 +41,13 @@ def zig(*arguments: str | Path, seconds: float = _SECONDS) -> None:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
 
 
-def zig_program(triple: str, *arguments: str | Path) -> None:
-    """Runs `zig cc` for a static program, the first time for a triple with zig's building its C library.
+def zig_program(triple: str, *arguments: str | Path, static: bool = True) -> None:
+    """Runs `zig cc` for a program, the first time for a triple with zig's building its C library, or its stand-in.
 
     Raises LinkError with what it said.
     """
-    zig("-target", triple, "-static", *arguments, seconds=_SECONDS if libc_is_built(triple) else _LIBC_SECONDS)
+    seconds = _SECONDS if libc_is_built(triple) else _LIBC_SECONDS
+    zig("-target", triple, *(("-static",) if static else ()), *arguments, seconds=seconds)
     _libc_mark(triple).touch()
 
 

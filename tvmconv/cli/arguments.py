@@ -6,19 +6,19 @@ import argparse
 import os
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn
 
 import tvmconv
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
+from tvmconv.cli import rpc_arguments
+from tvmconv.cli.values import argument_type as _type
 from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.plan import Setting
 from tvmconv.tile import Tile
-
-_T = TypeVar("_T")
 
 DEVICES = (LOCAL, EMULATOR)
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
@@ -205,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
     _add_import(command("import", "take over results of TFLite's benchmark_model or of benchncnn, as peers' rows"))
+    rpc_arguments.add(command("rpc", rpc_arguments.SUMMARY), _output_options)
     return parser
 
 
@@ -258,18 +259,6 @@ def _work(algorithms_default: str) -> _Parser:
         help="processes that build and verify (default: %(default)s)",
     )  # fmt: skip
     return options
-
-
-def _type(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """`parse` for argparse, which would replace a ValueError's sentence by one of its own."""
-
-    def parse_argument(text: str) -> _T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error).replace("%", "%%")) from None
-
-    return parse_argument
 
 
 def all_algorithms(layout: str | None = None) -> Algorithms:

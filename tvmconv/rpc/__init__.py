@@ -1,1 +1,5 @@
-"""Kernels on other machines: the device server, its bundle and how it gets there, and the client."""
+"""Kernels on devices: the server in C that a device runs, its bundle, TVM's tracker, an emulated device.
+
+`server/` speaks TVM's RPC protocol through TVM's own runtime libraries. `server_build` compiles it, `runtime` gets what
+it needs besides, `bundle` makes the folder for a device, `host` starts such a folder or a tracker on this machine.
+"""

@@ -1,0 +1,35 @@
+"""tvmconv rpc: devices that run kernels, and what they need."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from tvmconv.cli.output import Output
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    return _ACTIONS[options.action](options, output)
+
+
+def _tracker(options: argparse.Namespace, output: Output) -> int:
+    from tvmconv.rpc import tracker
+
+    tracker.serve(options.host, options.port)
+    return 0
+
+
+def _serve(options: argparse.Namespace, output: Output) -> int:
+    """Turns this process into the server, so that it gets the signals, and its exit code is the command's."""
+    from tvmconv.rpc import emulate
+
+    if options.tracker and not options.key:
+        raise ValueError("--tracker needs --key: what clients ask for this device by")
+    command = [*emulate.native_command(), "--host", options.host, "--port", str(options.port)]
+    for name in ("tracker", "key", "custom_addr", "work", "disk", "cpus", "session_timeout"):
+        if (value := getattr(options, name)) is not None:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    os.execv(command[0], command)
+
+
+_ACTIONS = {"tracker": _tracker, "serve": _serve}

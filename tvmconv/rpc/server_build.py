@@ -1,0 +1,58 @@
+"""tvmconv-server compiled by zig, for this machine or for a device."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+import tvmconv
+from tvmconv.toolchain import NATIVE, cache, page_size, zig_program
+
+SERVER = "tvmconv-server"
+ARCHITECTURES = ("aarch64", "x86_64")
+SOURCES = Path(__file__).with_name("server")
+GLIBC = "2.28"  # the oldest on which TVM's wheels run, by their name manylinux_2_28
+
+_FLAGS = (
+    *("-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all"),
+    *("-Wl,-S", "-lpthread", "-ldl", "-lm"),
+)
+
+
+def server(architecture: str) -> Path:
+    """The program for Linux with glibc, compiled now unless the cache has it. Raises toolchain.LinkError."""
+    triple = f"{architecture}-linux-gnu.{GLIBC}"
+    sources = [*sorted(SOURCES.glob("*.c")), NATIVE / "pool.c"]
+    headers = [*SOURCES.glob("*.h"), *NATIVE.glob("*.h"), *_tvm_headers().rglob("c_api.h")]
+    flags = (*_FLAGS, f'-DVERSION="{tvmconv.__version__}"', *page_size(triple))
+    digest = hashlib.sha256(repr((triple, flags)).encode())
+    for path in [*sources, *sorted(headers)]:
+        digest.update(path.read_bytes())
+    output = cache() / f"{SERVER}-{architecture}-{digest.hexdigest()[:16]}"
+    if not output.exists():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{SERVER}-") as folder:
+            made = Path(folder) / SERVER
+            includes = (f"-I{_tvm_headers()}", f"-I{NATIVE}")
+            zig_program(triple, *flags, *includes, "-o", made, *sources, static=False)
+            os.replace(made, output)  # at once: two processes may do this at the same time
+    return output
+
+
+def _tvm_headers() -> Path:
+    return _package("tvm_ffi") / "include"
+
+
+def local_libraries() -> tuple[Path, Path]:
+    """libtvm_ffi.so and libtvm_runtime.so of the TVM that is installed here, found without importing it."""
+    return _package("tvm_ffi") / "lib" / "libtvm_ffi.so", _package("tvm") / "lib" / "libtvm_runtime.so"
+
+
+def _package(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or not found.origin:
+        raise ValueError(f"{name} is not installed beside tvmconv; install tvmconv again")
+    return Path(found.origin).parent
