@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,11 +130,13 @@ class Setup:
 
 @dataclass(frozen=True)
 class Ready:
-    """The answer to Setup: the contestant has computed y once, and right. `overhead`: seconds of a call on SMALLEST."""
+    """The answer to Setup: the contestant has computed y once, and right. `overhead`: seconds of a call on SMALLEST;
+    `sensors`: clocks and temperatures of a device that tells them."""
 
     version: str
     layout: str
     overhead: float | None = None
+    sensors: Any = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Right:
-    """The answer to Check: y is within the tolerance; `max_error` is its largest difference from what is expected."""
+    """The answer to Check: y is within the tolerance; `max_error` is its largest difference from what is expected.
+    `sensors` as in Ready."""
 
     max_error: float
+    sensors: Any = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ _FLAGS = {
     "sse4": ("-msse4.2",),
     "avx2": ("-mavx2", "-mfma"),
     "avx512": ("-mavx512f",),
+    "neon": (),  # every aarch64 has it
 }
 # Two accumulators a row, of which more are needed than latency × units (4 × 2 on all of today's cores).
 _ROWS = {16: 6, 32: 12}  # by the number of registers
@@ -97,6 +98,21 @@ class _Loop:
         return seconds_of(functools.partial(self._function, ctypes.c_long(rounds)))
 
 
+def compiled(isa: Isa, triple: str | None = None) -> Path:
+    """The library for one instruction set and zig's triple, by default this machine's. Raises ValueError for one that
+    has no probe."""
+    if isa.name not in _FLAGS:
+        raise ValueError(f"the peak of {isa.name} cannot be measured (known: {', '.join(_FLAGS)})")
+    flags = (*_FLAGS[isa.name], f"-DVECTOR_BYTES={isa.vector_bytes}", f"-DROWS={_ROWS[isa.registers]}")
+    return library("probe.c", isa.name, *flags, triple=triple)
+
+
+def flops_of_round(isa: Isa) -> dict[str, int]:
+    """Floating-point operations of one round of each loop, by the end of its function's name."""
+    fma = 2 * 2 * _ROWS[isa.registers] * isa.lanes
+    return {"fma": fma, "tile": fma * _DEPTH}
+
+
 class _Probe:
     """The library for one instruction set."""
 
@@ -104,14 +120,11 @@ class _Probe:
         self.library = ctypes.CDLL(str(path))
         self.library.tvmconv_probe_evict.restype = None
         self.library.tvmconv_probe_fma.restype = self.library.tvmconv_probe_tile.restype = ctypes.c_float
-        flops = 2 * 2 * _ROWS[isa.registers] * isa.lanes
-        self.fma = _Loop(self.library.tvmconv_probe_fma, flops)
-        self.tile = _Loop(self.library.tvmconv_probe_tile, flops * _DEPTH)
+        flops = flops_of_round(isa)
+        self.fma = _Loop(self.library.tvmconv_probe_fma, flops["fma"])
+        self.tile = _Loop(self.library.tvmconv_probe_tile, flops["tile"])
 
 
 @functools.cache
 def _load(isa: Isa) -> _Probe:
-    if isa.name not in _FLAGS:
-        raise ValueError(f"the peak of {isa.name} cannot be measured (known: {', '.join(_FLAGS)})")
-    flags = (*_FLAGS[isa.name], f"-DVECTOR_BYTES={isa.vector_bytes}", f"-DROWS={_ROWS[isa.registers]}")
-    return _Probe(library("probe.c", isa.name, *flags), isa)
+    return _Probe(compiled(isa), isa)

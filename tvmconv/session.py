@@ -1,4 +1,4 @@
-"""Where a kernel runs: in this process, or in the emulator. Either way it is a Kernel, prepared and called alike."""
+"""Where a kernel runs: in this process, in the emulator, or far away. It is a Kernel always, prepared and called alike."""
 
 from __future__ import annotations
 
@@ -50,11 +50,48 @@ def instructions(path: Path, seconds: float) -> int:
     return kernel.machine.instructions - before
 
 
-class EmulatedKernel(Kernel):
+class DistantKernel(Kernel):
+    """A kernel that runs where this process's arrays are not: each call has them copied there, and back."""
+
+    def _find(self, symbol: str) -> Callable[..., int]:
+        if not self._has(symbol):
+            raise AttributeError(symbol)
+        return functools.partial(self._pass_on, symbol.removeprefix(f"{self.description['prefix']}_"))
+
+    def _has(self, symbol: str) -> bool:
+        """Whether the file has that function."""
+        raise NotImplementedError
+
+    def _call_there(self, function: str, arguments: Sequence[Memory | int | float | None]) -> int:
+        """Calls a function, named without the kernel's prefix; its status."""
+        raise NotImplementedError
+
+    def _pass_on(self, function: str, *arguments: Any) -> int:
+        names = _ARRAYS[function] + (None,) * (len(arguments) - len(_ARRAYS[function]))
+        return self._call_there(
+            function, [self._argument(function, *each) for each in zip(names, arguments, strict=True)]
+        )
+
+    def _argument(self, function: str, array: str | None, argument: Any) -> Memory | int | float | None:
+        value: Any = argument.value if isinstance(argument, (ctypes.c_void_p, ctypes.c_float)) else argument
+        if array is None or value is None:
+            return cast(int | float | None, value)
+        return Memory(array, value, self._sizes[array], array in _WRITTEN.get(function, _WRITTEN_ELSE))
+
+    @functools.cached_property
+    def _sizes(self) -> Mapping[str, int]:
+        """Bytes of each array."""
+        shape = self.shape
+        elements = {"w": shape.w_shape, "bias": (shape.oc,), "x": self.x_shape, "y": self.y_shape}
+        floats = {name: 4 * math.prod(sizes) for name, sizes in elements.items()}
+        return {**floats, "packed": self.packed_bytes, "workspace": self.workspace_bytes()}
+
+
+class EmulatedKernel(DistantKernel):
     """A kernel for aarch64 that runs in the emulator, at a thousandth of a core's speed.
 
-    Its arrays are this process's; each call has them copied into memory where everything beside them is forbidden,
-    what it only reads included. Threads are a pool that runs the tasks backwards, one after the other.
+    Its arrays are copied into memory where everything beside them is forbidden, what it only reads included. Threads
+    are a pool that runs the tasks backwards, one after the other.
     """
 
     def __init__(self, kernel: Kernel, counting: bool = False, seconds: float = 0) -> None:
@@ -71,30 +108,11 @@ class EmulatedKernel(Kernel):
     def _workers(self, threads: int, cpus: Sequence[int] | None) -> Workers | None:
         return _Backwards(threads) if threads > 1 else None
 
-    def _find(self, symbol: str) -> Callable[..., int]:
-        if not self.machine.has(symbol):
-            raise AttributeError(symbol)
-        name = symbol.removeprefix(f"{self.description['prefix']}_")
-        return functools.partial(self._emulate, symbol, name)
+    def _has(self, symbol: str) -> bool:
+        return self.machine.has(symbol)
 
-    def _emulate(self, symbol: str, name: str, *arguments: Any) -> int:
-        names = _ARRAYS[name] + (None,) * (len(arguments) - len(_ARRAYS[name]))
-        passed = [self._argument(name, *each) for each in zip(names, arguments, strict=True)]
-        return self.machine.call(symbol, *passed, seconds=self._seconds)
-
-    def _argument(self, function: str, array: str | None, argument: Any) -> Memory | int | float | None:
-        value: Any = argument.value if isinstance(argument, (ctypes.c_void_p, ctypes.c_float)) else argument
-        if array is None or value is None:
-            return cast(int | float | None, value)
-        return Memory(array, value, self._sizes[array], array in _WRITTEN.get(function, _WRITTEN_ELSE))
-
-    @functools.cached_property
-    def _sizes(self) -> Mapping[str, int]:
-        """Bytes of each array."""
-        shape = self.shape
-        elements = {"w": shape.w_shape, "bias": (shape.oc,), "x": self.x_shape, "y": self.y_shape}
-        floats = {name: 4 * math.prod(sizes) for name, sizes in elements.items()}
-        return {**floats, "packed": self.packed_bytes, "workspace": self.workspace_bytes()}
+    def _call_there(self, function: str, arguments: Sequence[Memory | int | float | None]) -> int:
+        return self.machine.call(f"{self.description['prefix']}_{function}", *arguments, seconds=self._seconds)
 
 
 class _Backwards:

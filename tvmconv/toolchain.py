@@ -71,13 +71,13 @@ def page_size(triple: str) -> tuple[str, ...]:
     return (f"-Wl,-z,max-page-size={_AARCH64_PAGES['android' if 'android' in triple else 'linux']}",)
 
 
-def library(source: str, variant: str, *flags: str) -> Path:
-    """A C file of ours as a shared object for this machine, compiled now unless the cache has it.
+def library(source: str, variant: str, *flags: str, triple: str | None = None) -> Path:
+    """A C file of ours as a shared object, compiled now unless the cache has it.
 
-    `source` is a file in NATIVE that needs no headers but its own, `variant` tells objects of other flags apart.
-    Raises LinkError.
+    `source` is a file in NATIVE that needs no headers but its own, `variant` tells objects of other flags apart,
+    `triple` is zig's, by default this machine's. Raises LinkError.
     """
-    triple = f"{platform.machine()}-linux-gnu"
+    triple = triple or f"{platform.machine()}-linux-gnu"
     flags = ("-target", triple, *page_size(triple), *flags)
     path = NATIVE / source
     headers = [header.read_bytes() for header in sorted(NATIVE.glob("*.h"))]

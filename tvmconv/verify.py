@@ -6,7 +6,7 @@ Kernels run in processes of their own, kept alive from one to the next: a crash 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,7 +19,7 @@ from tvmconv.crew import ask_each
 from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.emulator import Fault
 from tvmconv.guard import Place, forbid_writing, guarded
-from tvmconv.kernel import Conv
+from tvmconv.kernel import Conv, Kernel
 from tvmconv.reference import Case, integer_case
 from tvmconv.session import load_on
 from tvmconv.shape import ConvShape
@@ -63,20 +63,25 @@ def _patience(check: Check) -> float:
     return patience(_PATIENCE, check.shape.flops * (_EMULATED if check.device == EMULATOR else 1))
 
 
-def check_kernel(check: Check, other: Problem | None = None) -> tuple[Verdict, Problem]:
-    """Run one kernel in this process, in every way that must make no difference; also returns the problem it solved.
+def check_kernel(
+    check: Check,
+    other: Problem | None = None,
+    load: Callable[[str, Path], Kernel] = load_on,
+    places: Sequence[Place] = get_args(Place),
+) -> tuple[Verdict, Problem]:
+    """Run one kernel in every way that must make no difference; also returns the problem it solved.
 
     Without and with bias and clamp; x, packed weights, y and workspace flush with either end of their pages and 4 bytes
     off, the first two in pages that cannot be written to, the others full of NaN; at last in a workspace that `other`
-    has used since.
+    has used since. `load` opens the kernel where it is to run.
     """
-    kernel, case = load_on(check.device, check.kernel), _case(check.shape)
+    kernel, case = load(check.device, check.kernel), _case(check.shape)
     plain = kernel.prepare(case.w, weights="OIHW", threads=check.threads)
     fused = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=check.threads)
     for conv, expected, what in ((plain, case.plain, "plain"), (fused, case.fused, "with bias and clamp")):
         x = np.ascontiguousarray(as_layout(case.x, "nhwc", kernel.layout))
         problem = Problem(conv, x, expected)
-        for place in get_args(Place):
+        for place in places:
             verdict = problem.solve(place, _workspace((conv,), place), f"{what}, arrays at the {place} of their pages")
             if not verdict.exact:
                 return verdict, problem

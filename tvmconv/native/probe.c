@@ -1,5 +1,7 @@
 /* What a core can do, and a way to empty its caches. Compiled once for each instruction set, with VECTOR_BYTES, and
    with ROWS: 2·ROWS accumulators fit into its registers beside three operands. Without libc. */
+#include <stdint.h>
+#include "tvmconv.h"
 
 enum { DEPTH = 128, CACHE_LINE = 64 };
 
@@ -74,4 +76,47 @@ void tvmconv_probe_evict(const char *memory, long size)
         __asm__ volatile("dc civac, %0" : : "r"(line) : "memory");
     __asm__ volatile("dsb sy" : : : "memory");
 #endif
+}
+
+/* The loops as functions of TVM's FFI, so that a device on which nothing else is installed can run them:
+   (rounds, address of a tvmconv_pool or 0, threads), each thread running all rounds. Of what TVM passes
+   (tvm/ffi/c_api.h, TVMFFIAny) only the integers matter; the result is none. */
+typedef struct {
+    int32_t type;
+    uint32_t padding;
+    int64_t integer;
+} ffi_any;
+
+static void fma_task(void *rounds, int32_t i)
+{
+    (void)i;
+    (void)*(volatile float[]){tvmconv_probe_fma(*(const long *)rounds)};
+}
+
+static void tile_task(void *rounds, int32_t i)
+{
+    (void)i;
+    (void)*(volatile float[]){tvmconv_probe_tile(*(const long *)rounds)};
+}
+
+static int on_all(void (*task)(void *, int32_t), const ffi_any *arguments)
+{
+    long rounds = arguments[0].integer;
+    const tvmconv_pool *pool = (const tvmconv_pool *)(intptr_t)arguments[1].integer;
+    if (pool)
+        return pool->parallel_for(pool->ctx, task, &rounds, (int32_t)arguments[2].integer) ? -1 : 0;
+    task(&rounds, 0);
+    return 0;
+}
+
+int __tvm_ffi_tvmconv_probe_fma(void *self, const ffi_any *arguments, int32_t n, ffi_any *result)
+{
+    (void)self, (void)n, (void)result;
+    return on_all(fma_task, arguments);
+}
+
+int __tvm_ffi_tvmconv_probe_tile(void *self, const ffi_any *arguments, int32_t n, ffi_any *result)
+{
+    (void)self, (void)n, (void)result;
+    return on_all(tile_task, arguments);
 }

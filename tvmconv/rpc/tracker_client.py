@@ -1,0 +1,149 @@
+"""A client of TVM's tracker: which keys are served, and a turn at one. Every answer has a deadline.
+
+TVM's own client retries a dead port for a minute, and waits for ever for a key that nobody serves.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from tvmconv.rpc.address import Address
+from tvmconv.rpc.trouble import Trouble
+
+# tvm/rpc/base.py of TVM 0.27: RPC_TRACKER_MAGIC and TrackerCode.
+_MAGIC = 0x2F271
+_SUCCESS, _REQUEST, _SUMMARY = 0, 4, 6
+_LONGEST = 1 << 24  # bytes of an answer
+_PATIENCE = 5.0  # seconds for an answer that needs nobody's turn
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Of one key: servers registered, those of them that wait for a client, clients that wait for a server."""
+
+    servers: int
+    free: int
+    pending: int
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A server that waits for its client, which has to show the match key."""
+
+    server: Address
+    match_key: str
+
+
+class TrackerClient:
+    """A connection to a tracker. Its methods raise Trouble, whose sentence says what to do."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        try:
+            self._socket = socket.create_connection((address.host, address.port), _PATIENCE)
+        except OSError as error:
+            raise Trouble(
+                "unreachable",
+                f"no tracker answers at {address} ({error.strerror or error}): start one with `tvmconv rpc tracker`, "
+                "or give its address with --tracker",
+            ) from None
+        try:
+            self._socket.sendall(struct.pack("<i", _MAGIC))
+            if self._receive(4, _PATIENCE) != struct.pack("<i", _MAGIC):
+                raise Trouble("unreachable", f"what answers at {address} is no tracker: give another --tracker")
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> TrackerClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._socket.close()
+
+    def queues(self) -> Mapping[str, Queue]:
+        """The keys that are served now."""
+        answer = self._ask([_SUMMARY], _PATIENCE)
+        try:
+            summary = answer[1]
+            servers = Counter(str(server["key"]).removeprefix("server:") for server in summary["server_info"])
+            waiting = summary["queue_info"]
+            return {
+                key: Queue(count, waiting.get(key, {}).get("free", 0), waiting.get(key, {}).get("pending", 0))
+                for key, count in sorted(servers.items())
+            }
+        except (LookupError, TypeError, AttributeError):
+            raise self._nonsense() from None
+
+    def queue(self, key: str) -> Queue:
+        """The queue of a key. Raises Trouble if nobody serves it."""
+        queues = self.queues()
+        if key in queues:
+            return queues[key]
+        served = ", ".join(f"{name} ({queue.free} of {queue.servers} free)" for name, queue in queues.items())
+        raise Trouble(
+            "nobody",
+            f"nobody serves {key} at the tracker {self._address}, "
+            + (f"only {served}: name one of them" if served else "nor anything else: start a server on the device"),
+        )
+
+    def request(self, key: str, seconds: float) -> Grant:
+        """A turn at one of the key's servers, waited for so long."""
+        try:
+            status, (host, port, match_key) = self._ask([_REQUEST, key, "", 1], seconds)
+        except (TypeError, ValueError):
+            raise self._nonsense() from None
+        except Trouble as trouble:
+            if trouble.kind != "silent":
+                raise
+            raise Trouble("busy", f"{key} is busy: no server of it became free within {seconds:.0f} s") from None
+        if status != _SUCCESS:
+            raise self._nonsense()
+        return Grant(Address(str(host), int(port)), str(match_key))
+
+    def _ask(self, message: object, seconds: float) -> Any:
+        text = json.dumps(message).encode()
+        deadline = time.monotonic() + seconds
+        try:
+            self._socket.settimeout(_PATIENCE)
+            self._socket.sendall(struct.pack("<i", len(text)) + text)
+        except OSError as error:
+            raise self._gone(error) from None
+        (length,) = struct.unpack("<i", self._receive(4, seconds))
+        if not 0 < length <= _LONGEST:
+            raise self._nonsense()
+        try:
+            return json.loads(self._receive(length, max(_PATIENCE, deadline - time.monotonic())))
+        except ValueError:
+            raise self._nonsense() from None
+
+    def _receive(self, size: int, seconds: float) -> bytes:
+        """Exactly so many bytes within so many seconds."""
+        data, deadline = b"", time.monotonic() + seconds
+        try:
+            while len(data) < size:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                part = self._socket.recv(size - len(data))
+                if not part:
+                    raise self._gone("it ended the connection")
+                data += part
+        except TimeoutError:
+            raise Trouble("silent", f"the tracker {self._address} did not answer within {seconds:.0f} s") from None
+        except OSError as error:
+            raise self._gone(error) from None
+        return data
+
+    def _gone(self, error: OSError | str) -> Trouble:
+        reason = error if isinstance(error, str) else error.strerror or error
+        return Trouble("unreachable", f"the tracker {self._address} is gone ({reason}): start it again")
+
+    def _nonsense(self) -> Trouble:
+        return Trouble("unreachable", f"what answers at {self._address} is no TVM tracker: give another --tracker")
