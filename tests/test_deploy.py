@@ -14,10 +14,11 @@ import pytest
 
 from tvmconv.rpc import deploy, programs
 from tvmconv.rpc.adb import Adb
+from tvmconv.rpc.address import Address
 from tvmconv.rpc.programs import DeviceError
 from tvmconv.target import Target, native
 
-TRACKER = ("127.0.0.1", 9190)
+TRACKER = Address("127.0.0.1", 9190)
 
 # Both run the device's scripts here, and write down what they are asked for.
 ADB = """#!/bin/sh
@@ -96,7 +97,7 @@ def alive(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize(("where", "tracker"), [("adb", TRACKER), ("adb:A1", None), ("ssh:me@board", TRACKER)])
-def test_there_and_away(where: str, tracker: tuple[str, int] | None, here: Path) -> None:
+def test_there_and_away(where: str, tracker: Address | None, here: Path) -> None:
     machine, notes, made = deploy.find(where), list[str](), list[Path]()
     there = here / "phone" / machine.folder
     found = deploy.deploy(machine, native(), bundle(made=made), "k", tracker, notes.append)

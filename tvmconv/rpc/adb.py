@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tvmconv.rpc.address import Address
 from tvmconv.rpc.programs import DeviceError, Done, call
 
 _SECONDS = 30
@@ -65,14 +66,14 @@ class Adb:
         """Copies what a folder holds into the phone's."""
         return _adb("-s", self.serial, "push", f"{folder}/.", self.folder, seconds=_PUSH_SECONDS)
 
-    def forward(self, port: int, tracker: tuple[str, int] | None) -> None:
+    def forward(self, port: int, tracker: Address | None) -> None:
         """Lets this machine's port lead to the phone's of the same number, and the phone's to this machine's tracker.
 
         Raises DeviceError.
         """
         self._set("forward", port)
         if tracker:
-            self._set("reverse", tracker[1])
+            self._set("reverse", tracker.port)
 
     def unforward(self, port: int, tracker: int | None) -> None:
         """Undoes forward, as far as it is still there."""

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from tvmconv.device import DEVICES
 from tvmconv.rpc.adb import Adb
+from tvmconv.rpc.address import Address
 from tvmconv.rpc.programs import DeviceError, Done
 from tvmconv.rpc.ssh import Ssh
 from tvmconv.target import Target
@@ -39,7 +40,7 @@ class Machine(Protocol):
     def model(self) -> str: ...
     def shell(self, script: str, seconds: float = ..., /) -> Done: ...
     def push(self, folder: Path) -> Done: ...
-    def forward(self, port: int, tracker: tuple[str, int] | None) -> None: ...
+    def forward(self, port: int, tracker: Address | None) -> None: ...
     def unforward(self, port: int, tracker: int | None) -> None: ...
 
 
@@ -49,15 +50,14 @@ class Deployed:
 
     port: int
     key: str
-    tracker: tuple[str, int] | None
+    tracker: Address | None
 
     @property
     def options(self) -> str:
         """What the other commands need to reach it."""
         if self.tracker is None:
             return f"--device 127.0.0.1:{self.port} --key {self.key}"
-        host, port = self.tracker
-        return f"--device {self.key} --tracker {f'[{host}]' if ':' in host else host}:{port}"
+        return f"--device {self.key} --tracker {self.tracker}"
 
 
 def find(where: str) -> Machine:
@@ -86,7 +86,7 @@ def deploy(
     target: Target,
     make_bundle: MakeBundle,
     key: str,
-    tracker: tuple[str, int] | None,
+    tracker: Address | None,
     note: Note,
 ) -> Deployed:
     """Sends the server's bundle to a machine and starts it; what ran there before is stopped.
@@ -134,11 +134,11 @@ def _send(machine: Machine, bundle: Path, size: int) -> None:
             raise DeviceError(f"{machine.name}: cannot write into {machine.folder}: {done.last_words}")
 
 
-def _start(machine: Machine, key: str, tracker: tuple[str, int] | None, note: Note) -> Deployed:
-    port, trackers_port = _free_port(), tracker and tracker[1]
+def _start(machine: Machine, key: str, tracker: Address | None, note: Note) -> Deployed:
+    port, trackers_port = _free_port(), tracker.port if tracker else None
     command = ["./run.sh", "--host", "127.0.0.1", "--port", str(port), "--key", key]
     if tracker:
-        command += ["--tracker", f"127.0.0.1:{tracker[1]}", "--custom-addr", "127.0.0.1"]
+        command += ["--tracker", f"127.0.0.1:{tracker.port}", "--custom-addr", "127.0.0.1"]
     script = _START.format(
         folder=shlex.quote(machine.folder),
         ports=f"{port} {trackers_port or ''}",

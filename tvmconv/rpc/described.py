@@ -62,7 +62,9 @@ def parse(text: str) -> Described:
             ),
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Trouble("failed", f"the server's description of the device is damaged ({error}): start it again") from None
+        raise Trouble(
+            "failed", f"the server's description of the device is damaged ({error}): start it again"
+        ) from None
 
 
 def cpu_list(text: str) -> tuple[int, ...]:

@@ -60,7 +60,9 @@ class DeviceSession:
         try:
             said: Sensors = json.loads(str(sensors()))
         except ValueError:
-            raise Trouble("failed", "what the server says of clocks and temperatures is no JSON: start it again") from None
+            raise Trouble(
+                "failed", "what the server says of clocks and temperatures is no JSON: start it again"
+            ) from None
         return said
 
     def tensor(self, elements: int) -> Any:

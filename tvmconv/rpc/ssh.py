@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from tvmconv.rpc.address import Address
 from tvmconv.rpc.programs import DeviceError, Done, call
 from tvmconv.toolchain import cache
 
@@ -45,12 +46,12 @@ class Ssh:
                 archive.add(folder, ".")
             return self.shell(f"tar -x -f - -C {self.folder}", _PUSH_SECONDS, packed)
 
-    def forward(self, port: int, tracker: tuple[str, int] | None) -> None:
+    def forward(self, port: int, tracker: Address | None) -> None:
         """Lets this machine's port lead to the other's of the same number, and that one's to the tracker.
 
         One ssh in the background does it, until unforward. Raises DeviceError.
         """
-        back = [f"-R127.0.0.1:{tracker[1]}:{_bracketed(tracker[0])}:{tracker[1]}"] if tracker else []
+        back = [f"-R127.0.0.1:{tracker.port}:{tracker}"] if tracker else []
         socket = self._socket()
         socket.parent.mkdir(parents=True, exist_ok=True)
         options = ["-f", "-N", "-M", "-S", str(socket), "-oControlPersist=no", "-oExitOnForwardFailure=yes"]
@@ -89,7 +90,3 @@ def _reason(done: Done, address: str) -> str:
     if "Host key verification failed" in done.complaint:
         return f"its host key is not known, or has changed: run `ssh {address}` once by hand"
     return done.last_words
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
