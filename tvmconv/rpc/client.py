@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +159,7 @@ class _Client:
         self._seats.clear()
         self._probes.clear()
         self._session = None
+        gc.collect()  # an error's traceback may hold something of it
 
 
 def serve(descriptor: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -29,8 +28,8 @@ class DeviceSession:
         except Exception as error:
             raise _refusal(error, server) from None
         self.device = self._remote.cpu(0)
-        self.pool: Callable[[int], int] = functools.cache(self._new_pool)
-        self.module: Callable[[Path], Any] = functools.cache(self._upload)
+        self._modules: dict[Path, Any] = {}
+        self._pools: dict[int, int] = {}
 
     def function(self, name: str) -> Callable[..., Any] | None:
         """A global function of the server's; None where it has none of that name."""
@@ -71,15 +70,23 @@ class DeviceSession:
 
         return tvm.runtime.empty((elements,), "float32", self.device)
 
-    def _upload(self, path: Path) -> Any:
-        self._remote.upload(str(path))
-        return self._remote.load_module(path.name)
+    def module(self, path: Path) -> Any:
+        """The file, uploaded and loaded there once."""
+        if path not in self._modules:
+            self._remote.upload(str(path))
+            self._modules[path] = self._remote.load_module(path.name)
+        return self._modules[path]
 
-    def _new_pool(self, threads: int) -> int:
-        pool = self.function("tvmconv.pool")
-        if pool is None:
-            raise Trouble("failed", "TVM's own server has no threads for kernels: start tvmconv's, or use --threads 1")
-        return int(pool(threads))
+    def pool(self, threads: int) -> int:
+        """The address there of a tvmconv_pool of so many threads. Raises Trouble where the server has none."""
+        if threads not in self._pools:
+            make = self.function("tvmconv.pool")
+            if make is None:
+                raise Trouble(
+                    "failed", "TVM's own server has no threads for kernels: start tvmconv's there, or use --threads 1"
+                )
+            self._pools[threads] = int(make(threads))
+        return self._pools[threads]
 
 
 def _refusal(error: Exception, server: Address) -> Trouble:
