@@ -1,11 +1,14 @@
-"""A device on this machine: a tracker of its own, and a server registered there, for as long as a `with` lasts."""
+"""Devices on this machine, native or under qemu-user: each with a tracker of its own, as long as a `with` lasts."""
 
 from __future__ import annotations
 
 import contextlib
+import platform
+import tempfile
 from collections.abc import Sequence
 
-from tvmconv.rpc import tracker
+from tvmconv import target as targets
+from tvmconv.rpc import bundle, runtime, tracker
 from tvmconv.rpc.process import Listening
 from tvmconv.rpc.server_build import local_libraries, server
 
@@ -22,14 +25,17 @@ class NativeDevice:
 
     key = "native"
 
-    def __init__(self, options: Sequence[str] = ()) -> None:
+    def __init__(self, options: Sequence[str] = (), say: runtime.Say = lambda sentence: None) -> None:
         self._options = options
+        self._say = say
 
     def __enter__(self) -> NativeDevice:
+        command = self._command()
         with contextlib.ExitStack() as stack:
             self._tracker = stack.enter_context(tracker.start())
-            options = ("--port", "0", "--tracker", self.tracker, "--key", self.key, "--stop-at-eof", *self._options)
-            self._server = stack.enter_context(Listening([*self._command(), *options], _PATIENCE, self._environment()))
+            registered = ("--tracker", self.tracker, "--key", self.key)
+            options = ("--port", "0", *registered, "--work", tempfile.gettempdir(), "--stop-at-eof", *self._options)
+            self._server = stack.enter_context(Listening([*command, *options], _PATIENCE, environment={}))
             self._stack = stack.pop_all()
         return self
 
@@ -45,16 +51,35 @@ class NativeDevice:
         """Where the server listens, HOST:PORT; it takes nobody but the tracker's clients."""
         return self._server.address
 
+    @property
+    def log(self) -> str:
+        """What the server has said."""
+        return self._server.log
+
     def _command(self) -> list[str]:
         return native_command()
 
-    def _environment(self) -> dict[str, str] | None:
-        return None
+
+class EmulatedDevice(NativeDevice):
+    """The bundle of an aarch64 under qemu-user, in an empty environment. Its results are exact, its times mean nothing.
+
+    Entering raises apt.AptError too, where there is no qemu, or no part of the bundle.
+    """
+
+    key = "emulated-aarch64"
+
+    def _command(self) -> list[str]:
+        return emulated_command(self._say)
 
 
 def native_command() -> list[str]:
     """How the server is started natively, but for the options that say where it listens."""
-    import platform
-
     folders = ":".join(str(path.parent) for path in local_libraries())
     return [str(server(platform.machine())), "--lib", folders]
+
+
+def emulated_command(say: runtime.Say) -> list[str]:
+    """The same for the bundle of an aarch64. Raises as EmulatedDevice does."""
+    program = runtime.qemu(say)
+    folder = bundle.cached(targets.parse("aarch64"), say=say)
+    return [program, *bundle.command(str(folder), "aarch64", runtime.PINNED)]

@@ -18,7 +18,7 @@ GLIBC = "2.28"  # the oldest on which TVM's wheels run, by their name manylinux_
 
 _FLAGS = (
     *("-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all"),
-    *("-Wl,-S", "-lpthread", "-ldl", "-lm"),
+    *("-fPIE", "-pie", "-Wl,-S", "-lpthread", "-ldl", "-lm"),
 )
 
 

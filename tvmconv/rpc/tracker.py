@@ -31,7 +31,7 @@ def serve(host: str, port: int, stop_at_eof: bool = False) -> None:
             threading.Thread(target=_exit_at_eof, daemon=True).start()
         name, port = listener.getsockname()[:2]
         print(f"listening on {f'[{name}]' if ':' in name else name}:{port}", flush=True)
-        # What TVM runs in a worker of its own, from its tracker's constructor. Nobody is told the key that would stop it.
+        # What TVM's own constructor runs in a worker. Nobody is told the key that would stop it.
         tracker._tracker_server(listener, os.urandom(16).hex())
 
 

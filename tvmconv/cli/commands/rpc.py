@@ -25,11 +25,25 @@ def _serve(options: argparse.Namespace, output: Output) -> int:
 
     if options.tracker and not options.key:
         raise ValueError("--tracker needs --key: what clients ask for this device by")
-    command = [*emulate.native_command(), "--host", options.host, "--port", str(options.port)]
+    program = emulate.emulated_command(output.warn) if options.emulate else emulate.native_command()
+    command = [*program, "--host", options.host, "--port", str(options.port)]
     for name in ("tracker", "key", "custom_addr", "work", "disk", "cpus", "session_timeout"):
         if (value := getattr(options, name)) is not None:
             command += [f"--{name.replace('_', '-')}", str(value)]
     os.execv(command[0], command)
 
 
-_ACTIONS = {"tracker": _tracker, "serve": _serve}
+def _bundle(options: argparse.Namespace, output: Output) -> int:
+    from tvmconv.rpc import bundle
+
+    bundle.make(options.target, options.output, options.libc, output.warn)
+    size = sum(path.stat().st_size for path in options.output.iterdir())
+    names = sorted(path.name for path in options.output.iterdir())
+    output.row(
+        {"kind": "result", "path": str(options.output), "target": options.target.name, "bytes": size, "files": names}
+    )
+    output.text(f"{options.output}: {len(names)} files, {size / 1e6:.1f} MB; push it to the device, start run.sh there")
+    return 0
+
+
+_ACTIONS = {"tracker": _tracker, "serve": _serve, "bundle": _bundle}
