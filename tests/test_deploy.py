@@ -76,13 +76,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         os.kill(int((tmp_path / "tunnel").read_text()), 9)
 
 
-def bundle(last: str = SERVES, made: list[Path] | None = None) -> deploy.MakeBundle:
-    def make(target: Target, folder: Path) -> None:
+def bundle(last: str = SERVES) -> deploy.Bundle:
+    def make(target: Target) -> Path:
         assert target == native()
-        (folder / "run.sh").write_text(RUN.format(last))
-        (folder / "run.sh").chmod(0o755)
-        if made is not None:
-            made.append(folder)
+        run = Path("bundle", "run.sh").absolute()
+        run.parent.mkdir(exist_ok=True)
+        run.write_text(RUN.format(last))
+        run.chmod(0o755)
+        return run.parent
 
     return make
 
@@ -98,9 +99,9 @@ def alive(folder: Path) -> bool:
 
 @pytest.mark.parametrize(("where", "tracker"), [("adb", TRACKER), ("adb:A1", None), ("ssh:me@board", TRACKER)])
 def test_there_and_away(where: str, tracker: Address | None, here: Path) -> None:
-    machine, notes, made = deploy.find(where), list[str](), list[Path]()
+    machine, notes = deploy.find(where), list[str]()
     there = here / "phone" / machine.folder
-    found = deploy.deploy(machine, native(), bundle(made=made), "k", tracker, notes.append)
+    found = deploy.deploy(machine, native(), bundle(), "k", tracker, notes.append)
     assert alive(there)
     asked = f"--host 127.0.0.1 --port {found.port} --key k"
     more = " --tracker 127.0.0.1:9190 --custom-addr 127.0.0.1" if tracker else ""
@@ -108,7 +109,6 @@ def test_there_and_away(where: str, tracker: Address | None, here: Path) -> None
     assert found.options == (
         "--device k --tracker 127.0.0.1:9190" if tracker else f"--device 127.0.0.1:{found.port} --key k"
     )
-    assert not made[0].exists()
 
     log = (here / "log").read_text()
     if where.startswith("adb"):
@@ -254,21 +254,21 @@ def test_no_such_place(where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "target"),
+    ("model", "name"),
     [
         ("Pixel 6", "pixel6"),
         ("Pixel 9 Pro XL", "pixel9"),
         ("Pixel 2 XL", "pixel2xl"),
-        ("Pixel 3a", "aarch64"),
+        ("Pixel 3a", None),
         ("Raspberry Pi 5 Model B Rev 1.0", "raspberrypi5"),
-        ("sdk_gphone64_arm64", "aarch64"),
+        ("sdk_gphone64_arm64", None),
     ],
 )
-def test_the_row_of_a_model(model: str, target: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_row_of_a_model(model: str, name: str | None, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "phone" / "getprop").write_text(f"#!/bin/sh\necho '{model}'\n")
     (here / "phone" / "getprop").chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{here / 'phone'}:{os.environ['PATH']}")
-    assert deploy.target_of(deploy.find("adb")).name == target
+    assert deploy.row_of(deploy.find("adb").model()) == name
 
 
 def test_another_architecture(here: Path) -> None:

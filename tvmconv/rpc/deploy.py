@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import socket
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +20,13 @@ from tvmconv.rpc.address import Address
 from tvmconv.rpc.programs import DeviceError, Done
 from tvmconv.rpc.ssh import Ssh
 from tvmconv.target import Target
-from tvmconv.target import parse as parse_target
 
 _START_SECONDS = 20
 _STOP_SECONDS = 10
 _NOTHING_THERE = 3  # an exit code that no shell gives by itself
 
 Note = Callable[[str], None]
-MakeBundle = Callable[[Target, Path], None]
+Bundle = Callable[[Target], Path]
 
 
 class Machine(Protocol):
@@ -53,11 +51,14 @@ class Deployed:
     tracker: Address | None
 
     @property
+    def device(self) -> str:
+        """What the other commands call it, beside --key and --tracker."""
+        return self.key if self.tracker else f"127.0.0.1:{self.port}"
+
+    @property
     def options(self) -> str:
         """What the other commands need to reach it."""
-        if self.tracker is None:
-            return f"--device 127.0.0.1:{self.port} --key {self.key}"
-        return f"--device {self.key} --tracker {self.tracker}"
+        return f"--device {self.device} " + (f"--tracker {self.tracker}" if self.tracker else f"--key {self.key}")
 
 
 def find(where: str) -> Machine:
@@ -71,25 +72,32 @@ def find(where: str) -> Machine:
     raise ValueError(f"{where!r} is no place to deploy to: use adb, adb:SERIAL or ssh:USER@HOST")
 
 
-def target_of(machine: Machine) -> Target:
-    """The row of a device by what its maker calls it: big models of a Pixel have the chip of the small one, those with
-    an `a` may not. Else plain aarch64."""
-    model = re.sub(r"[^a-z0-9]", "", machine.model().lower())
+def row_of(model: str) -> str | None:
+    """The name of a device's line in the table by what its maker calls it, None if it has none.
+
+    Big models of a Pixel have the chip of the small one, those with an `a` may not.
+    """
+    model = key_of(model)
     board = re.match(r"raspberrypi\d", model)
     names = (model, re.sub(r"(pro)?(xl|fold)?$", "", model), board[0] if board else "")
     known = {device.name for device in DEVICES}
-    return parse_target(next((name for name in names if name in known), "aarch64"))
+    return next((name for name in names if name in known), None)
+
+
+def key_of(model: str) -> str:
+    """What a device without a line in the table is called."""
+    return re.sub(r"[^a-z0-9]", "", model.lower()) or "device"
 
 
 def deploy(
     machine: Machine,
     target: Target,
-    make_bundle: MakeBundle,
+    bundle: Bundle,
     key: str,
     tracker: Address | None,
     note: Note,
 ) -> Deployed:
-    """Sends the server's bundle to a machine and starts it; what ran there before is stopped.
+    """Sends the server's bundle, the folder that `bundle` gives, to a machine and starts it; what ran there is stopped.
 
     `note` is told what is done. Raises DeviceError, with one sentence, for whatever the machine lacks or refuses; what
     was begun is undone then.
@@ -97,17 +105,14 @@ def deploy(
     machine_arch = machine.shell("uname -m").out.strip()
     if machine_arch != target.arch:
         raise DeviceError(f"{machine.name} is {machine_arch or 'of unknown kind'}, and {target.name} is {target.arch}")
+    folder = bundle(target)
     stop(machine)
-    with tempfile.TemporaryDirectory(prefix="tvmconv-bundle-") as folder:
-        make_bundle(target, Path(folder))
-        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-        note(f"{machine.name}: sending {size / 1e6:.0f} MB")
-        try:
-            _send(machine, Path(folder), size)
-            return _start(machine, key, tracker, note)
-        except BaseException:
-            stop(machine)
-            raise
+    try:
+        _send(machine, folder, note)
+        return _start(machine, key, tracker, note)
+    except BaseException:
+        stop(machine)
+        raise
 
 
 def stop(machine: Machine) -> bool:
@@ -125,7 +130,9 @@ def stop(machine: Machine) -> bool:
     return done.code == 0
 
 
-def _send(machine: Machine, bundle: Path, size: int) -> None:
+def _send(machine: Machine, bundle: Path, note: Note) -> None:
+    size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
+    note(f"{machine.name}: sending {size / 1e6:.0f} MB")
     folder = shlex.quote(machine.folder)
     for done in (machine.shell(f"mkdir -p {folder}"), machine.push(bundle)):
         if "No space left" in done.complaint + done.out:
