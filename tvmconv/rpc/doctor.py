@@ -5,10 +5,10 @@ Each step has a deadline: TrackerClient's, or Remote's.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Literal
 
 import tvmconv
@@ -19,6 +19,7 @@ from tvmconv.rpc import client
 from tvmconv.rpc.address import Where, default_target
 from tvmconv.rpc.described import Described
 from tvmconv.rpc.remote import Remote
+from tvmconv.rpc.server_build import local_libraries
 from tvmconv.rpc.tracker_client import Queue, TrackerClient
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.shape import ConvShape
@@ -106,22 +107,20 @@ class _Examination:
         return f"{queue.free} of {queue.servers} {'is' if queue.free == 1 else 'are'} free"
 
     def _round_trip(self) -> str:
-        began = time.monotonic()
         self._remote.begin(_SESSION)
-        connected = time.monotonic() - began
         calls = []
         for _ in range(_CALLS):
             began = time.monotonic()
             self._remote.ask("a call", client.Sense(), _CALL)
             calls.append(time.monotonic() - began)
-        return f"connected in {connected:.1f} s; a call takes {min(calls) * 1e3:.1f} ms there and back"
+        return f"a session began; a call takes {min(calls) * 1e3:.1f} ms there and back"
 
     def _version(self) -> str:
         """TVM's calls have the binary interface of one version of its FFI library."""
-        there, here = self._device.tvm_ffi, version("apache-tvm-ffi")
+        there, here = self._device.tvm_ffi, _ffi_version()
         if there is None:
             raise _Skip(f"{self._device.server}, which does not tell its version")
-        if _series(there) != _series(here):
+        if there != here:
             raise Trouble("failed", f"the server has TVM's FFI {there}, and here is {here}: deploy its bundle again")
         ours = f"tvmconv {tvmconv.__version__}"
         older = "" if self._device.server == ours else f", while here is {ours}"
@@ -177,6 +176,8 @@ def _fitting(device: Described) -> Target:
     return targets.fitting(device.machine, device.features, device.parts)
 
 
-def _series(version: str) -> list[str]:
-    """What versions of one binary interface have in common, while the first number is 0."""
-    return version.split(".")[:3]
+def _ffi_version() -> str:
+    """What the library here says of itself; its package has another number."""
+    numbers = (ctypes.c_uint32 * 3)()
+    ctypes.CDLL(str(local_libraries()[0])).TVMFFIGetVersion(numbers)
+    return ".".join(map(str, numbers))
