@@ -6,15 +6,18 @@ import contextlib
 import os
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tvmconv.rpc import deploy, programs
+from tvmconv import cli
+from tvmconv.rpc import deploy, programs, tracker
 from tvmconv.rpc.adb import Adb
 from tvmconv.rpc.address import Address
+from tvmconv.rpc.emulate import native_command
 from tvmconv.rpc.programs import DeviceError
 from tvmconv.target import Target, native
 
@@ -69,9 +72,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "devices").write_text("List of devices attached\nA1\tdevice\n\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/tmp" if len(str(tmp_path)) > 60 else str(tmp_path))
     monkeypatch.setattr(Adb, "folder", "tmp/tvmconv-server")
-    yield tmp_path
+    with tempfile.TemporaryDirectory() as short:  # tmp_path may be too long for a socket
+        monkeypatch.setattr("tvmconv.rpc.ssh.cache", lambda: Path(short))
+        yield tmp_path
     if (tmp_path / "tunnel").exists():
         os.kill(int((tmp_path / "tunnel").read_text()), 9)
 
@@ -97,23 +101,23 @@ def alive(folder: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("where", "tracker"), [("adb", TRACKER), ("adb:A1", None), ("ssh:me@board", TRACKER)])
-def test_there_and_away(where: str, tracker: Address | None, here: Path) -> None:
+@pytest.mark.parametrize(("where", "registry"), [("adb", TRACKER), ("adb:A1", None), ("ssh:me@board", TRACKER)])
+def test_there_and_away(where: str, registry: Address | None, here: Path) -> None:
     machine, notes = deploy.find(where), list[str]()
     there = here / "phone" / machine.folder
-    found = deploy.deploy(machine, native(), bundle(), "k", tracker, notes.append)
+    found = deploy.deploy(machine, native(), bundle(), "k", registry, notes.append)
     assert alive(there)
     asked = f"--host 127.0.0.1 --port {found.port} --key k"
-    more = " --tracker 127.0.0.1:9190 --custom-addr 127.0.0.1" if tracker else ""
+    more = " --tracker 127.0.0.1:9190 --custom-addr 127.0.0.1" if registry else ""
     assert (there / "arguments").read_text().strip() == asked + more
     assert found.options == (
-        "--device k --tracker 127.0.0.1:9190" if tracker else f"--device 127.0.0.1:{found.port} --key k"
+        "--device k --tracker 127.0.0.1:9190" if registry else f"--device 127.0.0.1:{found.port} --key k"
     )
 
     log = (here / "log").read_text()
     if where.startswith("adb"):
         assert f"adb -s A1 forward tcp:{found.port} tcp:{found.port}\n" in log
-        assert ("adb -s A1 reverse tcp:9190 tcp:9190\n" in log) == bool(tracker)
+        assert ("adb -s A1 reverse tcp:9190 tcp:9190\n" in log) == bool(registry)
     else:
         assert f"-L127.0.0.1:{found.port}:127.0.0.1:{found.port} -R127.0.0.1:9190:127.0.0.1:9190 me@board" in log
 
@@ -122,7 +126,7 @@ def test_there_and_away(where: str, tracker: Address | None, here: Path) -> None
     log = (here / "log").read_text()
     if where.startswith("adb"):
         assert f"adb -s A1 forward --remove tcp:{found.port}\n" in log
-        assert ("adb -s A1 reverse --remove tcp:9190\n" in log) == bool(tracker)
+        assert ("adb -s A1 reverse --remove tcp:9190\n" in log) == bool(registry)
     else:
         assert "-Oexit me@board" in log
     assert not deploy.stop(machine)
@@ -276,6 +280,29 @@ def test_another_architecture(here: Path) -> None:
     (here / "uname").chmod(0o755)
     with pytest.raises(DeviceError, match=f"adb:A1 is armv7l, and {native().name} is {native().arch}"):
         deploy.deploy(deploy.find("adb"), native(), bundle(), "k", None, print)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_the_real_server(
+    tracked: bool, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Deployed, examined, and removed."""
+    serves = f'exec {" ".join(native_command())} --work "$PWD" "$@"'
+    monkeypatch.setattr("tvmconv.rpc.bundle.cached", lambda target, say: bundle(serves)(target))
+    with tracker.start() if tracked else contextlib.nullcontext() as running:
+        more = ["--tracker", running.address] if running else []
+        assert cli.main(["rpc", "deploy", "adb", "-t", "native", "--key", "phone", *more]) == 0
+        out = capsys.readouterr().out
+        assert out.count("ok      ") == (8 if tracked else 5)
+        assert "`tvmconv rpc deploy adb:A1 --stop` ends it" in out
+        assert ("--device phone --tracker" in out) == tracked
+        assert cli.main(["rpc", "deploy", "adb", "--stop"]) == 0
+    assert not (here / "phone" / Adb.folder).exists()
+
+
+def test_a_tracker_that_adb_does_not_reach(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rpc", "deploy", "adb", "--tracker", "192.168.1.7:9190"]) == 2
+    assert "adb leads to this machine alone: start a tracker on 127.0.0.1 here" in capsys.readouterr().err
 
 
 def test_ports_are_free() -> None:

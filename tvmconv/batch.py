@@ -10,6 +10,8 @@ from tvmconv.builder import build_all
 from tvmconv.description import descriptions
 from tvmconv.plan import Setting, Task, blank_row, finished
 from tvmconv.record import Row
+from tvmconv.rpc.remote import Remote
+from tvmconv.rpc.verify import verify as verify_on_device
 from tvmconv.verify import Check, verify
 
 
@@ -42,14 +44,14 @@ def build_tasks(
     return built
 
 
-def verified(built: Sequence[Built], setting: Setting, jobs: int) -> Iterator[Row]:
-    """The row of each task with what verify found, in order, each as soon as it is known."""
+def verified(built: Sequence[Built], setting: Setting, jobs: int, remote: Remote | None = None) -> Iterator[Row]:
+    """The row of each task with what verify found, in order, each as soon as it is known. `remote`: where, if not here."""
     checks = [
         Check(item.kernel, item.task.layer.shape, setting.threads, setting.device)
         for item in built
         if item.kernel is not None and item.task.layer.shape is not None
     ]
-    verdicts = verify(checks, jobs)
+    verdicts = verify_on_device(checks, remote) if remote else verify(checks, jobs)
     for item in built:
         if item.kernel is None:
             yield {**item.row, "exact": item.row.get("exact"), "max_error": item.row.get("max_error")}

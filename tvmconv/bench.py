@@ -11,12 +11,14 @@ from tvmconv.algorithms import algorithm
 from tvmconv.batch import Built, verified
 from tvmconv.builder import build_all
 from tvmconv.contestant import SMALLEST, Entry, KernelEntry, PeerEntry
-from tvmconv.kernel import load
+from tvmconv.kernel import read
 from tvmconv.measure import Best, Measurement, Rules, measure
 from tvmconv.peers import Peer, available
 from tvmconv.plan import Setting, blank_row, finished
 from tvmconv.record import Row
 from tvmconv.reference import integer_case
+from tvmconv.rpc.remote import Remote
+from tvmconv.rpc.stage import Stage
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
 from tvmconv.workload import Layer
@@ -29,6 +31,7 @@ FIGURES: Row = dict.fromkeys(
         *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
         *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
         "whole_call_seconds",  # of a peer whose own profile counts: `seconds` is less
+        "sensors",  # clocks and temperatures of a device, before and after
     )
 )
 
@@ -55,7 +58,8 @@ class _Entrant:
 class Bench:
     """How layers are benched. `known` gives the earlier results of rows that need not be measured again, or None.
 
-    `best` is what the probes have seen of the cores so far; it grows as more layers are measured.
+    `best` is what the probes have seen of the cores so far; it grows as more layers are measured. `remote`: the device
+    that everything runs on, None for this machine.
     """
 
     setting: Setting
@@ -64,19 +68,20 @@ class Bench:
     jobs: int
     known: Callable[[Sequence[Row]], list[Row] | None]
     best: Best
+    remote: Remote | None = None
 
     def layer(self, layer: Layer, kernels: Sequence[Built], progress: Callable[[int, int], None]) -> list[Row]:
         """One row for each of the layer's kernels, then one for each peer. A kernel that is not exact has no time.
 
         Unless all that can be measured is known already all of it is measured: only so it is fit to be compared.
         """
-        kernels = [replace(item, row={**item.row, **FIGURES, "cold": self.rules.cold}) for item in kernels]
+        kernels = [replace(item, row={**item.row, **self._figures}) for item in kernels]
         others = [self._peer(layer, peer) for peer in self.peers]
         rows = [*(item.row for item in kernels), *(peer.row for peer in others)]
-        asked = [row for row in rows if row["status"] == "skipped"]
+        asked = [row for row in rows if _is_open(row)]
         if (earlier := self.known(asked)) is not None:
             settled = iter(earlier)
-            return [next(settled) if row["status"] == "skipped" else row for row in rows]
+            return [next(settled) if _is_open(row) else row for row in rows]
         entrants = [*self._kernels(kernels), *others]
         timed = [(entrant, entrant.entry) for entrant in entrants if entrant.entry is not None]
         if timed and layer.shape is not None:
@@ -91,17 +96,35 @@ class Bench:
                 best=self.best,
                 smallest=[entrant.smallest for entrant, _ in timed],
                 progress=progress,
+                **self._stage(layer.shape),
             )
             self.best = outcome.best
             for (entrant, _), measurement in zip(timed, outcome.measurements, strict=True):
                 entrant.row = self._measured(entrant.row, layer.shape, measurement)
         return [entrant.row for entrant in entrants]
 
+    @property
+    def _figures(self) -> Row:
+        return {**FIGURES, "cold": self.rules.cold, "emulated": self._is_emulated}
+
+    @property
+    def _is_emulated(self) -> bool:
+        """Whether times mean nothing."""
+        return self.remote is not None and self.remote.where.emulated
+
+    def _stage(self, shape: ConvShape) -> dict[str, Any]:
+        """Where measure finds the contestants, if not here."""
+        if self.remote is None:
+            return {}
+        # TVM measures whole rounds, and each device sends more than times.
+        seconds = 2 * self.rules.max_time
+        return {"start": Stage(self.remote, self.setting.target, shape, seconds, not self._is_emulated).contestant}
+
     def _kernels(self, kernels: Sequence[Built]) -> Iterator[_Entrant]:
         """The kernels' rows, verified; those that are exact are to be timed."""
         sized = [self._with_sizes(item) for item in kernels]
         smallest = self._smallest(item.task.algorithm for item in sized if item.kernel)
-        for item, row in zip(sized, verified(sized, self.setting, self.jobs), strict=True):
+        for item, row in zip(sized, verified(sized, self.setting, self.jobs, self.remote), strict=True):
             if item.kernel is None:
                 yield _Entrant(item.row)
             elif row["exact"]:
@@ -125,7 +148,7 @@ class Bench:
         """The kernel with its sizes in its row."""
         if item.kernel is None:
             return item
-        kernel = load(item.kernel)
+        kernel = read(item.kernel)
         sizes = {
             "workspace_bytes": kernel.workspace_bytes(self.setting.threads),
             "indirection_bytes": kernel.indirection_bytes,
@@ -134,9 +157,11 @@ class Bench:
         return replace(item, row={**item.row, **sizes})
 
     def _peer(self, layer: Layer, peer: Peer) -> _Entrant:
-        row = {**blank_row(layer, self.setting, peer=peer.name), **FIGURES, "cold": self.rules.cold}
+        row = {**blank_row(layer, self.setting, peer=peer.name), **self._figures}
         if layer.shape is None or layer.reason:
             return _Entrant(finished(row, "rejected", layer.reason))
+        if self.remote is not None:
+            return _Entrant(finished(row, "skipped", f"{peer.name} runs on this machine alone, not on a device"))
         entry = PeerEntry(peer.name)
         return _Entrant({**row, "peer_package": f"{peer.package} {available(peer)}"}, entry, entry)
 
@@ -164,5 +189,11 @@ class Bench:
             "rounds": rounds,
             "flops": shape.flops,
             "gflops": gflops,
-            "peak_fraction": gflops / self.best.peak_gflops,
+            "peak_fraction": gflops / self.best.peak_gflops if self.best.peak_gflops else None,
+            "sensors": measurement.sensors,
         }
+
+
+def _is_open(row: Row) -> bool:
+    """Whether a row is to be measured: not one that is skipped for a reason."""
+    return row["status"] == "skipped" and row["reason"] is None

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,14 @@ MOST_REPEATS = 3
 _PAUSE = 0.1  # seconds after a round in which nobody ran at full speed
 
 _Answer = TypeVar("_Answer")
+
+
+class Process(Protocol):
+    """A contestant, wherever it is: it answers the messages of tvmconv.contestant. Raises WorkerLost."""
+
+    def ask(self, message: Any, patience: float) -> Any: ...
+
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,8 @@ class Measurement:
 
     `repeated` turns were thrown away since the machine was slow in them; `slow` were as bad, but had to be accepted:
     then `reason` says so. `max_error` is that of y after the last turn. `overhead`: seconds of a call on the smallest
-    problem. `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone.
+    problem. `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone. `sensors`:
+    a device's clocks and temperatures, "before" the first turn and "after" the last.
     """
 
     status: Literal["ok", "rejected", "mismatch", "error"]
@@ -75,6 +84,7 @@ class Measurement:
     max_error: float | None = None
     overhead: float | None = None
     whole_call: float | None = None
+    sensors: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,10 @@ class Outcome:
 _DEFAULT_RULES, _NOTHING_SEEN = Rules(), Best()
 
 
+def _here() -> Worker:
+    return Worker("tvmconv.contestant")
+
+
 def measure(
     entries: Sequence[Entry],
     shape: ConvShape,
@@ -115,16 +129,17 @@ def measure(
     best: Best = _NOTHING_SEEN,
     smallest: Sequence[Entry | None] = (),
     progress: Callable[[int, int], None] = lambda done, wanted: None,
+    start: Callable[[], Process] = _here,
 ) -> Outcome:
     """Time all entries on one layer: x to y = case.fused, bias and clamp included.
 
     `isa` is what the probes measure, `best` what they have seen in earlier layers. `smallest` gives each entry's
     counterpart for contestant.SMALLEST, None where there is none; left out, no overheads are measured. `progress`
     hears of the turns that count so far (fewer again, if the core has turned out to be faster) and of how many are
-    wanted. A contestant that fails, crashes or hangs has that as its result; the others go on. No process is left
-    behind.
+    wanted. `start` gives each contestant its process, here or on a device. One that fails, crashes or hangs has that as
+    its result; the others go on. No process is left behind.
     """
-    contestants = [_Contestant(rules, shape) for _ in entries]
+    contestants = [_Contestant(rules, shape, start()) for _ in entries]
     try:
         for contestant, entry, small in zip(contestants, entries, smallest or [None] * len(entries), strict=True):
             contestant.set_up(Setup(entry, shape, case, threads, tuple(cpus), isa, small))
@@ -160,13 +175,11 @@ class _Contestant:
 
     rules: Rules
     shape: ConvShape
+    process: Process
     turns: list[Turn] = field(default_factory=list)
     failure: Failure | None = None
     ready: Ready | None = None
-    max_error: float | None = None
-
-    def __post_init__(self) -> None:
-        self._worker = Worker("tvmconv.contestant")
+    right: Right | None = None
 
     def set_up(self, setup: Setup) -> None:
         self.ready = self._ask(setup, Ready)
@@ -176,11 +189,11 @@ class _Contestant:
             self.turns.append(turn)
 
     def check(self) -> None:
-        if not self.failure and (right := self._ask(Check(), Right)):
-            self.max_error = right.max_error
+        if not self.failure:
+            self.right = self._ask(Check(), Right)
 
     def kill(self) -> None:
-        self._worker.kill()
+        self.process.kill()
 
     def full_speed(self, best: Best) -> int:
         """How many of the turns count."""
@@ -213,15 +226,21 @@ class _Contestant:
             slow=slow,
             version=version,
             layout=layout,
-            max_error=self.max_error,
+            max_error=self.right.max_error if self.right else None,
             overhead=self.ready.overhead if self.ready else None,
             whole_call=float(np.median(whole_calls)) if any(turn.whole_call for turn in counted) else None,
+            sensors=self._sensors(),
         )
+
+    def _sensors(self) -> Mapping[str, Any] | None:
+        if not (self.ready and self.right and (self.ready.sensors or self.right.sensors)):
+            return None
+        return {"before": self.ready.sensors, "after": self.right.sensors}
 
     def _ask(self, message: Setup | Play | Check, kind: type[_Answer]) -> _Answer | None:
         """The answer of the kind that is expected, or None, and the failure noted."""
         try:
-            answer = self._worker.ask(message, patience(self.rules.patience, self.shape.flops))
+            answer = self.process.ask(message, patience(self.rules.patience, self.shape.flops))
         except WorkerLost as lost:
             answer = Failure("error", f"its process {lost}")
         if isinstance(answer, kind):

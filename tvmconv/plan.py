@@ -13,6 +13,7 @@ from tvmconv.choose import AUTO
 from tvmconv.device import LOCAL
 from tvmconv.record import Row
 from tvmconv.results import Results
+from tvmconv.rpc.address import Where
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Setting:
     """What all rows of a run have in common. `tile` None: the schedule chooses. `layout` None: nhwc, or
-    nchw where an algorithm knows only that. `max_workspace`: bytes, None for any."""
+    nchw where an algorithm knows only that. `max_workspace`: bytes, None for any. `where`: a device that is reached
+    through RPC."""
 
     target: Target
     layout: str | None = None
@@ -35,6 +37,7 @@ class Setting:
     schedule: str = "hand"
     tile: Tile | None = None
     max_workspace: int | None = None
+    where: Where | None = None
 
     def request(self, shape: ConvShape, algorithm: str) -> Request:
         """What is to be built for a problem, with its tile decided.

@@ -50,8 +50,11 @@ class BadFile(ValueError):
     """A file that exists and is not what it should be."""
 
 
-def context(argv: Sequence[str], llvm: str | None, peak_gflops: float | None = None) -> Row:
-    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` the FMA peak of the cores used."""
+def context(
+    argv: Sequence[str], llvm: str | None, peak_gflops: float | None = None, machine: Mapping[str, Any] | None = None
+) -> Row:
+    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` the FMA peak of the cores used,
+    `machine` the cpu and features of the device that kernels run on, None for this machine."""
     return {
         "kind": "context",
         "schema": SCHEMA,
@@ -59,7 +62,7 @@ def context(argv: Sequence[str], llvm: str | None, peak_gflops: float | None = N
         "tvmconv": tvmconv.__version__,
         "tvm": _version("apache-tvm"),
         "llvm": llvm,
-        **_machine(),
+        **(machine or _machine()),
         "peak_gflops": peak_gflops,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmconv import record
+from tvmconv.device import LOCAL
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
 
@@ -54,7 +55,9 @@ def read(path: Path, wanted: Mapping[str, Any]) -> Results:
     for number, row in enumerate(rows, start=1):
         if _is_damaged(row):
             raise record.bad_line(path, number)
-    here = _ours(record.runs(rows, record.here()))
+    # A row of a device names it, whatever machine the bench was started on.
+    context = record.here() if wanted.get("device", LOCAL) == LOCAL else {"schema": record.SCHEMA}
+    here = _ours(record.runs(rows, context))
     runs = [[row for row in run if all(row.get(key) == value for key, value in wanted.items())] for run in here]
     if not any(runs):
         raise ValueError(f"--results {path}: {_why_nothing(rows, here, wanted)}")
@@ -66,8 +69,8 @@ def _ours(runs: Sequence[Mapping[str, Row]]) -> list[list[Row]]:
 
 
 def _is_measured(row: Row) -> bool:
-    """Whether it is a row of ours that was proved exact, as bench writes it with its time and its memory."""
-    return bool(row.get("algorithm") and row.get("status") == "ok" and row.get("verified"))
+    """Whether it is a row of ours that was proved exact, as bench writes it with its time, on what has a speed."""
+    return bool(row.get("algorithm") and row.get("status") == "ok" and row.get("verified") and not row.get("emulated"))
 
 
 def _is_damaged(row: Row) -> bool:

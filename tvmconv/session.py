@@ -1,4 +1,4 @@
-"""Where a kernel runs: in this process, in the emulator, or far away. It is a Kernel always, prepared and called alike."""
+"""Where a kernel runs: in this process, in the emulator, on a device. It is always a Kernel, and called alike."""
 
 from __future__ import annotations
 

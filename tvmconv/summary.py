@@ -63,7 +63,7 @@ def layers(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return row["source"], row["name"], row["workload"]
+    return row["source"], row["name"], row["workload"], row["device"]
 
 
 def networks(rows: Sequence[Row]) -> list[list[list[Row]]]:

@@ -56,8 +56,10 @@ def _open_closed_streams() -> None:
 def _sentence(error: Exception, verbose: int) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    from tvmconv.rpc.trouble import Trouble
+
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    if isinstance(error, (ValueError, TypeError, OSError)):
+    if isinstance(error, (ValueError, TypeError, OSError, Trouble)):
         return lines[0]
     return f"{type(error).__name__}: {lines[-1]}" + ("" if verbose >= 2 else " (-vv shows where)")
 

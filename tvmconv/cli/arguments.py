@@ -18,9 +18,9 @@ from tvmconv.cli import rpc_arguments
 from tvmconv.cli.values import argument_type as _type
 from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.plan import Setting
+from tvmconv.rpc import address
 from tvmconv.tile import Tile
 
-DEVICES = (LOCAL, EMULATOR)
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -51,11 +51,18 @@ _ALL = Algorithms(("all",), named=False)
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's options. Ends in SystemExit for --help, --version and a command line that is wrong."""
     options = _parser().parse_args(argv)
-    if getattr(options, "target", True) is None:
-        options.target = targets.parse("aarch64" if options.device == EMULATOR else "native")
+    if hasattr(options, "device"):
+        options.where = address.parse(options.device, options.tracker, options.key)
+        options.target = options.target or _default_target(options)
     if getattr(options, "algorithm", None) == _ALL:
         options.algorithm = all_algorithms(options.layout)
     return options
+
+
+def _default_target(options: argparse.Namespace) -> targets.Target:
+    if options.where is not None:
+        return address.default_target(options.where)
+    return targets.parse("aarch64" if options.device == EMULATOR else "native")
 
 
 def parse_claims(argv: Sequence[str]) -> argparse.Namespace:
@@ -97,11 +104,14 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
-    """What the common options say. Raises ValueError where they contradict the machine, or each other."""
+    """What the common options say. Raises ValueError where they contradict the machine, or each other.
+
+    The CPUs of a device that is reached through RPC are left out: only the device knows them.
+    """
     emulated = runs_here and options.device == EMULATOR
     if emulated:
         _check_emulator(options.target)
-    cpus = () if emulated else cpus_of(options.cpus, options.threads)
+    cpus = () if emulated or options.where else cpus_of(options.cpus, options.threads)
     if runs_here and not emulated and (reason := options.target.missing_here):
         foreign = platform.machine() != options.target.arch == "aarch64"
         other = "`verify --device emulator` can" if foreign else "use --target native"
@@ -115,6 +125,7 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
         schedule=options.schedule,
         tile=options.tile,
         max_workspace=getattr(options, "max_workspace", None),
+        where=options.where,
     )
 
 
@@ -127,10 +138,14 @@ def _check_emulator(target: targets.Target) -> None:
         raise ValueError(f"the emulator is an aarch64, and {target.name} is not: use -t aarch64 (`list targets`)")
 
 
-def cpus_of(asked: tuple[int, ...] | None, threads: int) -> tuple[int, ...]:
+def cpus_of(asked: tuple[int, ...] | tuple[str, ...] | None, threads: int) -> tuple[int, ...]:
     """One CPU for each thread: those asked for, else the first that this process may use."""
     allowed = sorted(os.sched_getaffinity(0))
-    cpus = tuple(allowed) if asked is None else asked
+    cpus = tuple(allowed) if asked is None else tuple(cpu for cpu in asked if isinstance(cpu, int))
+    if not cpus:
+        raise ValueError(
+            f"--cpus {asked and '+'.join(map(str, asked))}: clusters are a device's; give a list, as in 0,2-3"
+        )
     forbidden = sorted(set(cpus).difference(allowed))
     if forbidden:
         raise ValueError(f"--cpus: no CPU {forbidden[0]} for this process, it may use {', '.join(map(str, allowed))}")
@@ -212,7 +227,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="what the tool has printed, or TFLite's CSV")
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="whose layers FILE has the times of")
-    parser.add_argument("--device", default="unknown", metavar="D", help="where FILE was made (default: %(default)s)")
+    parser.add_argument(
+        "--device", dest="made_on", default="unknown", metavar="D", help="where FILE was made (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=_type(_positive), metavar="N", help="of the tool, if FILE does not say")
     parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the rows to FILE; what it has is kept")
     parser.set_defaults(command="import_results")  # a module cannot be called import
@@ -240,18 +257,30 @@ def _work(algorithms_default: str) -> _Parser:
         "--target",
         type=_type(targets.parse),
         metavar="T",
-        help="default: native, or aarch64 in the emulator (`list targets`)",
+        help="default: the device's, native here, aarch64 in the emulator (`list targets`)",
     )
     options.add_argument(
-        "--device", choices=DEVICES, default=LOCAL, help="where kernels run (default: %(default)s; `list devices`)"
+        "--device",
+        default=LOCAL,
+        metavar="D",
+        help="where kernels run: local (default), emulator, KEY[/CLUSTER] of a tracker, HOST:PORT of a server, "
+        "emulated-aarch64 (`list devices`)",
     )
+    options.add_argument(
+        "--tracker",
+        metavar="HOST:PORT",
+        help="who knows KEY (default: TVM_TRACKER_HOST and _PORT, 127.0.0.1:9190)",
+    )
+    options.add_argument("--key", metavar="K", help="what a device's server is called (default: TVM_KEY, else KEY)")
     options.add_argument(
         "--layout",
         choices=("nhwc", "nchw"),
         help="of x and y (default: nhwc, or nchw where an algorithm knows only that)",
     )
     options.add_argument("--threads", type=_type(_positive), default=1, metavar="N", help="default: %(default)s")
-    options.add_argument("--cpus", type=_type(_cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
+    options.add_argument(
+        "--cpus", type=_type(_cpus), metavar="LIST|CLUSTER[+CLUSTER]", help="CPUs to run on, as in 0,2-3 or big+mid"
+    )
     options.add_argument("--schedule", default="hand", metavar="NAME", help="default: %(default)s (`list schedules`)")
     options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: by schedule)")
     options.add_argument(
@@ -301,6 +330,13 @@ def _bytes(text: str) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a number of bytes such as 0, 4096, 64K, 2M or 1G")
     return int(match[1]) << 10 * " KMG".index(match[2] or " ")
+
+
+def _cpus(text: str) -> tuple[int, ...] | tuple[str, ...]:
+    """A list of CPUs, or a device's clusters by name, as in big+mid."""
+    if re.fullmatch(r"[a-z]+(\+[a-z]+)*", text):
+        return tuple(dict.fromkeys(text.split("+")))
+    return _cpu_list(text)
 
 
 def _cpu_list(text: str) -> tuple[int, ...]:

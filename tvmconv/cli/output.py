@@ -29,6 +29,7 @@ class Output:
         self._quiet: bool = options.quiet
         self._table: Callable[[list[Row]], RenderableType] | None = None
         self._context: Row | None = None
+        self.machine: Row | None = None  # that kernels run on, None for this one
 
     def __enter__(self) -> Output:
         return self
@@ -42,7 +43,7 @@ class Output:
     def context(self, llvm: str | None = None, peak_gflops: float | None = None) -> Row:
         """The context of this run, printed the first time."""
         if self._context is None:
-            self._context = record.context(self.argv, llvm, peak_gflops)
+            self._context = record.context(self.argv, llvm, peak_gflops, self.machine)
             self._print_json(self._context)
         return self._context
 

@@ -65,7 +65,12 @@ def add(parser: argparse.ArgumentParser, common: Callable[[], argparse.ArgumentP
     deploy.set_defaults(command="rpc_deploy")
 
     doctor = action("doctor", "say what is wrong between here and a device, and what to do about it")
-    doctor.add_argument("--device", metavar="D", help="KEY, HOST:PORT (default: the tracker's only one)")
+    doctor.add_argument(
+        "--device",
+        dest="examined",
+        metavar="D",
+        help="KEY, HOST:PORT or emulated-aarch64 (default: the tracker's only key)",
+    )
     doctor.add_argument("--tracker", metavar="HOST:PORT", help="default: TVM_TRACKER_HOST and _PORT, 127.0.0.1:9190")
     doctor.add_argument("--key", metavar="K", help="the server's, if --device is its address (default: TVM_KEY)")
     doctor.set_defaults(command="rpc_doctor")

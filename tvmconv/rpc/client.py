@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvmconv.contestant import Check as CheckY
-from tvmconv.contestant import Failure, Mismatch, Play, Ready, Right, Setup, Turn
+from tvmconv.contestant import Failure, Mismatch, Play, Setup
 from tvmconv.emulator import Fault
 from tvmconv.guard import Place
 from tvmconv.kernel import Kernel, read
 from tvmconv.rpc.address import Address
 from tvmconv.rpc.described import Described
 from tvmconv.rpc.device_probe import DeviceProbe
-from tvmconv.rpc.device_session import DeviceSession, Sensors
+from tvmconv.rpc.device_session import DeviceSession
 from tvmconv.rpc.remote_kernel import RemoteKernel
 from tvmconv.rpc.seat import Seat
 from tvmconv.rpc.tracker_client import TrackerClient

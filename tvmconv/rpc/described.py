@@ -14,7 +14,7 @@ from tvmconv.rpc.trouble import Trouble
 
 @dataclass(frozen=True)
 class DeviceCluster:
-    """CPUs of one kind; part, implementer: of the core, as /proc/cpuinfo has them; max_mhz: None where that is hidden."""
+    """CPUs of one kind; part, implementer: of the core, as /proc/cpuinfo has them; max_mhz: None if hidden."""
 
     cpus: tuple[int, ...]
     part: str | None = None

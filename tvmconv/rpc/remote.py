@@ -9,7 +9,7 @@ from typing import Any
 from tvmconv.rpc import client
 from tvmconv.rpc.address import Address, Where
 from tvmconv.rpc.described import Described
-from tvmconv.rpc.pace import Pace, pace
+from tvmconv.rpc.pace import pace
 from tvmconv.rpc.tracker_client import Grant, TrackerClient
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.worker import Worker, WorkerLost
@@ -57,7 +57,7 @@ class Remote:
         try:
             server = self._find()
             # A server that serves somebody else lets one wait in its queue; a tracker's that was granted is free.
-            patience = CONNECT if self.where.tracker else WAIT
+            patience = CONNECT if self.where.tracker else self._wait
             try:
                 self._step("connect", client.Connect(server.server, server.match_key, seconds), patience)
             except Trouble as trouble:
@@ -89,9 +89,9 @@ class Remote:
             try:
                 return work()
             except Trouble as trouble:
-                self.kill()
                 if not trouble.worth_another_try:
                     raise
+                self.kill()
                 if first:
                     raise self._again(what, trouble) from None
                 self._say(f"{what} on {self.where.name}: {trouble}; again in a new session")
@@ -121,10 +121,14 @@ class Remote:
             return Grant(self.where.server, self.where.key)
         assert self.where.tracker
         self._look(self.where.tracker)
-        grant: Grant = self._step(
-            "wait for a turn", client.Reserve(self.where.tracker, self.where.key, WAIT), WAIT + 2 * _MARGIN
-        )
+        turn = client.Reserve(self.where.tracker, self.where.key, self._wait)
+        grant: Grant = self._step("wait for a turn", turn, self._wait + 2 * _MARGIN)
         return grant
+
+    @property
+    def _wait(self) -> float:
+        """Seconds that a busy device is waited for: not each time anew, once it has been in vain."""
+        return CONNECT if self._is_away else WAIT
 
     def _look(self, tracker: Address) -> None:
         """Who serves the key? A device that was there a moment ago may need one to be there again. Raises Trouble."""
@@ -141,7 +145,7 @@ class Remote:
                 time.sleep(1)
         if not queue.free:
             others = f", and {queue.pending} more clients wait" if queue.pending else ""
-            self._warn(f"{self.where.name} is busy{others}: waiting for it, {WAIT:.0f} s at most")
+            self._warn(f"{self.where.name} is busy{others}: waiting for it, {self._wait:.0f} s at most")
 
     def _step(self, what: str, message: client.Message, seconds: float) -> Any:
         """One message and its answer. Raises Trouble, and where the process was lost the next begin makes a new one."""

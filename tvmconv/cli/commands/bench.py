@@ -12,35 +12,44 @@ from tvmconv.bench import Bench, measured_peak
 from tvmconv.bench_report import bench_table
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
+from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code, within_layer
-from tvmconv.device import LOCAL
+from tvmconv.device import EMULATOR
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
+from tvmconv.rpc.client import Peak
 from tvmconv.summary import seconds
 from tvmconv.workload import resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    if options.device != LOCAL:
-        raise ValueError(f"bench cannot measure on --device {options.device}, which has no speed of its own")
-    setting = arguments.setting(options, runs_here=True)
-    algorithms = options.algorithm or arguments.all_algorithms(options.layout)
+    if options.device == EMULATOR:
+        raise ValueError(f"bench cannot measure on --device {EMULATOR}, which has no speed of its own")
     if options.plot:
         plot.check(options.plot)
-    contenders = _peers(options.peers)
+    with at_work(options, output) as work:
+        code = _bench(options, output, work)
+    return _drawn(options.plot, output, code) if options.plot else code
+
+
+def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
+    setting, remote = work.setting, work.remote
+    output.machine = work.machine
+    algorithms = options.algorithm or arguments.all_algorithms(options.layout)
+    contenders = _peers(options.peers, are_run=remote is None)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}
     output.table_at_end(partial(bench_table, uncounted=uncounted))
 
     tasks = list(plan(layers, algorithms.names, setting))
     with results(options.output) as file:
-        peak = measured_peak(setting.target.isa, setting.cpus)
+        peak = _peak(work, output)
         kernels = iter(build(tasks, setting, options.jobs, output, peak))
         if file:
             file.begin(output.context())
         known = file.known if file else lambda rows: None
-        bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak))
+        bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak or 0.0), remote)
         with output.progress("measure") as progress:
             for index, layer in enumerate(layers):
                 own = [next(kernels) for _ in algorithms.names]
@@ -48,8 +57,20 @@ def run(options: argparse.Namespace, output: Output) -> int:
                     output.row(row)
                     if file:
                         file.append(row)
-    code = exit_code(output.rows, algorithms.required)
-    return _drawn(options.plot, output, code) if options.plot else code
+    return exit_code(output.rows, algorithms.required)
+
+
+def _peak(work: Work, output: Output) -> float | None:
+    """GFLOP/s of multiply-adds where the kernels run; None where that cannot be known."""
+    setting, remote = work.setting, work.remote
+    if remote is None:
+        return measured_peak(setting.target.isa, setting.cpus)
+    if remote.where.emulated:
+        output.warn(f"{remote.where.name} is emulated: its kernels are the device's, its times mean nothing")
+        return None
+    peak: float | None = remote.asked("the probe", Peak(setting.target, setting.threads), remote.pace.seconds())
+    remote.leave()
+    return peak
 
 
 def _drawn(path: Path, output: Output, code: int) -> int:
@@ -76,12 +97,12 @@ def results(path: Path | None) -> AbstractContextManager[ResultFile | None]:
     return ResultFile(path)
 
 
-def _peers(text: str) -> list[peers.Peer]:
-    """The peers that --peers asks for. Raises ValueError for one that is unknown or not installed."""
+def _peers(text: str, are_run: bool) -> list[peers.Peer]:
+    """The peers that --peers asks for. Raises ValueError for one that is unknown, or not installed if they are run."""
     if text == "all":
         return [peer for peer in peers.PEERS if peers.available(peer)]
     found = [peers.find(name) for name in dict.fromkeys(filter(None, text.split(",")))]
-    for peer in found:
+    for peer in found if are_run else ():
         peers.require(peer)
     return found
 

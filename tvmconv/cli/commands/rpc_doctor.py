@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import replace
 
+from tvmconv.cli.device import started
 from tvmconv.cli.output import Output
-from tvmconv.rpc.address import Where, parse, parse_address, tracker_address
+from tvmconv.rpc.address import Where, parse, tracker_address
 from tvmconv.rpc.doctor import Finding, examine
 from tvmconv.rpc.tracker_client import TrackerClient
 from tvmconv.rpc.trouble import Trouble
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    device = options.device or options.key or os.environ.get("TVM_KEY")
+    device = options.examined or options.key or os.environ.get("TVM_KEY")
     if not device:
         try:
             device = _only_device(options.tracker)
@@ -25,7 +23,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     where = parse(device, options.tracker, options.key)
     if where is None:
         raise ValueError(f"--device {device} needs no server, so that there is nothing to examine")
-    with _found(where, output) as there:
+    with started(where, output) as there:
         return report(there, output)
 
 
@@ -50,15 +48,3 @@ def _only_device(tracker: str | None) -> str:
         known = f"several devices, so name one: --device {', '.join(keys)}" if keys else "no device: start one's server"
         raise ValueError(f"the tracker {address} knows {known}")
     return keys[0]
-
-
-@contextlib.contextmanager
-def _found(where: Where, output: Output) -> Iterator[Where]:
-    """Where a device is; an emulated one is started, and ended."""
-    if not where.emulated:
-        yield where
-        return
-    from tvmconv.rpc.emulate import EmulatedDevice
-
-    with EmulatedDevice(say=output.warn) as device:
-        yield replace(where, key=device.key, tracker=parse_address(device.tracker))

@@ -9,6 +9,7 @@ from tvmconv import report
 from tvmconv.batch import verified
 from tvmconv.cli import arguments
 from tvmconv.cli.build import build
+from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.plan import plan
 from tvmconv.workload import resolve
@@ -18,16 +19,21 @@ _CHUNK = 64
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    setting = arguments.setting(options, runs_here=True)
+    with at_work(options, output) as work:
+        return _verify(options, output, work)
+
+
+def _verify(options: argparse.Namespace, output: Output, work: Work) -> int:
+    output.machine = work.machine
     algorithms = options.algorithm or arguments.all_algorithms(options.layout)
-    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
+    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, work.setting))
     output.table_at_end(report.verify_table)
 
     remaining = iter(tasks)
     while chunk := list(islice(remaining, _CHUNK)):
-        built = build(chunk, setting, options.jobs, output)
+        built = build(chunk, work.setting, options.jobs, output)
         with output.progress("verify") as progress:
-            for row in verified(built, setting, options.jobs):
+            for row in verified(built, work.setting, options.jobs, work.remote):
                 output.row(row)
                 progress(len(output.rows), len(tasks))
     return exit_code(output.rows, algorithms.required)

@@ -1,0 +1,106 @@
+"""The device that --device means, for the time of a command: found, asked what it is, let go."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tvmconv.cli import arguments
+from tvmconv.cli.output import Output
+from tvmconv.plan import Setting
+from tvmconv.rpc.address import Where, parse_address
+from tvmconv.rpc.described import Described, cpus_of
+from tvmconv.rpc.remote import Remote
+
+_SECONDS = 30.0  # of the session that asks what the device is
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command works with: the setting, and the device if it is one that is reached through RPC."""
+
+    setting: Setting
+    remote: Remote | None = None
+
+    @property
+    def machine(self) -> dict[str, Any] | None:
+        """What runs the kernels, as a context says it; None for this machine."""
+        if self.remote is None:
+            return None
+        where, described = self.remote.where, self.remote.described
+        parts = ", ".join(dict.fromkeys(cluster.part for cluster in described.clusters if cluster.part))
+        cpu = where.row.chip if where.row else parts or described.machine or "unknown"
+        return {"cpu": cpu, "features": sorted(described.features or ()), "server": described.server}
+
+
+@contextmanager
+def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
+    """The setting of the options, and the device ready for it.
+
+    Raises ValueError where they contradict the machine, the device, or each other; trouble.Trouble where the device
+    cannot be had. Nothing that was started for it outlives the `with`.
+    """
+    if options.where is None:
+        yield Work(arguments.setting(options, runs_here=True))
+        return
+    with started(options.where, output) as where, Remote(where, output.note, output.warn) as remote:
+        setting = arguments.setting(options, runs_here=False)
+        remote.begin(_SECONDS)
+        remote.leave()
+        described = remote.described
+        output.note(f"{where.name}: {described.server}, {described.machine or 'of a machine that it does not name'}")
+        _check(setting, described, where)
+        remote.cpus = _cpus(options, where, described)
+        if remote.cpus and not described.can_pin:
+            output.warn(f"TVM's own server at {where.name} cannot pin: kernels run on any of its CPUs")
+        yield Work(replace(setting, cpus=remote.cpus), remote)
+
+
+@contextmanager
+def started(where: Where, output: Output) -> Iterator[Where]:
+    """The device, started if it is an emulated one."""
+    if not where.emulated:
+        yield where
+        return
+    from tvmconv.rpc.emulate import EmulatedDevice
+
+    with EmulatedDevice(say=output.warn) as device:
+        yield replace(where, key=device.key, tracker=parse_address(device.tracker))
+
+
+def _check(setting: Setting, described: Described, where: Where) -> None:
+    """Raises ValueError where the device cannot do what is asked for."""
+    target = setting.target
+    needs = {"triple": target.triple, "target": target.name, "features": target.features}
+    if reason := described.refuses(needs):
+        raise ValueError(f"--device {where.name}: {reason}")
+    if setting.threads > 1 and not described.has_threads:
+        raise ValueError(
+            f"--threads {setting.threads}: TVM's own server at {where.name} has no threads for kernels; start "
+            "tvmconv's with `tvmconv rpc serve`, or use --threads 1"
+        )
+    if described.cpus and setting.threads > len(described.cpus):
+        raise ValueError(f"--threads {setting.threads}: {where.name} has {len(described.cpus)} CPUs for kernels")
+
+
+def _cpus(options: argparse.Namespace, where: Where, described: Described) -> tuple[int, ...]:
+    """Those that --cpus lists or names, else those of the device's cluster; empty for any."""
+    asked = options.cpus
+    if asked is None and where.cluster:
+        if not described.clusters:
+            return ()
+        asked = (where.cluster,)
+    if asked is None:
+        return ()
+    cpus = tuple(asked) if isinstance(asked[0], int) else cpus_of(asked, where.row, described)
+    missing = sorted(set(cpus).difference(described.cpus)) if described.cpus else []
+    if missing:
+        raise ValueError(
+            f"--cpus: {where.name} has no CPU {missing[0]} for kernels, only {', '.join(map(str, described.cpus))}"
+        )
+    if len(cpus) < options.threads:
+        raise ValueError(f"--threads {options.threads} needs as many CPUs, and --cpus names {len(cpus)}")
+    return cpus
