@@ -75,9 +75,10 @@ class Adb:
         if tracker:
             self._set("reverse", tracker.port)
 
-    def unforward(self, port: int, tracker: int | None) -> None:
-        """Undoes forward, as far as it is still there."""
-        _adb("-s", self.serial, "forward", "--remove", f"tcp:{port}")
+    def unforward(self, port: int | None, tracker: int | None) -> None:
+        """Undoes forward, as far as it is still there, and known."""
+        if port:
+            _adb("-s", self.serial, "forward", "--remove", f"tcp:{port}")
         if tracker:
             _adb("-s", self.serial, "reverse", "--remove", f"tcp:{tracker}")
 

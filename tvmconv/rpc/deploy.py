@@ -39,7 +39,7 @@ class Machine(Protocol):
     def shell(self, script: str, seconds: float = ..., /) -> Done: ...
     def push(self, folder: Path) -> Done: ...
     def forward(self, port: int, tracker: Address | None) -> None: ...
-    def unforward(self, port: int, tracker: int | None) -> None: ...
+    def unforward(self, port: int | None, tracker: int | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,12 @@ def stop(machine: Machine) -> bool:
     Raises DeviceError if it is still there after all.
     """
     folder = shlex.quote(machine.folder)
-    ports = machine.shell(f"cat {folder}/ports").out.split()
-    done = machine.shell(_STOP.format(folder=folder, seconds=_STOP_SECONDS), _STOP_SECONDS + 20)
-    if ports and all(port.isdecimal() for port in ports):
-        machine.unforward(int(ports[0]), int(ports[1]) if len(ports) > 1 else None)
+    ports: list[int] = []
+    try:
+        ports = [int(port) for port in machine.shell(f"cat {folder}/ports").out.split()]
+        done = machine.shell(_STOP.format(folder=folder, seconds=_STOP_SECONDS), _STOP_SECONDS + 20)
+    finally:
+        machine.unforward(*(*ports, None, None)[:2])
     if done.code not in (0, _NOTHING_THERE):
         raise DeviceError(f"{machine.name}: the server cannot be ended: {done.last_words}")
     return done.code == 0

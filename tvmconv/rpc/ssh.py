@@ -61,7 +61,7 @@ class Ssh:
         if done.code:
             raise DeviceError(f"{self.name}: cannot forward ports: {done.last_words}")
 
-    def unforward(self, port: int, tracker: int | None) -> None:
+    def unforward(self, port: int | None, tracker: int | None) -> None:
         """Ends the ssh that forwards, if it is still there."""
         if (socket := self._socket()).exists():
             self._ssh("-S", str(socket), "-Oexit", self.address)
