@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tvmconv import link
+from tvmconv import link, lower
 from tvmconv.algorithms.ir import Phase, Program
 from tvmconv.description import SCHEMA
-from tvmconv.entries import C_FUNCTIONS
+from tvmconv.entries import C_FUNCTIONS, exports, ffi_entries
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 
@@ -15,8 +15,8 @@ SHAPE = ConvShape.parse("ic3ih5iw6oc4oh5ow6kh3kw3ph1pw1")
 _SOURCE = Path(__file__).with_name("faulty_kernel.c")
 
 
-def build(fault: str, target: Target, folder: Path) -> Path:
-    """The kernel with that fault, made in `folder` unless it is there."""
+def build(fault: str, target: Target, folder: Path, ffi: bool = False) -> Path:
+    """The kernel with that fault, made in `folder` unless it is there. `ffi`: a device can run it, as it has entries."""
     path, shim, code = (folder / f"{fault}{end}" for end in (".so", ".c", "-code.c"))
     if not path.exists():
         program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
@@ -34,8 +34,24 @@ def build(fault: str, target: Target, folder: Path) -> Path:
             "target": target.name,
             "triple": target.triple,
             "features": [],
+            "versions": {"tvmconv": "0"},
         }
         shim.write_text(link.shim_source("faulty", program, description))
         code.write_text(f'#define PREFIX faulty\n#define FAULT {fault}\n#include "{_SOURCE}"\n')
-        link.link([shim, code], [f"faulty_{name}" for name in C_FUNCTIONS], target, path)
+        parts, symbols = [shim, code], [f"faulty_{name}" for name in C_FUNCTIONS]
+        if ffi:
+            parts, symbols = [*parts, _entries(program, target, folder)], exports("faulty")
+        link.link(parts, symbols, target, path)
+    return path
+
+
+def _entries(program: Program, target: Target, folder: Path) -> Path:
+    """The object file of the FFI entries, which all faults share."""
+    path = folder / "entries.o"
+    if not path.exists():
+        import tvm
+
+        functions = ffi_entries("faulty", SHAPE, "nhwc", program.packed_bytes, program.workspace_bytes)
+        module = tvm.IRModule({name: each.with_attr("global_symbol", name) for name, each in functions.items()})
+        lower.write_object(module, target, path)
     return path

@@ -45,7 +45,7 @@ def build_tasks(
 
 
 def verified(built: Sequence[Built], setting: Setting, jobs: int, remote: Remote | None = None) -> Iterator[Row]:
-    """The row of each task with what verify found, in order, each as soon as it is known. `remote`: where, if not here."""
+    """The row of each task with what verify found, in order, each as soon as it is known; `remote`: on which device."""
     checks = [
         Check(item.kernel, item.task.layer.shape, setting.threads, setting.device)
         for item in built

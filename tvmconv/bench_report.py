@@ -46,7 +46,7 @@ def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> Rendera
     if (remaining and len(layers(rows)) > 1) or len(networks(rows)) > 1:
         verdicts += _comparison("all layers", layers(rows), uncounted)
     legend = "median ms; GFLOP/s and % of the measured FMA peak; bytes of extra memory; * is the fastest"
-    return Group(table, *verdicts, remarks(rows), legend, *_profiled(rows), *_rounds(rows))
+    return Group(table, *verdicts, remarks(rows), legend, *_emulated(rows), *_profiled(rows), *_rounds(rows))
 
 
 def _network_sums(network: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
@@ -104,6 +104,11 @@ def _time(row: Row, winner: bool) -> RenderableType:
     time = Text(f"{mark}{milliseconds(row['seconds']['median'])}\n", GOOD if winner else "")
     memory = "" if row["workspace_bytes"] is None else f"\n{size(row['workspace_bytes'])}"
     return time.append(f"{row['gflops']:.1f}{share}{memory}", FAINT)
+
+
+def _emulated(rows: Sequence[Row]) -> list[str]:
+    devices = dict.fromkeys(row["device"] for row in rows if row.get("emulated"))
+    return [f"{device} is emulated: these times mean nothing" for device in devices]
 
 
 def _profiled(rows: Sequence[Row]) -> list[str]:

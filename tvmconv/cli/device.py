@@ -67,7 +67,7 @@ def started(where: Where, output: Output) -> Iterator[Where]:
         return
     from tvmconv.rpc.emulate import EmulatedDevice
 
-    with EmulatedDevice(say=output.warn) as device:
+    with EmulatedDevice(say=output.note) as device:
         yield replace(where, key=device.key, tracker=parse_address(device.tracker))
 
 

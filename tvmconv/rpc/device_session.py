@@ -90,9 +90,12 @@ class DeviceSession:
 
 
 def _refusal(error: Exception, server: Address) -> Trouble:
+    """What TVM's message means where it could not connect."""
     text = str(error)
-    if "key mismatch" in text or "mismatch" in text.lower():
+    if "cannot find server that matches" in text:
         return Trouble("unreachable", f"the server at {server} has another key: give it with --key")
-    if "not RPCServer" in text or "RPCServer" in text:
+    if "is not TVM RPC server" in text:
         return Trouble("unreachable", f"what answers at {server} is no TVM RPC server: give another address")
+    if "cannot obtain address" in text:
+        return Trouble("unreachable", f"there is no host of the name {server.host}: give another address")
     return Trouble("unreachable", f"no RPC server answers at {server}: start one there with `tvmconv rpc serve`")

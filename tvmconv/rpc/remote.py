@@ -51,6 +51,12 @@ class Remote:
     def is_open(self) -> bool:
         return self._open
 
+    def start(self) -> None:
+        """Have TVM's client ready, which takes seconds the first time. Raises Trouble."""
+        if self._worker is None:
+            self._worker = Worker("tvmconv.rpc.client")
+            self._step("start TVM's client", client.Import(), IMPORT)
+
     def begin(self, seconds: float) -> None:
         """A new session, which the server may end after `seconds`. Raises Trouble."""
         self.leave()
@@ -91,7 +97,7 @@ class Remote:
             except Trouble as trouble:
                 if not trouble.worth_another_try:
                     raise
-                self.kill()
+                self.leave()
                 if first:
                     raise self._again(what, trouble) from None
                 self._say(f"{what} on {self.where.name}: {trouble}; again in a new session")
@@ -114,13 +120,12 @@ class Remote:
 
     def _find(self) -> Grant:
         """A server whose turn it is to serve us. Raises Trouble."""
-        if self._worker is None:
-            self._worker = Worker("tvmconv.rpc.client")
-            self._step("start TVM's client", client.Import(), IMPORT)
+        if self.where.tracker:
+            self._look(self.where.tracker)  # which needs no TVM, so that a wrong key is said at once
+        self.start()
         if self.where.server:
             return Grant(self.where.server, self.where.key)
         assert self.where.tracker
-        self._look(self.where.tracker)
         turn = client.Reserve(self.where.tracker, self.where.key, self._wait)
         grant: Grant = self._step("wait for a turn", turn, self._wait + 2 * _MARGIN)
         return grant
@@ -131,8 +136,9 @@ class Remote:
         return CONNECT if self._is_away else WAIT
 
     def _look(self, tracker: Address) -> None:
-        """Who serves the key? A device that was there a moment ago may need one to be there again. Raises Trouble."""
-        end = time.monotonic() + (AGAIN if self._was_there and not self._is_away else 0)
+        """Who serves the key? One that was there a moment ago, or has just started, may need another. Raises Trouble."""
+        is_expected = self.where.emulated or self._was_there
+        end = time.monotonic() + (AGAIN if is_expected and not self._is_away else 0)
         while True:
             try:
                 with TrackerClient(tracker) as known:

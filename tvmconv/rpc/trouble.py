@@ -44,10 +44,17 @@ class Trouble(Exception):
 # What TVM's messages hold, by kind; the first that fits counts. Messages of a session that has ended are many.
 _SIGNS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("timeout", ("RPCSessionTimeoutError", "session has expired")),
-    ("disk", ("No space left", "file too short", "Disk quota")),
+    ("disk", ("No space left", "no space left", "file too short", "Disk quota")),
     (
         "architecture",
-        ("cannot open shared object file", "wrong ELF class", "ELFCLASS", "Exec format", "invalid ELF header"),
+        (
+            "cannot open shared object file",
+            "wrong ELF class",
+            "ELFCLASS",
+            "Exec format",
+            "invalid ELF header",
+            "was made for",
+        ),
     ),
     (
         "lost",
@@ -82,4 +89,6 @@ def _last_line(error: Exception) -> str:
     """The message of an error; TVM's have a traceback before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     message = lines[-1] if lines else "no message"
-    return message if isinstance(error, ValueError) else f"{type(error).__name__}: {message}"
+    if isinstance(error, ValueError) or type(error).__name__ == "RPCError":  # whose text is the device's own
+        return message
+    return f"{type(error).__name__}: {message}"
