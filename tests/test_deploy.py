@@ -230,12 +230,13 @@ def test_an_ssh_that_does_not_get_there(refusal: str, words: str, here: Path) ->
     assert words in str(error.value)
 
 
-def test_programs_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("where", "program"), [("adb", "adb"), ("ssh:me@board", "ssh")])
+def test_a_program_that_is_not_there(
+    where: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DeviceError, match="adb is not installed: it is in Android's platform tools"):
-        deploy.find("adb")
-    with pytest.raises(DeviceError, match="ssh is not installed"):
-        deploy.find("ssh:me@board").model()
+    assert cli.main(["rpc", "deploy", where]) == 1
+    assert capsys.readouterr().err.startswith(f"tvmconv: {program} is not installed")
 
 
 def test_a_program_that_hangs(here: Path) -> None:

@@ -145,7 +145,7 @@ def _send(machine: Machine, bundle: Path, note: Note) -> None:
 
 def _start(machine: Machine, key: str, tracker: Address | None, note: Note) -> Deployed:
     port, trackers_port = _free_port(), tracker.port if tracker else None
-    command = ["./run.sh", "--host", "127.0.0.1", "--port", str(port), "--key", key]
+    command = ["sh", "./run.sh", "--host", "127.0.0.1", "--port", str(port), "--key", key]
     if tracker:
         command += ["--tracker", f"127.0.0.1:{tracker.port}", "--custom-addr", "127.0.0.1"]
     script = _START.format(
@@ -174,9 +174,11 @@ def _free_port() -> int:
         return port
 
 
-# setsid: its life does not depend on this connection's, and all of it is one group of processes.
+# setsid: its life does not depend on this connection's, and all of it is one group of processes. `sh`: older Androids
+# have no /bin, where the script's first line looks for it.
 _START = """
 cd {folder} || exit 1
+chmod 755 ./*
 echo {ports} >ports
 setsid {command} >server.log 2>&1 </dev/null &
 echo $! >server.pid
