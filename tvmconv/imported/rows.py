@@ -16,7 +16,7 @@ from tvmconv.record import Row
 from tvmconv.workload import Layer
 
 # What an imported row has beside those of bench's: whose file it came from, by what its layer was found.
-_IMPORTED: Row = {**FIGURES, "cold": False, "imported_from": None, "matched_by": None}
+_IMPORTED: Row = {**FIGURES, "cold": False, "emulated": False, "imported_from": None, "matched_by": None}
 
 
 @dataclass(frozen=True)
