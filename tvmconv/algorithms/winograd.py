@@ -49,6 +49,10 @@ class Winograd(Algorithm):
         """Of all places and bands."""
         return self.view(shape, tile).tiles * PLACES * _bands(shape, tile)
 
+    def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
+        """Patches; whole rows of them."""
+        return _rows(shape) * _columns(shape), _columns(shape)
+
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         patches = PLACES * _plane_rows(self.view(shape, tile)) * BYTES
         return {"products": patches * shape.oc, "patches": patches * shape.ic}

@@ -6,8 +6,6 @@
 #include <unistd.h>
 #include "server.h"
 
-enum { MOST_WATCHED = 8 };
-
 volatile sig_atomic_t stopping;
 int watch_stdin;
 static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
@@ -42,7 +40,7 @@ static void read_stdin(void) {
 }
 
 int wait_any(struct pollfd *fds, int count, double deadline) {
-    struct pollfd all[MOST_WATCHED] = {{.fd = watch_stdin ? STDIN_FILENO : -1, .events = POLLIN}};
+    struct pollfd all[MOST_WATCHED + 1] = {{.fd = watch_stdin ? STDIN_FILENO : -1, .events = POLLIN}};
     for (int i = 0; i < count; i++) all[i + 1] = fds[i];
     double left = fmax(0, deadline - now());
     struct timespec patience = {(time_t)left, (long)((left - floor(left)) * 1e9)};
