@@ -16,11 +16,12 @@ import pytest
 from tests.test_rpc_client import at, children
 from tvmconv import cli, results, target
 from tvmconv.builder import Request, build_path
+from tvmconv.cli import arguments
 from tvmconv.contestant import SMALLEST, Failure, KernelEntry, Play, Ready, Setup, Turn
 from tvmconv.measure import Rules, measure
 from tvmconv.record import Row
 from tvmconv.reference import integer_case
-from tvmconv.rpc.emulate import NativeDevice
+from tvmconv.rpc.emulate import NativeDevice, emulated_command
 from tvmconv.rpc.remote import Remote
 from tvmconv.rpc.stage import Stage
 from tvmconv.shape import ConvShape
@@ -156,3 +157,38 @@ def test_measure_on_a_device(there: Remote) -> None:
     assert outcome.best.peak_gflops > 1
     direct, indirect = outcome.measurements
     assert direct.seconds and direct.seconds.n == 3 and direct.overhead and indirect.overhead is None
+
+
+# A stride, a remainder of pixels and channels; and what gemm takes.
+EVERY_KIND = ("ic8ih7oc20kh3ph1sh2", "mb2ic8ih6oc20kh1ph0")
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_every_algorithm_is_exact_on_the_emulated_device(capsys: Capture, layout: str) -> None:
+    """Through tracker, server and upload; the command starts them, and they end with it."""
+    _need_the_emulated_device()
+    threads, before = min(2, len(os.sched_getaffinity(0))), children(os.getpid())
+    argv = ["verify", *EVERY_KIND, "--layout", layout, "--threads", str(threads), "--json", "-q"]
+    assert cli.main([*argv, "--device", "emulated-aarch64"]) == 0
+    context, *rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert "asimd" in context["features"]
+    assert {row["algorithm"] for row in rows if row["exact"]} == {*arguments.all_algorithms(layout).names}
+    assert {(row["target"], row["threads"]) for row in rows} == {("aarch64", threads)}
+    assert children(os.getpid()) == before
+
+
+def test_times_of_an_emulated_device_are_marked(capsys: Capture) -> None:
+    _need_the_emulated_device()
+    argv = ["bench", str(SHAPE), "-a", "indirect", "--device", "emulated-aarch64", "--json", *QUICK]
+    assert cli.main(argv) == 0
+    said = capsys.readouterr()
+    context, row = [json.loads(line) for line in said.out.splitlines()]
+    assert "its times mean nothing" in said.err
+    assert (row["emulated"], row["status"], row["peak_fraction"], context["peak_gflops"]) == (True, "ok", None, None)
+
+
+def _need_the_emulated_device() -> None:
+    try:
+        emulated_command(print)
+    except RuntimeError as error:
+        pytest.skip(str(error))

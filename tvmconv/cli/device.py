@@ -83,7 +83,9 @@ def _check(setting: Setting, described: Described, where: Where) -> None:
             "tvmconv's with `tvmconv rpc serve`, or use --threads 1"
         )
     if described.cpus and setting.threads > len(described.cpus):
-        raise ValueError(f"--threads {setting.threads}: {where.name} has {len(described.cpus)} CPUs for kernels")
+        raise ValueError(
+            f"--threads {setting.threads} needs as many CPUs, and {where.name} has {len(described.cpus)} for kernels"
+        )
 
 
 def _cpus(options: argparse.Namespace, where: Where, described: Described) -> tuple[int, ...]:
