@@ -59,7 +59,14 @@ _SIGNS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     (
         "lost",
         (
-            *("kShutdown", "Broken pipe", "Connection reset", "Connection aborted", "Connection timed out"),
+            *(
+                "RPCCode::kReturn",
+                "kShutdown",
+                "Broken pipe",
+                "Connection reset",
+                "Connection aborted",
+                "Connection timed out",
+            ),
             *("Socket closed", "closed by", "No route to host", "Transport endpoint", "recv", "Send error"),
         ),
     ),
