@@ -331,6 +331,19 @@ def test_a_frozen_device(kernel: Make) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
+def test_a_device_that_dies_during_an_upload(there: Remote, device: NativeDevice, kernel: Make) -> None:
+    """It is stopped before it has read anything of the file."""
+    there.begin(60)
+    (session,) = children(device._server.pid)
+    os.kill(session, signal.SIGSTOP)
+    timer = threading.Timer(0.5, os.kill, (session, signal.SIGKILL))
+    timer.start()
+    with pytest.raises(Trouble) as caught:
+        there.ask("the kernel", kernel("NONE"), LEAST)
+    timer.join()
+    assert caught.value.kind == "lost"
+
+
 def test_a_device_that_dies_in_a_run(kernel: Make) -> None:
     with NativeDevice() as device, Remote(at(device)) as there:
         assert there.asked("the kernel", kernel("NONE"), LEAST).exact

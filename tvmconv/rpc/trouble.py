@@ -17,7 +17,7 @@ Kind = Literal[
 ]
 
 # Where a new session can help: what was wrong may have been the session, or the network for a moment.
-_WORTH_ANOTHER_TRY = ("lost", "silent", "timeout", "disk")
+_WORTH_ANOTHER_TRY = ("lost", "silent", "timeout")
 # Where the device itself cannot be had.
 _AWAY = ("nobody", "busy", "unreachable")
 
