@@ -26,7 +26,7 @@ from tvmconv.workload import Layer
 _PROBES = 20  # of 2 ms each: enough to meet the full clock rate once
 
 # What a bench adds to a row, None as long as it is not known.
-_FIGURES: Row = dict.fromkeys(
+FIGURES: Row = dict.fromkeys(
     (
         *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
         *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
@@ -105,7 +105,7 @@ class Bench:
 
     @property
     def _figures(self) -> Row:
-        return {**_FIGURES, "cold": self.rules.cold, "emulated": self._is_emulated}
+        return {**FIGURES, "cold": self.rules.cold, "emulated": self._is_emulated}
 
     @property
     def _is_emulated(self) -> bool:

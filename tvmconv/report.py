@@ -101,6 +101,21 @@ def compile_table(rows: Sequence[Row]) -> RenderableType:
     return Group(table, *([sizes] if len(written) > 1 else []), remarks(rows))
 
 
+def import_table(rows: Sequence[Row]) -> RenderableType:
+    """What another tool took for each layer and network, and by what the layer was found."""
+    table = new_table("layer", "peer", "ms", "GFLOP/s", "found by")
+    for row in (row for row in rows if row["status"] == "ok"):
+        speed = "" if row["gflops"] is None else f"{row['gflops']:.1f}"
+        time = milliseconds(row["seconds"]["median"])
+        table.add_row(layer_title(row), row["peer"], time, speed, row["matched_by"] or row["reason"])
+    statistics = sorted({row["seconds"]["statistic"] for row in rows if row["seconds"]})
+    missed: dict[str, list[str]] = {}
+    for row in (row for row in rows if row["status"] == "skipped"):
+        missed.setdefault(row["reason"], []).append(row["name"] or row["workload"])
+    remarks = [Text(f"– {reason}: {', '.join(names)}", FAINT) for reason, names in missed.items()]
+    return Group(table, *remarks, f"times: {' or '.join(statistics)} of the tool's runs; nothing was verified")
+
+
 def milliseconds(seconds: float) -> str:
     """Three digits; below 1 ms three behind the point, so whole microseconds."""
     milliseconds = seconds * 1e3

@@ -219,8 +219,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
+    _add_import(command("import", "take over results of TFLite's benchmark_model or of benchncnn, as peers' rows"))
     rpc_arguments.add(command("rpc", rpc_arguments.SUMMARY), _output_options)
     return parser
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="what the tool has printed, or TFLite's CSV")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="whose layers FILE has the times of")
+    parser.add_argument(
+        "--device", dest="made_on", default="unknown", metavar="D", help="where FILE was made (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=_type(_positive), metavar="N", help="of the tool, if FILE does not say")
+    parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the rows to FILE; what it has is kept")
+    parser.set_defaults(command="import_results")  # a module cannot be called import
 
 
 def _output_options() -> _Parser:

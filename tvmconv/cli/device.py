@@ -46,7 +46,7 @@ def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
     if options.where is None:
         yield Work(arguments.setting(options, runs_here=True))
         return
-    with _started(options.where, output) as where, Remote(where, output.note, output.warn) as remote:
+    with started(options.where, output) as where, Remote(where, output.note, output.warn) as remote:
         setting = arguments.setting(options, runs_here=False)
         remote.begin(_SECONDS)
         remote.leave()
@@ -60,7 +60,7 @@ def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
 
 
 @contextmanager
-def _started(where: Where, output: Output) -> Iterator[Where]:
+def started(where: Where, output: Output) -> Iterator[Where]:
     """The device, started if it is an emulated one."""
     if not where.emulated:
         yield where

@@ -43,7 +43,7 @@ def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
     output.table_at_end(partial(bench_table, uncounted=uncounted))
 
     tasks = list(plan(layers, algorithms.names, setting))
-    with _results(options.output) as file:
+    with results(options.output) as file:
         peak = _peak(work, output)
         kernels = iter(build(tasks, setting, options.jobs, output, peak))
         if file:
@@ -86,7 +86,7 @@ def _drawn(path: Path, output: Output, code: int) -> int:
     return code
 
 
-def _results(path: Path | None) -> AbstractContextManager[ResultFile | None]:
+def results(path: Path | None) -> AbstractContextManager[ResultFile | None]:
     """The file that --output names, opened and read before anything is built, as it may turn out to be unfit."""
     if path is None:
         return nullcontext()
