@@ -1,4 +1,4 @@
-"""Hand-written schedules: which an instruction set may use, best first."""
+"""Schedules: which an instruction set may use. A tuned one is the hand-written recipe with a tile that was searched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from tvmconv.target import Isa
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule: `recipe.schedule(program, target)` and `recipe.choose_tile(algorithm, shape, target, wanted)`."""
+    """A schedule: `recipe.schedule(program, target)` and `recipe.choose_tile(algorithm, shape, target, wanted)`.
+
+    The tile of a tuned schedule comes from a tuning record.
+    """
 
     name: str
     isas: tuple[str, ...]
@@ -22,7 +25,9 @@ class Schedule:
 
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule("hand", ("avx512", "avx2", "sse4"), "register tile by hand, tiles argued from the registers", x86),
+    Schedule("tuned", ("avx512", "avx2", "sse4"), "the same recipe, its tile from a tuning record", x86),
     Schedule("hand", ("neon",), "the same tile, its rows held as vectors of channels", aarch64),
+    Schedule("tuned", ("neon",), "the same recipe, its tile from a tuning record", aarch64),
 )
 
 

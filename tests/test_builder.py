@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import fake_compiler
+from tests.processes import is_running, users_of, wait_for
 from tvmconv import builder, cli, toolchain
 from tvmconv.builder import BuildError, Request
 from tvmconv.shape import ConvShape
@@ -24,34 +24,6 @@ HERE = Path(__file__).parent
 
 def request(oc: int = 8, algorithm: str = "direct") -> Request:
     return Request(ConvShape.parse(f"ic8ih5oc{oc}kh3ph1"), algorithm)
-
-
-def is_running(process: Path) -> bool:
-    """A process that has ended, and that nobody has asked for its exit code yet, does not count."""
-    try:
-        return "\nState:\tZ" not in (process / "status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-def users_of(cache: Path) -> list[Path]:
-    """The running processes whose cache this is."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (process / "environ").read_bytes().split(b"\0")
-        except OSError:  # gone, or somebody else's
-            continue
-        if f"XDG_CACHE_HOME={cache}".encode() in environment and is_running(process):
-            found.append(process)
-    return found
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -65,7 +37,7 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def faulty(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, and the compiler is fake_compiler's."""
-    monkeypatch.setattr(builder, "_CREW", "fake_compiler")
+    monkeypatch.setattr(builder, "CREW", "fake_compiler")
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
     return kernels
 
@@ -104,7 +76,7 @@ def test_what_decides_a_kernel_decides_its_file(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_compiler_that_fails_costs_one_kernel(faulty: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
-    monkeypatch.setattr(builder, "_PATIENCE", 2.0)
+    monkeypatch.setattr(builder, "PATIENCE", 2.0)
     fates = {
         8: None,
         fake_compiler.CRASHES: "the compiler crashed (SIGABRT)",

@@ -12,6 +12,7 @@ import pytest
 import tvmconv
 from tvmconv import choose, networks, record, results, target
 from tvmconv.algorithms import algorithm
+from tvmconv.jsonlines import BadFile
 from tvmconv.plan import Setting, Task, plan
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
@@ -177,7 +178,7 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
         results.read(tmp_path, WANTED)
     path = tmp_path / "notes"
     path.write_text("mine\n")
-    with pytest.raises(record.BadFile, match="notes:1 is not one of tvmconv's results"):
+    with pytest.raises(BadFile, match="notes:1 is not one of tvmconv's results"):
         results.read(path, WANTED)
 
 
@@ -196,7 +197,7 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
 def test_content_of_something_else(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(content)
-    with pytest.raises(record.BadFile, match=rf"r\.jsonl{sentence}"):
+    with pytest.raises(BadFile, match=rf"r\.jsonl{sentence}"):
         results.read(path, WANTED)
 
 
@@ -213,13 +214,13 @@ def test_content_of_something_else(tmp_path: Path, content: bytes, sentence: str
 )
 def test_a_damaged_row(tmp_path: Path, damage: Row) -> None:
     path = written(tmp_path / "r.jsonl", [DIRECT, {**INDIRECT, **damage}])
-    with pytest.raises(record.BadFile, match=r"r\.jsonl:3 is not one of tvmconv's results: "):
+    with pytest.raises(BadFile, match=r"r\.jsonl:3 is not one of tvmconv's results: "):
         results.read(path, WANTED)
 
 
 def test_a_row_of_nobody(tmp_path: Path) -> None:
     nobody = {key: value for key, value in DIRECT.items() if key != "algorithm"}
-    with pytest.raises(record.BadFile, match=r"r\.jsonl:2 is not one of tvmconv's results: "):
+    with pytest.raises(BadFile, match=r"r\.jsonl:2 is not one of tvmconv's results: "):
         results.read(written(tmp_path / "r.jsonl", [nobody]), WANTED)
 
 

@@ -32,7 +32,7 @@ Capture = pytest.CaptureFixture[str]
 # Fields that every result has, whatever the command.
 COMMON = {
     *("kind", "source", "workload", "name", "count", "layout", "target", "device", "threads", "cpus"),
-    *("algorithm", "peer", "schedule", "tile", "kernel", "status", "reason"),
+    *("algorithm", "peer", "schedule", "tile", "kernel", "status", "reason", "schedule_asked", "tuned_by"),
 }
 
 
@@ -80,6 +80,7 @@ def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
                 "kn2row-aa",
                 "kn2row-as",
                 "im2col",
+                "winograd",
             ],
         ),
         (["schedules"], ["hand"]),
@@ -113,7 +114,11 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["verify", ONE, "-t", "x86-64-v5"], "did you mean x86-64-v4"),
         (["verify", ONE, "--tile", "6by64"], "not MRxNR"),
         (["verify", ONE, "--tile", "64x64"], "registers"),
-        (["verify", ONE, "--schedule", "tuned"], "schedule 'tuned'"),
+        (["verify", ONE, "--schedule", "tund"], "unknown schedule 'tund', did you mean tuned?"),
+        (["verify", ONE, "--schedule", "auto,hand"], "or auto alone"),
+        (["verify", ONE, "--schedule", "tuned", "--tile", "4x32"], "leave --tile out"),
+        (["verify", ONE, "--log-dir", "/nowhere"], "--log-dir /nowhere: there is no such folder"),
+        (["compile", ONE, "-o", "layer.so", "--schedule", "hand,tuned"], "name one --schedule"),
         (["verify", ONE, "--threads", "0"], "whole number of at least 1"),
         (["verify", ONE, "--threads", "2", "--cpus", "0"], "--threads 1"),
         (["verify", ONE, "--cpus", "3-1"], "not a list of CPUs"),

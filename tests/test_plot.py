@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import timed
-from tvmconv import cli, plot
+from tvmconv import cli, figure, plot
 from tvmconv.extras import install_line
 from tvmconv.record import Row
 
@@ -66,14 +66,14 @@ def test_what_cannot_be_drawn_is_said_first(
     (tmp_path / "folder.svg").mkdir()
     assert cli.main(["bench", "ic8ih6oc20kh3ph1", "--plot", str(tmp_path / name)]) == 2
     with pytest.raises(ValueError, match=sentence):
-        plot.check(tmp_path / name)
+        figure.check(tmp_path / name, "--plot")
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_matplotlib_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plot, "find_spec", lambda name: None)
+    monkeypatch.setattr(figure, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"^--plot needs matplotlib, which is not installed: .*plot"):
-        plot.check(tmp_path / "a.svg")
+        figure.check(tmp_path / "a.svg", "--plot")
 
 
 @drawing
@@ -86,7 +86,9 @@ def test_known_results_are_drawn_without_measuring(
     assert cli.main([*work, "--plot", str(tmp_path / "a.svg")]) == 0
     assert ">mb1ic8ih6oc20oh6kh3ph1<" in (tmp_path / "a.svg").read_text()
 
-    monkeypatch.setattr(plot, "write_whole", lambda path, content: (_ for _ in ()).throw(OSError(f"{path}: disk full")))
+    monkeypatch.setattr(
+        figure, "write_whole", lambda path, content: (_ for _ in ()).throw(OSError(f"{path}: disk full"))
+    )
     capsys.readouterr()
     assert cli.main([*work, "--plot", str(tmp_path / "b.svg")]) == 1
     out, err = capsys.readouterr()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tvmconv import record
-from tvmconv.record import BadFile, ResultFile, Row
+from tvmconv.jsonlines import BadFile
+from tvmconv.record import ResultFile, Row
 
 CONTEXT: Row = record.context(["bench", "resnet18"], llvm="22", peak_gflops=150.0)
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tvmconv.builder import build
+    from tvmconv.building import build
     from tvmconv.kernel import Conv, Kernel, load
     from tvmconv.shape import ConvShape
     from tvmconv.tile import Tile
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 
 # No public name may be a module's too: importing the module would put it in the name's place.
 _HOMES = {
-    "build": "tvmconv.builder",
+    "build": "tvmconv.building",
     "load": "tvmconv.kernel",
     "Conv": "tvmconv.kernel",
     "Kernel": "tvmconv.kernel",

@@ -31,11 +31,11 @@ def build_tasks(
     kernels = build_all([task.request for task in tasks if task.request], jobs, progress)
     built = []
     for task in tasks:
-        row = blank_row(task.layer, setting, algorithm=task.algorithm)
+        row = blank_row(task.layer, setting, algorithm=task.algorithm, schedule=task.schedule)
         if task.request is None:
             built.append(Built(task, finished(row, "rejected", task.reason)))
             continue
-        row |= {"schedule": task.request.schedule, "tile": str(task.request.tile)}
+        row |= {"schedule": task.request.schedule, "tile": str(task.request.tile), "tuned_by": task.tuned_by}
         kernel = kernels[task.request]
         if isinstance(kernel, Exception):
             built.append(Built(task, finished(row, "error", f"the build failed: {kernel}")))

@@ -83,10 +83,13 @@ class Bench:
             settled = iter(earlier)
             return [next(settled) if _is_open(row) else row for row in rows]
         entrants = [*self._kernels(kernels), *others]
-        timed = [(entrant, entrant.entry) for entrant in entrants if entrant.entry is not None]
+        timed: dict[Entry, list[_Entrant]] = {}  # where tuning found nothing better one kernel is in two rows
+        for entrant in entrants:
+            if entrant.entry is not None:
+                timed.setdefault(entrant.entry, []).append(entrant)
         if timed and layer.shape is not None:
             outcome = measure(
-                [entry for _, entry in timed],
+                list(timed),
                 layer.shape,
                 integer_case(layer.shape),
                 isa=self.setting.target.isa,
@@ -94,13 +97,14 @@ class Bench:
                 threads=self.setting.threads,
                 rules=self.rules,
                 best=self.best,
-                smallest=[entrant.smallest for entrant, _ in timed],
+                smallest=[same[0].smallest for same in timed.values()],
                 progress=progress,
                 **self._stage(layer.shape),
             )
             self.best = outcome.best
-            for (entrant, _), measurement in zip(timed, outcome.measurements, strict=True):
-                entrant.row = self._measured(entrant.row, layer.shape, measurement)
+            for same, measurement in zip(timed.values(), outcome.measurements, strict=True):
+                for entrant in same:
+                    entrant.row = self._measured(entrant.row, layer.shape, measurement)
         return [entrant.row for entrant in entrants]
 
     @property

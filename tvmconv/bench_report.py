@@ -8,10 +8,12 @@ from collections.abc import Collection, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from tvmconv.choose import AUTO
 from tvmconv.record import Row
 from tvmconv.report import BAD, FAINT, GOOD, by_layer, milliseconds, remarks, size
 from tvmconv.summary import (
     Ratios,
+    against_hand,
     against_patches,
     against_peers,
     best_ours,
@@ -26,6 +28,7 @@ from tvmconv.summary import (
     timed,
     total,
 )
+from tvmconv.tuned import TUNED
 
 
 def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> RenderableType:
@@ -45,6 +48,7 @@ def bench_table(rows: Sequence[Row], uncounted: Collection[str] = ()) -> Rendera
         remaining = [layer for layer in remaining if layer[0]["source"] != network[0][0]["source"]]
     if (remaining and len(layers(rows)) > 1) or len(networks(rows)) > 1:
         verdicts += _comparison("all layers", layers(rows), uncounted)
+    verdicts += _tuned_over_hand(layers(rows))
     legend = "median ms; GFLOP/s and % of the measured FMA peak; bytes of extra memory; * is the fastest"
     return Group(table, *verdicts, remarks(rows), legend, *_emulated(rows), *_profiled(rows), *_rounds(rows))
 
@@ -83,6 +87,10 @@ def _comparison(title: str, among: Sequence[Sequence[Row]], uncounted: Collectio
     return [f"{title}: {one} / {other} {_ratios(ratios)}" for (one, other), ratios in found.items() if ratios.by_layer]
 
 
+def _tuned_over_hand(among: Sequence[Sequence[Row]]) -> list[str]:
+    return [f"{one} / {other} {_ratios(ratios)}" for (one, other), ratios in against_hand(among).items()]
+
+
 def _ratios(ratios: Ratios) -> str:
     count = len(ratios.by_layer)
     among_them = f"{count} layers" if count > 1 else "1 layer"
@@ -103,7 +111,8 @@ def _time(row: Row, winner: bool) -> RenderableType:
     mark = ("* " if winner else "") + ("~" if row["rounds"]["slow"] else "")
     time = Text(f"{mark}{milliseconds(row['seconds']['median'])}\n", GOOD if winner else "")
     memory = "" if row["workspace_bytes"] is None else f"\n{size(row['workspace_bytes'])}"
-    return time.append(f"{row['gflops']:.1f}{share}{memory}", FAINT)
+    tuned = "\ntuned" if row.get("schedule_asked") == AUTO and row["schedule"] == TUNED else ""
+    return time.append(f"{row['gflops']:.1f}{share}{memory}{tuned}", FAINT)
 
 
 def _emulated(rows: Sequence[Row]) -> list[str]:

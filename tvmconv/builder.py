@@ -1,4 +1,4 @@
-"""build: from a problem to a kernel file, through a cache keyed by all that decides it."""
+"""From a request to a kernel file, through a cache keyed by all that decides it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from typing import Any
 import schedules
 import tvmconv
 from schedules.unsuited import Unsuited
-from tvmconv import choose, link
+from tvmconv import link
 from tvmconv import target as targets
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.crew import ask_each
 from tvmconv.description import SCHEMA
-from tvmconv.kernel import Kernel, read
-from tvmconv.names import unknown
-from tvmconv.shape import AXES, ConvShape
+from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.toolchain import cache
 from tvmconv.worker import WorkerLost, answer_all
 
-_CREW = "tvmconv.builder"  # the module whose `serve` the processes of build_all run
-_PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
+CREW = "tvmconv.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
+PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
 
 
 class BuildError(RuntimeError):
@@ -79,38 +77,6 @@ class Request:
         return replace(self, tile=chosen, target=target.name, layout=algorithm.layout)
 
 
-def build(
-    workload: str | ConvShape,
-    algorithm: str = "indirect",
-    target: str = "native",
-    schedule: str = "hand",
-    tile: Tile | str | None = None,
-    threads: int = 1,
-    layout: str | None = None,
-) -> Kernel:
-    """Compiles one problem, or takes it from the cache.
-
-    workload is a benchdnn descriptor or a ConvShape; algorithm "auto" is the one that the rule gives; threads is what
-    prepare uses unless it is told otherwise, and the kernel serves any number. The target may be another machine: such
-    a kernel can be saved, and refuses to prepare. Raises ValueError for a descriptor, name, tile or number of threads
-    that is wrong, or where the algorithm rejects the problem; toolchain.LinkError where the linker fails.
-    """
-    if threads < 1:
-        raise ValueError(f"threads={threads}: at least one thread has to compute")
-    if not isinstance(workload, str | ConvShape):
-        raise TypeError(f"workload is a {type(workload).__name__}; pass a benchdnn descriptor or a ConvShape")
-    if not isinstance(tile, str | Tile | None):
-        raise TypeError(f'tile is a {type(tile).__name__}; pass a Tile or text such as "6x64"')
-    if layout is not None and layout not in AXES:
-        raise ValueError(unknown("layout", layout, tuple(AXES)))
-    shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
-    tile = Tile.parse(tile) if isinstance(tile, str) else tile
-    algorithm = choose.by_rule(shape, layout or choose.LAYOUT) if algorithm == choose.AUTO else algorithm
-    kernel = read(build_path(Request(shape, algorithm, target, schedule, tile, layout)))
-    kernel.threads = threads
-    return kernel
-
-
 def build_path(request: Request) -> Path:
     """The kernel's file in the cache, compiled now if it is not there."""
     request = request.check()
@@ -156,8 +122,8 @@ def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int],
     kernels.mkdir(parents=True, exist_ok=True)
     # Errors: a linker that was killed a moment ago may still be writing.
     with tempfile.TemporaryDirectory(dir=kernels, prefix=".building-", ignore_cleanup_errors=True) as folder:
-        orders = [_Order(request, path, Path(folder)) for path, request in missing.items()]
-        with closing(ask_each(_CREW, orders, jobs, lambda order: _PATIENCE)) as answers:
+        orders = [Order(request, path, Path(folder)) for path, request in missing.items()]
+        with closing(ask_each(CREW, orders, jobs, lambda order: PATIENCE)) as answers:
             for done, (order, answer) in enumerate(zip(orders, answers, strict=True), 1):
                 if isinstance(answer, WorkerLost):
                     failures[order.path] = BuildError(f"the compiler {answer}")
@@ -168,8 +134,8 @@ def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int],
 
 
 @dataclass(frozen=True)
-class _Order:
-    """A message to a process of the crew: the request to compile, its file, the folder to work in."""
+class Order:
+    """A message to a process of the crew: the checked request to compile, its file, the folder to work in."""
 
     request: Request
     path: Path
@@ -177,9 +143,9 @@ class _Order:
 
 
 def serve(descriptor: int) -> None:
-    """A worker's whole life: carry out each _Order; the answer is None, or the BuildError that says why not."""
+    """A worker's whole life: carry out each Order; the answer is None, or the BuildError that says why not."""
 
-    def answer(order: _Order) -> None:
+    def answer(order: Order) -> None:
         _compile(order.request, order.path, order.folder)
 
     answer_all(descriptor, answer, lambda error: BuildError(_last_line(error)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tvmconv.cores import BY_NAME, Core
 
 LOCAL, EMULATOR = "local", "emulator"  # devices that are always there: this machine, an aarch64 emulated on it
+EMULATED = "emulated-aarch64"  # the device server under qemu-user on this machine, for one command
 
 _KB = 1024
 

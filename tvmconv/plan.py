@@ -11,12 +11,14 @@ from tvmconv import choose
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.choose import AUTO
 from tvmconv.device import LOCAL
+from tvmconv.log import Logs
 from tvmconv.record import Row
 from tvmconv.results import Results
 from tvmconv.rpc.address import Where
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
+from tvmconv.tuned import HAND, TUNED, Scheduled, scheduled
 from tvmconv.workload import Layer
 
 if TYPE_CHECKING:
@@ -26,27 +28,34 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Setting:
     """What all rows of a run have in common. `tile` None: the schedule chooses. `layout` None: nhwc, or
-    nchw where an algorithm knows only that. `max_workspace`: bytes, None for any. `where`: a device that is reached
-    through RPC."""
+    nchw where an algorithm knows only that. `max_workspace`: bytes, None for any. `schedules`: by which each algorithm
+    is planned, hand, tuned or auto, and `logs` where tuned ones come from. `where`: a
+    device that is reached through RPC."""
 
     target: Target
     layout: str | None = None
     device: str = LOCAL
     threads: int = 1
     cpus: tuple[int, ...] = ()
-    schedule: str = "hand"
+    schedules: tuple[str, ...] = (AUTO,)
     tile: Tile | None = None
     max_workspace: int | None = None
+    logs: Logs | None = None
     where: Where | None = None
 
     def request(self, shape: ConvShape, algorithm: str) -> Request:
-        """What is to be built for a problem, with its tile decided.
+        """What is to be built for a problem by the hand-written schedule, with its tile decided.
 
         Raises Unsuited for a tile that this problem alone cannot have, another ValueError where none could.
         """
+        return self.scheduled(shape, algorithm, HAND).request
+
+    def scheduled(self, shape: ConvShape, algorithm: str, schedule: str) -> Scheduled:
+        """The same by a schedule: hand, tuned or auto. Raises Unsuited for one that this problem alone has not, too."""
         from tvmconv.builder import Request  # NumPy comes with it: too much for a command that only lists
 
-        return Request(shape, algorithm, self.target.name, self.schedule, self.tile, self.layout).check()
+        asked = Request(shape, algorithm, self.target.name, schedule, self.tile, self.layout)
+        return scheduled(asked, self.threads, self.logs)
 
     def workspace(self, request: Request) -> int:
         """Bytes of extra memory that a request's kernel needs here."""
@@ -61,14 +70,17 @@ class Setting:
 class Task:
     """One layer by one algorithm: what is to be built for it, or the `reason` why it cannot be done.
 
-    `chosen_by` says who took the algorithm: user, rule or results. `unknown` says why the rule had to although there
-    are results: the fastest of them names an algorithm, a schedule or a tile that there is not here.
+    `schedule` is what was asked for: hand, tuned or auto; `tuned_by` the tuning record that was found, if one was.
+    `chosen_by` says who took the algorithm: user, rule, records or results. `unknown` says why another had to although
+    there are results: the fastest of them names an algorithm, a schedule or a tile that there is not here.
     """
 
     layer: Layer
     algorithm: str
     reason: str | None = None
     request: Request | None = None
+    schedule: str = AUTO
+    tuned_by: Row | None = None
     chosen_by: str = "user"
     unknown: str | None = None
 
@@ -76,22 +88,25 @@ class Task:
 def plan(
     layers: Sequence[Layer], algorithms: Sequence[str], setting: Setting, results: Results | None = None
 ) -> Iterator[Task]:
-    """Every layer by every algorithm named, layers outermost.
+    """Every layer by every algorithm named, by each of the setting's schedules; layers outermost, schedules innermost.
 
-    `auto` stands for one algorithm for each layer: what was fastest in `results`, else the rule's choice, each the
-    first that fits the setting's memory. Raises ValueError for a schedule or a tile that no layer could have.
+    `auto` stands for one algorithm for each layer: what was fastest in `results`, else by tuning records where these
+    know several, else the rule's choice, each the first that fits the setting's memory. Raises ValueError for a
+    schedule or a tile that no layer could have.
     """
     for layer in layers:
         for name in algorithms:
-            if layer.shape is None or layer.reason:
-                yield Task(layer, name, layer.reason)
-            elif name == AUTO:
-                yield _chosen(layer, layer.shape, setting, results)
-            else:
-                yield _asked_for(layer, layer.shape, name, setting)
+            for schedule in setting.schedules:
+                if layer.shape is None or layer.reason:
+                    task = Task(layer, name, layer.reason)
+                elif name == AUTO:
+                    task = _chosen(layer, layer.shape, schedule, setting, results)
+                else:
+                    task = _asked_for(layer, layer.shape, name, schedule, setting)
+                yield replace(task, schedule=schedule)
 
 
-def _asked_for(layer: Layer, shape: ConvShape, name: str, setting: Setting) -> Task:
+def _asked_for(layer: Layer, shape: ConvShape, name: str, schedule: str, setting: Setting) -> Task:
     try:
         chosen = find_algorithm(name, setting.layout)
     except ValueError as error:
@@ -99,34 +114,33 @@ def _asked_for(layer: Layer, shape: ConvShape, name: str, setting: Setting) -> T
     if reason := chosen.rejects(shape):
         return Task(layer, name, reason)
     try:
-        request = setting.request(shape, name)
+        found = setting.scheduled(shape, name, schedule)
     except Unsuited as error:
         return Task(layer, name, str(error))
-    needed = setting.workspace(request)
+    needed = setting.workspace(found.request)
     if not setting.fits(needed):
         return Task(layer, name, f"{name} needs {needed} bytes of extra memory, not {setting.max_workspace} or less")
-    return Task(layer, name, request=request)
+    return Task(layer, name, request=found.request, tuned_by=found.tuned_by)
 
 
-def _chosen(layer: Layer, shape: ConvShape, setting: Setting, results: Results | None) -> Task:
+def _chosen(layer: Layer, shape: ConvShape, schedule: str, setting: Setting, results: Results | None) -> Task:
     needed: dict[str, int] = {}
-    unknown = None
-    for chosen_by, request in _candidates(shape, setting, results):
-        if isinstance(request, ValueError):
-            unknown = unknown or str(request)
-            continue
-        needed[request.algorithm] = setting.workspace(request)
-        if setting.fits(needed[request.algorithm]):
-            return Task(
-                layer,
-                request.algorithm,
-                request=request,
-                chosen_by=chosen_by,
-                unknown=unknown if chosen_by == "rule" else None,
-            )
+    unknown = unsuited = None
+    for chosen_by, found in _candidates(shape, schedule, setting, results):
+        if isinstance(found, Unsuited) and chosen_by == "rule":
+            unsuited = unsuited or str(found)
+        elif isinstance(found, ValueError):
+            unknown = unknown or str(found)
+        else:
+            name = found.request.algorithm
+            needed[name] = setting.workspace(found.request)
+            if setting.fits(needed[name]):
+                without_results = unknown if chosen_by != "results" else None
+                return Task(layer, name, None, found.request, schedule, found.tuned_by, chosen_by, without_results)
     if not needed:
+        nothing = f"no algorithm computes {shape} in layout {setting.layout or choose.LAYOUT}"
         tile = f" with tile {setting.tile}" if setting.tile else ""
-        return Task(layer, AUTO, f"no algorithm computes {shape} in layout {setting.layout or choose.LAYOUT}{tile}")
+        return Task(layer, AUTO, (unsuited if schedule == TUNED else None) or nothing + tile)
     smallest = min(needed, key=lambda name: needed[name])
     return Task(
         layer,
@@ -137,24 +151,51 @@ def _chosen(layer: Layer, shape: ConvShape, setting: Setting, results: Results |
 
 
 def _candidates(
-    shape: ConvShape, setting: Setting, results: Results | None
-) -> Iterator[tuple[str, Request | ValueError]]:
-    """What `auto` may take for a problem, best first, each with who says so; the error for results of no use here."""
+    shape: ConvShape, schedule: str, setting: Setting, results: Results | None
+) -> Iterator[tuple[str, Scheduled | ValueError]]:
+    """What `auto` may take for a problem, best first, each with who says so; the error for what is of no use here."""
     for row in results.ranking(shape, setting.max_workspace) if results else ():
-        try:
-            measured = replace(setting, layout=row["layout"], schedule=row["schedule"], tile=Tile.parse(row["tile"]))
-            yield "results", measured.request(shape, row["algorithm"])
-        except ValueError as error:  # an algorithm, a schedule or a tile that there was then and is not now
-            yield "results", error
+        if schedule in (AUTO, row["schedule"]):
+            try:
+                yield "results", _as_measured(row, shape, setting)
+            except ValueError as error:  # an algorithm, a schedule or a tile that there was then and is not now
+                yield "results", error
+    by_rule: list[Scheduled] = []
     for name in choose.preferred(shape, setting.layout or choose.LAYOUT):
         try:
-            yield "rule", setting.request(shape, name)
-        except Unsuited:
-            continue
+            by_rule.append(setting.scheduled(shape, name, schedule))
+        except Unsuited as error:
+            yield "rule", error
+    yield from (("records", found) for found in _by_speed(by_rule))
+    yield from (("rule", found) for found in by_rule)
 
 
-def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, peer: str | None = None) -> Row:
-    """A result that says what is asked for and nothing yet of what comes out: its status is "skipped"."""
+def _as_measured(row: Row, shape: ConvShape, setting: Setting) -> Scheduled:
+    """The kernel of a row of results, by its schedule and its tile."""
+    from tvmconv.builder import Request
+
+    tile = Tile.parse(row["tile"])
+    asked = Request(shape, row["algorithm"], setting.target.name, row["schedule"], tile, row["layout"])
+    return Scheduled(asked.check(), row.get("tuned_by"))
+
+
+def _by_speed(by_rule: Sequence[Scheduled]) -> list[Scheduled]:
+    """Those whose records are of the same CPU as the record of the rule's first choice, fastest first.
+
+    None if that has no record, or if it is the only one that has: then there is nothing to choose by.
+    """
+    cpus = [found.tuned_by["cpu"] if found.tuned_by else None for found in by_rule]
+    known = [found for found, cpu in zip(by_rule, cpus, strict=True) if cpu is not None and cpu == cpus[0]]
+    return sorted(known, key=lambda found: found.seconds) if len(known) > 1 else []
+
+
+def blank_row(
+    layer: Layer, setting: Setting, *, algorithm: str | None = None, peer: str | None = None, schedule: str = AUTO
+) -> Row:
+    """A result that says what is asked for and nothing yet of what comes out: its status is "skipped".
+
+    `schedule` is what was asked for; which it became is said where there is a kernel.
+    """
     return {
         "kind": "result",
         "source": layer.source,
@@ -168,7 +209,9 @@ def blank_row(layer: Layer, setting: Setting, *, algorithm: str | None = None, p
         "cpus": list(setting.cpus),
         "algorithm": algorithm,
         "peer": peer,
-        "schedule": setting.schedule if algorithm else None,
+        "schedule": schedule if algorithm and schedule != AUTO else None,
+        "schedule_asked": schedule if algorithm else None,
+        "tuned_by": None,
         "tile": str(setting.tile) if algorithm and setting.tile else None,
         "kernel": None,
         "status": "skipped",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tvmconv.extras import install_line
-from tvmconv.files import write_whole
+from tvmconv.figure import drawing, literal
 from tvmconv.record import Row
 from tvmconv.report import size
 from tvmconv.summary import (
@@ -29,21 +26,6 @@ from tvmconv.summary import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SUFFIXES = (".png", ".svg")
-
-# Whatever the user's own settings are; an svg keeps its text as text, and is the same each time.
-_LOOK = {
-    "font.size": 9,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "0.9",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tvmconv",
-    "axes.titlesize": 10,
-    "savefig.dpi": 150,
-}
 # Told apart by people who see colours otherwise too (Okabe and Ito); ours are filled, the peers' are outlines.
 _OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A4FBF", "#8C564B")
 _PEERS = ("#000000", "#777777", "#8B0000", "#2F4F4F", "#B8860B")
@@ -73,33 +55,15 @@ class Style:
         return {"marker": self.shape, "markersize": 6, "markerfacecolor": face, "markeredgecolor": self.colour}
 
 
-def check(path: Path) -> None:
-    """Raises ValueError, with one sentence, where a plot could not be drawn or put."""
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"--plot {path}: name a file that ends in {' or '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--plot {path}: there is no folder {path.parent}; make it first")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"--plot {path} is a folder or a special file: name a plain file")
-    if find_spec("matplotlib") is None:
-        raise ValueError(f"--plot needs matplotlib, which is not installed: {install_line('plot')}")
-
-
 def draw(rows: Sequence[Row], cpu: str, path: Path) -> None:
     """Draws a bench's rows, of which one at least has a time, into a file, PNG or SVG by its name, whole or not at all.
 
     cpu is what the title calls the machine. Raises OSError where the file cannot be written.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     styles = _styles(rows)
     parts = networks(rows) or [layers(rows)]
     width = max(8.0, _SLOT * len(layers(rows)) + 1.5, _PANEL * len(parts))
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_LOOK)
-        figure = Figure(figsize=(width, 2 * _HEIGHT + 1.5), layout="constrained")
+    with drawing(path, width, 2 * _HEIGHT + 1.5) as figure:
         grid = figure.add_gridspec(2, len(parts))
         _draw_peak(figure.add_subplot(grid[0, :]), layers(rows), styles)
         for column, part in enumerate(parts):
@@ -108,10 +72,6 @@ def draw(rows: Sequence[Row], cpu: str, path: Path) -> None:
         figure.legend(
             handles=_legend(styles), loc="outside lower center", ncols=max(3, int(width / 1.6)), frameon=False
         )
-        content = io.BytesIO()
-        kind = path.suffix[1:]
-        figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": "tvmconv"})
-    write_whole(path, content.getvalue())
 
 
 def _styles(rows: Sequence[Row]) -> dict[str, Style]:
@@ -150,7 +110,7 @@ def _draw_peak(axes: Axes, found: Sequence[Sequence[Row]], styles: Mapping[str, 
         count = len(list(own_layers))
         if count > 1:
             axes.axvline(first - 0.5, color="0.5", linewidth=0.8, zorder=0)
-            axes.text(first - 0.4, 1.01, _literal(source), transform=axes.get_xaxis_transform(), fontweight="bold")
+            axes.text(first - 0.4, 1.01, literal(source), transform=axes.get_xaxis_transform(), fontweight="bold")
         first += count
     axes.set_xticks(
         range(len(found)), [_name(layer[0]) for layer in found], rotation=45, ha="right", rotation_mode="anchor"
@@ -163,12 +123,7 @@ def _draw_peak(axes: Axes, found: Sequence[Sequence[Row]], styles: Mapping[str, 
 
 def _name(row: Row) -> str:
     times = f" ×{row['count']}" if row["count"] > 1 else ""
-    return _literal(row["name"] or row["workload"] or row["source"]) + times
-
-
-def _literal(text: str) -> str:
-    """The text as it is, to matplotlib, which would take what stands between dollars for a formula."""
-    return text.replace("$", r"\$")
+    return literal(row["name"] or row["workload"] or row["source"]) + times
 
 
 def _draw_memory(axes: Axes, network: Sequence[Sequence[Row]], styles: Mapping[str, Style]) -> None:
@@ -197,7 +152,7 @@ def _draw_memory(axes: Axes, network: Sequence[Sequence[Row]], styles: Mapping[s
     axes.margins(y=0.15)
     names = dict.fromkeys(layer[0]["source"] for layer in network)
     part = "" if len(done) == len(network) else f", {len(done)} of {len(network)} layers"
-    axes.set_title(_literal(next(iter(names))) + part if len(names) == 1 else f"{len(done)} layers", fontweight="bold")
+    axes.set_title(literal(next(iter(names))) + part if len(names) == 1 else f"{len(done)} layers", fontweight="bold")
     axes.set_xlabel("extra memory of the largest layer")
     axes.set_ylabel("time of all layers, ms")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import tvmconv
+from tvmconv import jsonlines
+from tvmconv.jsonlines import BadFile
 from tvmconv.target import host_features
 
 # One JSON object: the first of a run has kind "context", all others kind "result".
@@ -40,14 +42,10 @@ _SAME_ROW = (
     "peer_package",
 )
 # What a row is asked for by, whatever it measures.
-_NAMES = ("source", "name", "count")
+_NAMES = ("source", "name", "count", "schedule_asked", "tuned_by")
 
 # What every row begins with, by which the first half of one is told from a file of something else.
 _START = b'{"kind": "'
-
-
-class BadFile(ValueError):
-    """A file that exists and is not what it should be."""
 
 
 def context(
@@ -104,7 +102,7 @@ def identity(row: Row) -> str:
 def line(row: Row) -> str:
     """The row as one line of JSON, with its newline. Raises ValueError for NaN and infinity, which JSON has not."""
     assert next(iter(row)) == "kind"
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    return jsonlines.line(row)
 
 
 class ResultFile:
@@ -168,7 +166,7 @@ def runs(rows: Sequence[Row], context: Mapping[str, Any]) -> list[dict[str, Row]
 
 def _named_as(row: Row, earlier: Row) -> Row:
     """An earlier result under the name that it is asked for by now."""
-    return {**earlier, **{key: row[key] for key in _NAMES}}
+    return {**earlier, **{key: row[key] for key in _NAMES if key in row}}
 
 
 def read(path: Path) -> list[Row]:
@@ -190,20 +188,16 @@ def _read_repaired(path: Path) -> list[Row]:
 def _read(path: Path) -> tuple[list[Row], int]:
     """The rows of the file, and how many bytes its whole lines have. Raises BadFile if it is one of something else."""
     data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    rows = [_parse(text, path, number) for number, text in enumerate(data[:whole].splitlines(), start=1)]
-    torn = data[whole:]
-    if not torn.startswith(_START[: len(torn)]):
+    lines, torn = jsonlines.split(data)
+    rows = [_parse(text, path, number) for number, text in enumerate(lines, start=1)]
+    if not jsonlines.is_torn(torn, _START):
         raise BadFile(f"{path} is not a file of tvmconv's results: give another name")
-    return rows, whole
+    return rows, len(data) - len(torn)
 
 
 def _parse(text: bytes, path: Path, number: int) -> Row:
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, or brackets in brackets without end
-        row = None
-    if not isinstance(row, dict) or row.get("kind") not in ("context", "result"):
+    row = jsonlines.parse(text)
+    if row is None or row.get("kind") not in ("context", "result"):
         raise bad_line(path, number)
     return row
 

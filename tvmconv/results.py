@@ -10,6 +10,7 @@ from typing import Any
 
 from tvmconv import record
 from tvmconv.device import LOCAL
+from tvmconv.jsonlines import BadFile
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
 
@@ -42,7 +43,7 @@ def read(path: Path, wanted: Mapping[str, Any]) -> Results:
     """The results in the file whose rows have the `wanted` values (of target, layout, device and threads).
 
     Raises ValueError, with one sentence, if there is no such file or nothing in it is of this machine and those
-    values; record.BadFile for a file of something else, an empty one, and one with damaged rows.
+    values; BadFile for a file of something else, an empty one, and one with damaged rows.
     """
     if not path.exists():
         raise ValueError(f"--results {path}: there is no such file; `tvmconv bench … --output {path}` makes one")
@@ -51,7 +52,7 @@ def read(path: Path, wanted: Mapping[str, Any]) -> Results:
         raise ValueError(f"--results {path} is {kind}; name a file that `tvmconv bench … --output` has written")
     rows = record.read(path)
     if not rows:
-        raise record.BadFile(f"{path} has none of tvmconv's results; `tvmconv bench … --output {path}` writes them")
+        raise BadFile(f"{path} has none of tvmconv's results; `tvmconv bench … --output {path}` writes them")
     for number, row in enumerate(rows, start=1):
         if _is_damaged(row):
             raise record.bad_line(path, number)

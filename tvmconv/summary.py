@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from tvmconv.choose import AUTO
 from tvmconv.record import Row
+from tvmconv.tuned import HAND, TUNED
 
 PATCH_BUILDERS = ("im2row", "im2col")
 
@@ -43,8 +45,9 @@ class Ratios:
 
 
 def contestant(row: Row) -> str:
-    """The algorithm or the peer of a row."""
-    return str(row["algorithm"] or row["peer"])
+    """The peer of a row, or its algorithm, with the schedule if that was asked for by name."""
+    asked = row.get("schedule_asked") or AUTO
+    return str(row["algorithm"] or row["peer"]) + (f" {asked}" if asked != AUTO else "")
 
 
 def contestants(rows: Iterable[Row]) -> list[str]:
@@ -136,9 +139,34 @@ def against_patches(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], R
     for layer in network:
         ours = [row for row in layer if row["algorithm"] and seconds(row) is not None]
         for baseline in (row for row in ours if row["algorithm"] in PATCH_BUILDERS and row["workspace_bytes"]):
-            for other in (row for row in ours if row["algorithm"] not in PATCH_BUILDERS):
+            for other in (row for row in ours if row["algorithm"] not in PATCH_BUILDERS and _same_kind(row, baseline)):
                 pairs.setdefault((contestant(other), contestant(baseline)), []).append((other, baseline))
     return {names: _ratios(rows) for names, rows in pairs.items()}
+
+
+def against_hand(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Ratios]:
+    """Each algorithm by its tuned schedule beside the same by hand, and the best of both, by names.
+
+    Of the runs in which both were asked for by name, so that both were measured side by side.
+    """
+    pairs: dict[tuple[str, str], list[tuple[Row, Row]]] = {}
+    for layer in network:
+        ours = [row for row in layer if row["algorithm"] and seconds(row) is not None]
+        tuned, hand = ([row for row in ours if row.get("schedule_asked") == name] for name in (TUNED, HAND))
+        for one in tuned:
+            for other in (row for row in hand if row["algorithm"] == one["algorithm"]):
+                pairs.setdefault((contestant(one), contestant(other)), []).append((one, other))
+        if tuned and hand:
+            best = [min(rows, key=lambda row: row["seconds"]["median"]) for rows in (tuned, hand)]
+            pairs.setdefault(("best tuned", "best hand"), []).append((best[0], best[1]))
+    found = {names: _ratios(rows) for names, rows in pairs.items()}
+    several = len(found) > 2
+    return {names: ratios for names, ratios in found.items() if several or names[0] != "best tuned"}
+
+
+def _same_kind(one: Row, other: Row) -> bool:
+    """Whether both were asked for by the same schedule."""
+    return bool(one.get("schedule_asked") == other.get("schedule_asked"))
 
 
 def _ratios(pairs: Iterable[tuple[Row, Row]]) -> Ratios:

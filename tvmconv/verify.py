@@ -75,7 +75,7 @@ def check_kernel(
     off, the first two in pages that cannot be written to, the others full of NaN; at last in a workspace that `other`
     has used since. `load` opens the kernel where it is to run.
     """
-    kernel, case = load(check.device, check.kernel), _case(check.shape)
+    kernel, case = load(check.device, check.kernel), cached_case(check.shape)
     plain = kernel.prepare(case.w, weights="OIHW", threads=check.threads)
     fused = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=check.threads)
     for conv, expected, what in ((plain, case.plain, "plain"), (fused, case.fused, "with bias and clamp")):
@@ -89,7 +89,8 @@ def check_kernel(
 
 
 @functools.lru_cache(maxsize=1)
-def _case(shape: ConvShape) -> Case:
+def cached_case(shape: ConvShape) -> Case:
+    """integer_case, kept from one kernel of a problem to the next."""
     return integer_case(shape)
 
 

@@ -65,7 +65,7 @@ def _sentence(error: Exception, verbose: int) -> str:
 
 
 def _code(error: Exception) -> int:
-    from tvmconv.record import BadFile
+    from tvmconv.jsonlines import BadFile
 
     wrong_call = isinstance(error, (ValueError, TypeError)) and not isinstance(error, BadFile)
     return WRONG_CALL if wrong_call else FAILED

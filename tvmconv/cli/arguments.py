@@ -8,7 +8,7 @@ import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import tvmconv
 from tvmconv import target as targets
@@ -17,10 +17,23 @@ from tvmconv.choose import AUTO
 from tvmconv.cli import rpc_arguments
 from tvmconv.cli.values import argument_type as _type
 from tvmconv.device import EMULATOR, LOCAL
+from tvmconv.log import Logs, folders
+from tvmconv.names import unknown
 from tvmconv.plan import Setting
 from tvmconv.rpc import address
 from tvmconv.tile import Tile
+from tvmconv.tuned import HAND, TUNED
 
+if TYPE_CHECKING:
+    from tvmconv.cli.output import Output
+
+LOG_ACTIONS = {
+    "show": "every record",
+    "best": "for each kernel what counts, beside the hand-written schedule",
+    "merge": "all records in one file, each once, in order of time",
+    "check": "is every line a record, and can this machine use it?",
+    "plot": "draw the best speed so far, trial by trial",
+}
 LISTS = ("networks", "layers", "algorithms", "schedules", "targets", "devices", "peers")
 
 _WORKLOADS = """\
@@ -32,6 +45,11 @@ WORKLOAD is one of
   @FILE               a benchdnn batch file
 
 Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
+
+_LOGS = """\
+Logs are looked up in $XDG_DATA_HOME/tvmconv/tuning_logs (by default ~/.local/share/tvmconv/tuning_logs) or the folder
+that --log-dir names, then among those that come with tvmconv, in a folder for each target. A record counts where
+layer, layout, algorithm, target, CPU features, threads and the versions of TVM and LLVM are the same."""
 
 
 class Algorithms(NamedTuple):
@@ -103,11 +121,14 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
-    """What the common options say. Raises ValueError where they contradict the machine, or each other.
+def setting(options: argparse.Namespace, output: Output, *, runs_here: bool) -> Setting:
+    """What the common options say; `output` hears of tuning logs that are not used.
 
-    The CPUs of a device that is reached through RPC are left out: only the device knows them.
+    The CPUs of a device that is reached through RPC are left out: only the device knows them. Raises ValueError where
+    they contradict the machine, or each other.
     """
+    if options.tile and TUNED in options.schedule:
+        raise ValueError("--schedule tuned brings the tiles of its records: leave --tile out, or say --schedule hand")
     emulated = runs_here and options.device == EMULATOR
     if emulated:
         _check_emulator(options.target)
@@ -122,11 +143,23 @@ def setting(options: argparse.Namespace, *, runs_here: bool) -> Setting:
         device=options.device,
         threads=options.threads,
         cpus=cpus,
-        schedule=options.schedule,
+        schedules=options.schedule,
         tile=options.tile,
         max_workspace=getattr(options, "max_workspace", None),
+        logs=_logs(options, output),
         where=options.where,
     )
+
+
+def _logs(options: argparse.Namespace, output: Output) -> Logs:
+    return Logs(log_folders(options), output.note if options.verbose else None, output.warn)
+
+
+def log_folders(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Where tuning logs are looked up. Raises ValueError where --log-dir is no folder; `tune` makes one."""
+    if options.log_dir and not options.log_dir.is_dir() and options.command != "tune":
+        raise ValueError(f"--log-dir {options.log_dir}: there is no such folder")
+    return folders(options.log_dir)
 
 
 def _check_emulator(target: targets.Target) -> None:
@@ -198,6 +231,20 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
     bench.add_argument("--plot", type=Path, metavar="FILE.png|svg", help="draw time, memory and percent of peak")
 
+    tune = command("tune", "search each layer's fastest tile", _work("auto"), epilog=_WORKLOADS)
+    tune.add_argument(
+        "--trials", type=_type(_positive), required=True, metavar="N", help="tiles of each layer, known ones included"
+    )
+    tune.add_argument("--seed", type=_type(_seed), default=0, metavar="S", help="of the search (default: %(default)s)")
+    tune.add_argument(
+        "--searcher", choices=("xgb", "random"), default="xgb", help="what proposes tiles (default: %(default)s)"
+    )
+    tune.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True,
+        help="go on with what the log has, which is the default; --no-resume measures all anew",
+    )  # fmt: skip
+    tune.set_defaults(schedule=(HAND,))
+
     build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
     build.add_argument(
         "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
@@ -219,9 +266,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="most extra memory of a kernel, as in 0, 64K, 2M, 1G",
     )
+    _add_log(commands)
     _add_import(command("import", "take over results of TFLite's benchmark_model or of benchncnn, as peers' rows"))
     rpc_arguments.add(command("rpc", rpc_arguments.SUMMARY), _output_options)
     return parser
+
+
+def _add_log(commands: Any) -> None:
+    """The actions of `log`, each with its options."""
+    log = commands.add_parser("log", help="look at tuning logs", description="Look at tuning logs.")
+    actions = log.add_subparsers(dest="what", metavar="|".join(LOG_ACTIONS), required=True)
+    for name, summary in LOG_ACTIONS.items():
+        action = actions.add_parser(
+            name, help=summary, description=f"{name}: {summary}.", parents=[_output_options()], epilog=_LOGS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        some = "+" if name == "merge" else "*"
+        action.add_argument("files", nargs=some, type=Path, metavar="FILE|DIR", help="logs (default: all there are)")
+        action.add_argument("--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own")
+        if name in ("merge", "plot"):
+            kinds = "FILE.jsonl" if name == "merge" else "FILE.png|svg"
+            action.add_argument("-o", dest="output", type=Path, required=True, metavar=kinds, help="what to write")
+        if name in ("show", "best", "plot"):
+            action.add_argument("--match", type=_type(_regex), metavar="REGEX", help="only keys in which it is found")
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
@@ -281,7 +348,13 @@ def _work(algorithms_default: str) -> _Parser:
     options.add_argument(
         "--cpus", type=_type(_cpus), metavar="LIST|CLUSTER[+CLUSTER]", help="CPUs to run on, as in 0,2-3 or big+mid"
     )
-    options.add_argument("--schedule", default="hand", metavar="NAME", help="default: %(default)s (`list schedules`)")
+    options.add_argument(
+        "--schedule", type=_type(_schedules), default=(AUTO,), metavar="hand|tuned|hand,tuned|auto",
+        help="auto, the default, is tuned where a tuning log has a record of exactly this kernel, else hand",
+    )  # fmt: skip
+    options.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own (`log --help` says where)"
+    )
     options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: by schedule)")
     options.add_argument(
         "--jobs", type=_type(_positive), default=len(os.sched_getaffinity(0)), metavar="N",
@@ -309,9 +382,25 @@ def _algorithms(text: str) -> Algorithms:
     return Algorithms(names, named=True)
 
 
+def _schedules(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
+    for name in names:
+        if name not in (HAND, TUNED, AUTO):
+            raise ValueError(unknown("schedule", name, (HAND, TUNED, AUTO)))
+    if not names or (AUTO in names and len(names) > 1):
+        raise ValueError("name hand, tuned, both, or auto alone")
+    return names
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 

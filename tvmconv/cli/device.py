@@ -44,10 +44,10 @@ def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
     cannot be had. Nothing that was started for it outlives the `with`.
     """
     if options.where is None:
-        yield Work(arguments.setting(options, runs_here=True))
+        yield Work(arguments.setting(options, output, runs_here=True))
         return
     with started(options.where, output) as where, Remote(where, output.note, output.warn) as remote:
-        setting = arguments.setting(options, runs_here=False)
+        setting = arguments.setting(options, output, runs_here=False)
         remote.begin(_SECONDS)
         remote.leave()
         described = remote.described

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from tvmconv import record
 from tvmconv.record import Row
+from tvmconv.rpc.trouble import Trouble
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Progress = Callable[[float, float], None]
+Step = Callable[[float, float, str], None]
 
 
 class Output:
@@ -35,8 +37,9 @@ class Output:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        """Print the table, of the rows there are if Ctrl-C came."""
-        if self._json or self._table is None or not self.rows or not (kind is None or kind is KeyboardInterrupt):
+        """Print the table, of the rows there are if Ctrl-C came, a disk is full, or a device is gone."""
+        told = kind is None or (issubclass(kind, (KeyboardInterrupt, OSError, Trouble)) and kind is not BrokenPipeError)
+        if self._json or self._table is None or not self.rows or not told:
             return
         self.show(self._table(self.rows))
 
@@ -97,6 +100,28 @@ class Output:
         with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    @contextmanager
+    def steps(self, what: str, some: int) -> Iterator[Step]:
+        """A bar with the time that is left, given (done, total, how it stands); where there is no terminal, with -v a
+        line after `some` steps, and the last one."""
+        if self._quiet or not sys.stderr.isatty():
+
+            def say(done: float, total: float, standing: str) -> None:
+                if done % some == 0 or done == total:
+                    self.note(f"{what}: {done:.0f}/{total:.0f} {standing}")
+
+            yield say
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "{task.fields[now]}")
+        texts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
+        with Bar(*texts, console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
+            task = bar.add_task(what, total=None, now="")
+            yield lambda done, total, standing: bar.update(task, completed=done, total=total, now=standing)
 
 
 def within_layer(progress: Progress, layer: int, layers: int, done: int, wanted: int) -> None:

@@ -7,10 +7,8 @@ import re
 from dataclasses import dataclass
 
 from tvmconv import target as targets
-from tvmconv.device import DEVICES, EMULATOR, LOCAL, Device
+from tvmconv.device import DEVICES, EMULATED, EMULATOR, LOCAL, Device
 from tvmconv.target import Target
-
-EMULATED = "emulated-aarch64"  # the device server under qemu-user on this machine, for one command
 
 _TRACKER_PORT = 9190  # TVM's own default
 _HOST, _PORT, _KEY = "TVM_TRACKER_HOST", "TVM_TRACKER_PORT", "TVM_KEY"

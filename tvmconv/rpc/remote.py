@@ -51,6 +51,22 @@ class Remote:
     def is_open(self) -> bool:
         return self._open
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the device was there, and could not be had when it was last wanted."""
+        return self._is_away
+
+    def all_of_its_key(self) -> list[Remote]:
+        """This client, and as many more as the tracker has other servers of its key. Raises Trouble."""
+        if not self.where.tracker:
+            return [self]
+        with TrackerClient(self.where.tracker) as known:
+            others = known.queue(self.where.key).servers - 1
+        more = [Remote(self.where, self._say, self._warn) for _ in range(others)]
+        for remote in more:
+            remote.cpus = self.cpus
+        return [self, *more]
+
     def start(self) -> None:
         """Have TVM's client ready, which takes seconds the first time. Raises Trouble."""
         if self._worker is None:

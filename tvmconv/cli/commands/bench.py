@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from tvmconv import peers, plot
+from tvmconv import figure, peers, plot
 from tvmconv.bench import Bench, measured_peak
 from tvmconv.bench_report import bench_table
 from tvmconv.cli import arguments
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     if options.device == EMULATOR:
         raise ValueError(f"bench cannot measure on --device {EMULATOR}, which has no speed of its own")
     if options.plot:
-        plot.check(options.plot)
+        figure.check(options.plot, "--plot")
     with at_work(options, output) as work:
         code = _bench(options, output, work)
     return _drawn(options.plot, output, code) if options.plot else code
@@ -52,7 +52,7 @@ def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
         bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak or 0.0), remote)
         with output.progress("measure") as progress:
             for index, layer in enumerate(layers):
-                own = [next(kernels) for _ in algorithms.names]
+                own = [next(kernels) for _ in range(len(algorithms.names) * len(setting.schedules))]
                 for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
                     output.row(row)
                     if file:

@@ -29,8 +29,10 @@ _FIGURES: Row = dict.fromkeys(
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    setting = arguments.setting(options, runs_here=False)
+    setting = arguments.setting(options, output, runs_here=False)
     algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
+    if len(setting.schedules) > 1:
+        raise ValueError("compile writes each kernel once: name one --schedule")
     folder, file = _destination(options.output)
     if options.standalone:
         _check_standalone(options, file)

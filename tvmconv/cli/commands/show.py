@@ -15,7 +15,7 @@ from tvmconv.workload import resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    setting = arguments.setting(options, runs_here=False)
+    setting = arguments.setting(options, output, runs_here=False)
     code = options.tir or options.asm
     default = arguments.Algorithms((AUTO,), named=False) if code else arguments.all_algorithms(options.layout)
     algorithms = options.algorithm or default
@@ -25,18 +25,20 @@ def run(options: argparse.Namespace, output: Output) -> int:
         row = _row(task, setting, options)
         output.row(row)
         if code:
-            output.text(f"# {row['workload']} {row['algorithm']} {row['tile'] or row['reason']}")
+            output.text(
+                f"# {row['workload']} {row['algorithm']} {row['schedule'] or ''} {row['tile'] or row['reason']}"
+            )
             output.text(row.get("tir") or row.get("asm") or "")
     return exit_code(output.rows, algorithms.required)
 
 
 def _row(task: Task, setting: Setting, options: argparse.Namespace) -> Row:
-    row = blank_row(task.layer, setting, algorithm=task.algorithm)
+    row = blank_row(task.layer, setting, algorithm=task.algorithm, schedule=task.schedule)
     request = task.request
     if request is None:
         return finished(row, "rejected", task.reason)
     assert request.tile is not None
-    row["tile"] = str(request.tile)
+    row |= {"schedule": request.schedule, "tile": str(request.tile), "tuned_by": task.tuned_by}
     if options.tir:
         return finished(row, "ok", tir=module_text(request))
     if options.asm:

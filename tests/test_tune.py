@@ -1,0 +1,208 @@
+"""The search and its runs, with made-up times: what is proposed, what a log makes of an interrupted run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fake_lab import FakeLab, outcome
+from tests.tuning import record
+from tvmconv.builder import Request, build_all
+from tvmconv.log import Key, Log
+from tvmconv.shape import ConvShape
+from tvmconv.target import parse
+from tvmconv.tile import Tile
+from tvmconv.tune.model import Boosted, Model, Nothing
+from tvmconv.tune.space import Space
+from tvmconv.tune.tuner import Plan, State, Winner, tune
+from tvmconv.verify import Check, verify
+
+LAYERS = ("ic64ih14oc64kh3ph1", "ic32ih28oc64kh1", "ic64ih7oc128kh3ph1")
+
+
+def request(text: str = LAYERS[0], algorithm: str = "indirect", target: str = "x86-64-v4") -> Request:
+    return Request(ConvShape.parse(text), algorithm, target).check()
+
+
+def run(
+    log: Path,
+    lab: FakeLab,
+    layers: Sequence[str] = LAYERS[:1],
+    trials: int = 20,
+    seed: int = 0,
+    model: type[Model] = Boosted,
+    resume: bool = True,
+) -> list[Winner]:
+    plans = [Plan(request(layer), 1, trials, seed, model(), resume) for layer in layers]
+    return [tune(plan, lab, Log(log), lambda state: None) for plan in plans]
+
+
+def test_the_same_seed_brings_the_same_trials_and_the_first_is_the_default(tmp_path: Path) -> None:
+    labs = [FakeLab() for _ in range(3)]
+    for lab, name, seed in zip(labs, "abc", (0, 0, 1), strict=True):
+        run(tmp_path / name, lab, seed=seed)
+    assert labs[0].made == labs[1].made != labs[2].made
+    assert all(lab.made[0][1] == request().tile for lab in labs)
+
+
+@pytest.mark.parametrize("model", [Boosted, Nothing])
+@pytest.mark.parametrize("dies_at", [0, 1, 7, 8, 19, 20, 29, 47])
+def test_what_is_killed_and_resumed_makes_the_trials_of_an_uninterrupted_run(
+    tmp_path: Path, dies_at: int, model: type[Model]
+) -> None:
+    """Three layers, each taught by those before it; 48 trials in all."""
+    whole, first, second = FakeLab(), FakeLab(dies_at=dies_at), FakeLab()
+    winners = run(tmp_path / "whole", whole, LAYERS, 16, model=model)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "log", first, LAYERS, 16, model=model)
+    again = run(tmp_path / "log", second, LAYERS, 16, model=model)
+    assert first.made + second.made == whole.made
+    assert [winner.tile for winner in again] == [winner.tile for winner in winners]
+    names = [(item.key.workload, item.tile, item.trial, item.stage) for item in Log(tmp_path / "whole").records()]
+    assert names == [(item.key.workload, item.tile, item.trial, item.stage) for item in Log(tmp_path / "log").records()]
+
+
+def test_a_larger_budget_goes_on_and_the_same_one_measures_nothing(tmp_path: Path) -> None:
+    whole, some, more, none = FakeLab(), FakeLab(), FakeLab(), FakeLab()
+    run(tmp_path / "whole", whole, trials=30)
+    run(tmp_path / "log", some, trials=11)
+    run(tmp_path / "log", more, trials=30)
+    assert some.made + more.made == whole.made
+    assert (len(whole.made), len(some.made)) == (30, 11)
+    (winner,) = run(tmp_path / "log", none, trials=30)
+    assert (none.made, none.finals_made) == ([], 0)
+    assert (winner.state.done, winner.state.measured) == (30, 0)
+
+
+def test_another_seed_knows_what_was_measured_and_measures_none_of_it_again(tmp_path: Path) -> None:
+    one, other = FakeLab(), FakeLab()
+    (first,) = run(tmp_path / "log", one, trials=24)
+    (second,) = run(tmp_path / "log", other, trials=8, seed=1)
+    assert len(other.made) == 8 and not set(one.made) & set(other.made)
+    assert second.outcome.median <= first.outcome.median
+    finalists = [item.tile for item in Log(tmp_path / "log").records() if item.stage == "final" and item.seed == 1]
+    assert set(finalists) & {str(tile) for _, tile in one.made[1:]}
+
+
+def test_no_resume_measures_all_anew(tmp_path: Path) -> None:
+    one, other = FakeLab(), FakeLab()
+    run(tmp_path / "log", one)
+    run(tmp_path / "log", other, resume=False)
+    assert other.made == one.made and other.finals_made == 1
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"device": "KEY at 127.0.0.1:1"},
+        {"protocol": {}},
+        {"versions": replace(record().versions, space=-1)},
+        {"key": replace(Key.of(request(), 1), threads=2)},
+        {"key": replace(Key.of(request(), 1), features=("avx",))},
+    ],
+)
+def test_what_was_measured_otherwise_does_not_count(tmp_path: Path, difference: dict[str, object]) -> None:
+    plain = FakeLab()
+    run(tmp_path / "plain", plain)
+    for item in Log(tmp_path / "plain").records():
+        Log(tmp_path / "log").append(replace(item, **difference))
+    lab = FakeLab()
+    run(tmp_path / "log", lab)
+    assert lab.made == plain.made
+
+
+def test_other_layers_teach_the_model(tmp_path: Path) -> None:
+    alone, taught = FakeLab(), FakeLab()
+    run(tmp_path / "alone", alone, LAYERS[2:])
+    run(tmp_path / "log", taught, [LAYERS[0], LAYERS[2]])
+    assert taught.made[20:] != alone.made
+
+
+def test_the_final_decides_and_the_default_keeps_its_place_unless_another_is_clearly_faster(tmp_path: Path) -> None:
+    class Level(FakeLab):
+        """Finals in which all are as fast, but for half a percent."""
+
+        def finals(self, asked: Request, tiles: Sequence[Tile]) -> object:
+            seconds = outcome(asked, request().tile or Tile(1, 16)).seconds
+            assert seconds
+            for number, _ in enumerate(tiles):
+                yield replace(
+                    outcome(asked, tiles[0]), seconds=replace(seconds, median=seconds.median * (1 - number * 1e-3))
+                )
+
+    (winner,) = run(tmp_path / "log", FakeLab())
+    assert winner.tile != request().tile and winner.outcome.median < winner.default.median
+    (level,) = run(tmp_path / "level", Level())
+    assert level.tile == request().tile
+    finals = [item for item in Log(tmp_path / "log").records() if item.stage == "final"]
+    assert 2 <= len(finals) <= 6 and [item.default for item in finals].count(True) == 1
+
+
+def test_progress_tells_of_every_trial_and_of_what_went_wrong(tmp_path: Path) -> None:
+    states: list[State] = []
+    tune(Plan(request(), 1, 40, 0, Boosted()), FakeLab(), Log(tmp_path / "log"), states.append)
+    assert [state.done for state in states] == list(range(41))
+    troubles = [state.trouble for state in states if state.trouble]
+    assert troubles and all("1 of 720 outputs is wrong" in trouble for trouble in troubles)
+    assert states[-1].failed == len(troubles)
+    assert states[-1].gain >= 1 and states[-1].default_seconds >= states[-1].seconds
+
+
+def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:
+    lab, again = FakeLab(), FakeLab()
+    shape = "g8ic8ih1oc8kh1"
+    (winner,) = _small(tmp_path / "log", lab, shape)
+    assert 1 <= len(lab.made) < 500 and winner.state.done == len(set(lab.made))
+    _small(tmp_path / "log", again, shape)
+    assert not again.made
+
+
+def _small(log: Path, lab: FakeLab, shape: str) -> list[Winner]:
+    return [tune(Plan(request(shape, "direct"), 1, 500, 0, Nothing()), lab, Log(log), lambda state: None)]
+
+
+# Every algorithm in its layout; groups, depthwise, strides, channels that are no multiple of anything.
+PROBLEMS = {
+    "ic64ih14oc64kh3ph1": ("indirect", "im2row", "kn2col", "kn2col-as", "im2col", "kn2row", "kn2row-as", "kn2row-aa"),
+    "ic3ih32oc24kh3sh2ph1": ("indirect", "direct", "im2col"),
+    "ic96ih9oc70kh1": ("gemm", "kn2row-aa"),
+    "g32ic32ih15oc32kh3ph1": ("direct",),
+    "g4ic64ih15oc64kh3ph1": ("direct", "indirect"),
+}
+CASES = [(text, name) for text, names in PROBLEMS.items() for name in names]
+
+
+def some_tiles(space: Space) -> list[Tile]:
+    state = random.Random(0)
+    drawn = [space.draw(state) for _ in range(60)]
+    near = [space.neighbour(space.default, state) for _ in range(60)]
+    return list(dict.fromkeys(tile for tile in (*drawn, *near) if tile))
+
+
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3", "cortex-a76"])
+def test_every_tile_of_a_space_fits_the_registers_and_the_layer(target: str) -> None:
+    for text, name in CASES:
+        space = Space(request(text, name, target))
+        tiles = some_tiles(space)
+        assert space.default in tiles or len(tiles) > 20
+        for tile in (space.default, *tiles):
+            assert parse(target).isa.fits(tile) and space.contains(tile), (text, name, tile)
+
+
+def test_tiles_of_a_space_build_and_are_exact() -> None:
+    """One of each case, not the default; what this machine cannot run is built."""
+    requests = []
+    for target in ("native", "x86-64-v3", "cortex-a76"):
+        for text, name in CASES if target == "native" else CASES[-3:]:
+            space = Space(request(text, name, target))
+            requests.append(replace(space.request, tile=some_tiles(space)[-1]))
+    files = build_all(requests, 2)
+    assert all(isinstance(file, Path) for file in files.values()), files
+    runnable = {one: file for one, file in files.items() if isinstance(file, Path) and not one.made_for.missing_here}
+    assert len(runnable) >= len(CASES)
+    verdicts = verify([Check(file, one.shape) for one, file in runnable.items()], 2)
+    assert [verdict.reason for verdict in verdicts if not verdict.exact] == []

@@ -1,0 +1,138 @@
+"""Tuning on devices: this machine as one, and an emulated one; those that die, return, or are gone for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_rpc_client import at
+from tvmconv import cli
+from tvmconv.builder import Request
+from tvmconv.device import EMULATED
+from tvmconv.log import Key, Log, Logs, Record
+from tvmconv.rpc.emulate import NativeDevice
+from tvmconv.rpc.process import Listening
+from tvmconv.rpc.remote import Remote
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+from tvmconv.tune import remote_lab
+from tvmconv.tune.lab import Outcome, Pace
+from tvmconv.tune.remote_lab import RemoteLab
+
+WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
+REQUEST = Request(ConvShape.parse(WORKLOAD), "direct").check()
+QUICK = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=5)
+TILES = [Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0") for rows in (12, 13, 14, 15)]
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[NativeDevice]:
+    with NativeDevice() as started:
+        yield started
+
+
+def records(folder: Path) -> list[Record]:
+    return [item for path in folder.glob("*/*.jsonl") for item in Log(path).records()]
+
+
+def tune(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tuple[int, dict[str, object]]:
+    common = ["-a", "direct", "--jobs", "1", "--log-dir", str(folder), "--json"]
+    code = cli.main(["tune", WORKLOAD, *common, *more])
+    *_, row = map(json.loads, capsys.readouterr().out.splitlines())
+    return code, row
+
+
+def test_a_device_of_a_tracker(device: NativeDevice, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = ("--device", "native", "--tracker", device.tracker, "-t", "native", "--trials", "3")
+    code, row = tune(capsys, tmp_path, *there)
+    assert (code, row["status"], row["device"]) == (0, "ok", "native")
+    found = records(tmp_path)
+    assert [item.stage for item in found].count("trial") == 3
+    assert {item.device for item in found} == {"native"}
+    assert Logs([tmp_path]).best(Key.of(REQUEST, 1)).best
+    assert tune(capsys, tmp_path, *there)[1]["trials"] == {"done": 3, "measured": 0, "failed": 0}
+
+
+def test_all_devices_of_a_key_at_once(device: NativeDevice) -> None:
+    second = ["--port", "0", "--tracker", device.tracker, "--key", "native", "--stop-at-eof", "--work", "/tmp"]
+    command = [*device._command(), *second]
+    with Listening(command, 60, environment={}), Remote(at(device)) as remote:
+        _until(lambda: len(remote.all_of_its_key()) == 2)
+        used: list[Remote] = []
+        with RemoteLab(remote, 1, 1, QUICK) as lab:
+            measure = lab._measure
+            lab._measure = lambda remote, *rest: used.append(remote) or measure(remote, *rest)  # type: ignore[method-assign]
+            assert [found.status for found in lab.trials(REQUEST, TILES, 1.0)] == ["ok"] * 4
+            assert [found.status for found in lab.finals(REQUEST, TILES[:2])] == ["ok"] * 2
+        assert len(set(used)) == 2
+
+
+def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice) -> None:
+    """Its server is killed with all its sessions, and started again; the tracker stays."""
+    command = [*device._command(), "--port", "0", "--tracker", device.tracker, "--key", "mortal", "--stop-at-eof"]
+    where = at(device)
+    mortal = type(where)("mortal", "mortal", tracker=where.tracker)
+    server = Listening([*command, "--work", "/tmp"], 60, environment={})
+    servers = [server]
+
+    def restart() -> None:
+        os.killpg(server.pid, signal.SIGKILL)
+        time.sleep(2)
+        servers.append(Listening([*command, "--work", "/tmp"], 60, environment={}))
+
+    with Remote(mortal) as remote, RemoteLab(remote, 1, 1, QUICK) as lab:
+        trials = lab.trials(REQUEST, TILES, 1.0)
+        first = next(trials)
+        killer = threading.Thread(target=restart)
+        killer.start()
+        outcomes: list[Outcome] = [first, *trials]
+        killer.join()
+    for each in servers:
+        each.stop()
+    assert [found.reason for found in outcomes if found.status != "ok"] == []
+
+
+def test_a_device_that_is_gone_for_good_ends_the_search(
+    device: NativeDevice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(remote_lab, "RETURN", 1.0)
+    with NativeDevice() as other:
+        append = Log.append
+
+        def and_die(self: Log, record: Record) -> None:
+            append(self, record)
+            if len(records(tmp_path)) == 2:
+                os.killpg(other._server.pid, signal.SIGKILL)
+
+        monkeypatch.setattr(Log, "append", and_die)
+        there = ("--device", "native", "--tracker", other.tracker, "-t", "native", "--trials", "9")
+        code, row = tune(capsys, tmp_path, *there)
+    assert code == 1
+    assert row["status"] == "skipped" and "which are kept" in str(row["reason"])
+    kept = records(tmp_path)
+    assert 2 <= len(kept) < 9 and {item.status for item in kept} == {"ok"}
+
+
+@pytest.mark.emulated
+def test_an_emulated_device_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, row = tune(capsys, tmp_path, "--device", EMULATED, "--trials", "3")
+    assert (code, row["status"]) == (0, "ok")
+    found = records(tmp_path)
+    assert {item.device for item in found} == {EMULATED} and len(found) >= 4
+    asked = Request(REQUEST.shape, "direct", "aarch64")
+    looked_up = Logs([tmp_path]).best(Key.of(asked, 1))
+    assert looked_up.best is None and "whose times mean nothing" in looked_up.refused[0]
+
+
+def _until(condition: object, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.2)

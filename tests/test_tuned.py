@@ -1,0 +1,255 @@
+"""Tuned schedules in use: every command and build take them where a record has exactly their key, and say so."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tvmconv
+from tests.tuning import KEY, WORKLOAD, key, record, written
+from tvmconv import cli
+from tvmconv.bench_report import bench_table
+from tvmconv.builder import Request
+from tvmconv.log import Key, Log, Logs, Record, Versions, new_log
+from tvmconv.plan import Setting, Task, plan
+from tvmconv.record import Row
+from tvmconv.report import show
+from tvmconv.shape import ConvShape
+from tvmconv.target import native
+from tvmconv.workload import Layer
+
+Capture = pytest.CaptureFixture[str]
+
+SHAPE = ConvShape.parse(WORKLOAD)
+HAND = str(Request(SHAPE, "indirect").check().tile)
+OLD = replace(Versions.here(), tvm="0.26.0")
+
+
+def run(capture: Capture, *argv: object) -> tuple[int, list[Row], str]:
+    code = cli.main([*map(str, argv), "--json"])
+    out, err = capture.readouterr()
+    return code, [json.loads(line) for line in out.splitlines()][1:], err
+
+
+def logged(folder: Path, *records: Record) -> Path:
+    return written(new_log(KEY.target, "net", folder), *records)
+
+
+def task(folder: Path, *records: Record, algorithm: str = "indirect", **changes: Any) -> Task:
+    if records:
+        logged(folder, *records)
+    setting = Setting(native(), cpus=(0,), logs=Logs([folder]))
+    (only,) = plan([Layer("here", SHAPE)], [algorithm], replace(setting, **changes))
+    return only
+
+
+@pytest.mark.parametrize(
+    ("schedule", "records", "outcome"),
+    [
+        ("auto", [record("4x16")], ("tuned", "4x16")),
+        ("auto", [], ("hand", HAND)),
+        ("auto", [record(key=key(threads=2))], ("hand", HAND)),
+        ("auto", [record(versions=OLD)], ("hand", HAND)),
+        ("auto", [record("4x16_kc3")], ("hand", HAND)),
+        ("hand", [record("4x16")], ("hand", HAND)),
+        ("tuned", [record("4x16")], ("tuned", "4x16")),
+        # The default as it was then won: the kernel by hand, as it is by now.
+        ("tuned", [record("4x16", default=True)], ("hand", HAND)),
+        ("tuned", [record(key=key(threads=2))], "there is one for threads 2"),
+        ("tuned", [record(versions=OLD)], "made with TVM 0.26.0; here is TVM"),
+        ("tuned", [record("4x16_kc3")], r"net\.jsonl cannot be used: tile .* KC must divide"),
+        ("tuned", [], "`tvmconv tune` makes one"),
+    ],
+)
+def test_which_schedule_a_kernel_gets(
+    tmp_path: Path, schedule: str, records: list[Record], outcome: tuple[str, str] | str
+) -> None:
+    found = task(tmp_path, *records, schedules=(schedule,))
+    if isinstance(outcome, str):
+        assert re.search(outcome, found.reason or "")
+        return
+    assert found.request
+    assert (found.request.schedule, str(found.request.tile)[: len(outcome[1])]) == outcome
+    assert (found.tuned_by is None) == (outcome[0] == "hand" and schedule != "tuned")
+
+
+def test_a_tile_of_ones_own_is_by_hand(tmp_path: Path) -> None:
+    tile = tvmconv.Tile.parse("3x16")
+    found = task(tmp_path, record("4x16"), tile=tile)
+    assert found.request
+    assert (found.request.schedule, found.tuned_by) == ("hand", None)
+    with pytest.raises(ValueError, match="leave the tile out"):
+        task(tmp_path, tile=tile, schedules=("tuned",))
+
+
+def test_auto_takes_the_fastest_of_the_records_where_they_know_the_rules_choice(tmp_path: Path) -> None:
+    shape = ConvShape.parse("ic64ih12oc64kh3ph1")
+    setting = Setting(native(), cpus=(0,), logs=Logs([tmp_path]))
+
+    def chosen(**seconds: float) -> tuple[str, str]:
+        for path in tmp_path.rglob("*.jsonl"):
+            path.unlink()
+        logged(tmp_path, *(record("4x16", ms, Key.of(Request(shape, name), 1)) for name, ms in seconds.items()))
+        (only,) = plan([Layer("here", shape)], ["auto"], replace(setting, logs=Logs([tmp_path])))
+        return only.algorithm, only.chosen_by
+
+    assert chosen(indirect=2.0, direct=1.0) == ("direct", "records")
+    assert chosen(indirect=1.0, direct=2.0) == ("indirect", "records")
+    assert chosen(direct=1.0) == ("indirect", "rule")
+    assert chosen(indirect=1.0) == ("indirect", "rule")
+
+
+def test_build_takes_a_tuned_schedule(tmp_path: Path, no_tuning_logs_of_its_own: Path) -> None:
+    def built(**options: Any) -> tuple[str, str]:
+        described = tvmconv.build(WORKLOAD, **options).description
+        return described["schedule"], described["tile"][:4]
+
+    logged(tmp_path, record("4x16"))
+    assert built(log_dir=tmp_path) == built(log_dir=str(tmp_path), schedule="tuned") == ("tuned", "4x16")
+    assert built()[0] == built(log_dir=tmp_path, schedule="hand")[0] == "hand"
+    assert built(log_dir=tmp_path, threads=2)[0] == "hand"
+    with pytest.raises(ValueError, match="no tuning record of mb1ic8"):
+        built(schedule="tuned")
+    logged(no_tuning_logs_of_its_own / "tvmconv/tuning_logs", record("3x16"))
+    assert built() == ("tuned", "3x16")
+    (tmp_path / KEY.target / "net.jsonl").write_text("mother\n")
+    with pytest.warns(UserWarning, match=r"net\.jsonl:1 is not a tuning record"):
+        assert built(log_dir=tmp_path)[0] == "hand"
+
+
+def test_every_row_says_by_what_it_was_tuned(tmp_path: Path, capsys: Capture) -> None:
+    threads = Key.of(Request(SHAPE, "direct"), 2)
+    path = logged(tmp_path, record("4x16", cpu="Z80", time="then"), record("4x16", key=threads))
+    origin = {"file": str(path), "cpu": "Z80", "time": "then"}
+    work = (WORKLOAD, "-a", "indirect,direct", "--log-dir", tmp_path, "-v", "--jobs", 1)
+    quick = ("--samples", 2, "--min-time", 0.001)
+    output = ("-o", tmp_path / "all.so", "--schedule", "auto")
+    for argv in (("verify", *work), ("show", *work), ("compile", *work, *output), ("bench", *work, *quick)):
+        code, (indirect, direct), err = run(capsys, *argv)
+        assert code == 0
+        assert (indirect["schedule"], indirect["tuned_by"], indirect["tile"][:4]) == ("tuned", origin, "4x16")
+        assert (direct["schedule"], direct["tuned_by"]) == ("hand", None)
+        assert "no tuning record of mb1ic8ih6oc20oh6kh3ph1, direct in nhwc" in err
+        assert "there is one for threads 2" in err
+
+
+def test_bench_compares_both(tmp_path: Path, capsys: Capture) -> None:
+    logged(tmp_path, record("4x16"))
+    work = ["bench", WORKLOAD, "-a", "indirect,direct", "--log-dir", tmp_path, "--schedule", "hand,tuned"]
+    quick = ["--samples", 2, "--min-time", 0.001, "--output", tmp_path / "r.jsonl"]
+    code, found, _ = run(capsys, *work, *quick)
+    assert code == 0
+    assert [(row["algorithm"], row["schedule"], row["status"]) for row in found] == [
+        *(("indirect", "hand", "ok"), ("indirect", "tuned", "ok")),
+        *(("direct", "hand", "ok"), ("direct", "tuned", "rejected")),
+    ]
+    assert "there is one for algorithm indirect" in found[3]["reason"]
+    assert cli.main([str(word) for word in (*work, *quick)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"indirect hand +indirect tuned +direct hand +direct tuned", out)
+    ratio = found[0]["seconds"]["median"] / found[1]["seconds"]["median"]
+    assert f"indirect tuned / indirect hand {ratio:.3f} in speed, geometric mean of 1 layer" in out
+
+
+def test_where_the_default_won_it_is_measured_once(tmp_path: Path, capsys: Capture) -> None:
+    path = logged(tmp_path, record("4x16", default=True))
+    work = ["bench", WORKLOAD, "-a", "indirect", "--log-dir", tmp_path, "--schedule", "hand,tuned"]
+    _, (hand, tuned), _ = run(capsys, *work, "--samples", 2, "--min-time", 0.001)
+    assert (tuned["schedule"], tuned["schedule_asked"], tuned["tuned_by"]["file"]) == ("hand", "tuned", str(path))
+    assert (hand["tuned_by"], hand["seconds"]) == (None, tuned["seconds"])
+
+
+def test_tables_tell_tuned_cells(capsys: Capture) -> None:
+    row = {
+        **{"source": "net", "name": None, "count": 1, "workload": WORKLOAD, "peer": None, "status": "ok"},
+        **{"seconds": {"median": 1e-3, "p20": 1e-3, "p80": 1e-3}, "rounds": {"n": 1, "repeated": 0, "slow": 0}},
+        **{"gflops": 1.0, "peak_fraction": 0.5, "workspace_bytes": 0, "schedule_asked": "auto"},
+    }
+    show(bench_table([{**row, "algorithm": name, "schedule": name} for name in ("hand", "tuned")]))
+    assert len(re.findall(r"^ +tuned *$", capsys.readouterr().out, re.MULTILINE)) == 1
+
+
+RECORDS = [
+    record("2x16", 2.0, trial=0, default=True, searcher="default"),
+    record("4x16", 1.0, trial=1),
+    record("3x16", None, trial=2, searcher="xgb"),
+    record("2x16", 2.2, trial=0, default=True, stage="final"),
+    record("4x16", 1.1, trial=1, stage="final"),
+]
+
+
+def test_logs_are_shown(tmp_path: Path, capsys: Capture) -> None:
+    path = logged(tmp_path, *RECORDS)
+    code, found, _ = run(capsys, "log", "show", path)
+    assert (code, [row["tile"] for row in found]) == (0, ["2x16", "4x16", "3x16", "2x16", "4x16"])
+    assert found[2]["reason"] == "3 of 720 outputs are wrong"
+    assert found[0]["workload"] == WORKLOAD
+    code, (best,), _ = run(capsys, "log", "best", "--log-dir", tmp_path, "--match", WORKLOAD)
+    assert (code, best["tile"], best["stage"], best["trials"]) == (0, "4x16", "final", 3)
+    assert best["gain"] == pytest.approx(2.0)
+    code, (only,), _ = run(capsys, "log", "check", path)
+    assert (code, only["status"], only["records"]) == (0, "ok", 5)
+    for what in ("show", "best", "check"):
+        assert cli.main(["log", what, str(path)]) == 0
+        assert WORKLOAD in capsys.readouterr().out
+
+
+def test_check_names_each_bad_line_and_what_is_of_another_machine(tmp_path: Path, capsys: Capture) -> None:
+    path = logged(tmp_path, record(), record(versions=OLD), record(key=key(features=(*KEY.features, "amx"))))
+    path.write_text(f"mother\n{path.read_text()}father\n")
+    code, found, _ = run(capsys, "log", "check", path)
+    assert code == 1
+    assert [(row["status"], row["reason"] and row["reason"][:22]) for row in found] == [
+        *(("error", "line 1 is not a tuning"), ("error", "line 5 is not a tuning"), ("ok", None)),
+        *(("rejected", "it was made with TVM 0"), ("rejected", "its CPU features are n")),
+    ]
+    code, _, err = run(capsys, "log", "show", path)
+    assert (code, "net.jsonl:1 is not a tuning record" in err) == (1, True)
+
+
+def test_logs_are_merged(tmp_path: Path, capsys: Capture) -> None:
+    one, two = (written(tmp_path / name, *records) for name, records in (("a", RECORDS[:3]), ("b", RECORDS[1:])))
+    assert cli.main(["log", "merge", "-o", str(one), str(one), str(two)]) == 0
+    assert "5 records of 2 files" in capsys.readouterr().out
+    assert Log(one).records() == RECORDS
+
+
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="no matplotlib")
+def test_convergence_is_drawn(tmp_path: Path) -> None:
+    logged(tmp_path, *RECORDS)
+    for path in (tmp_path / "a.svg", tmp_path / "a.png"):
+        assert cli.main(["log", "plot", "-o", str(path), str(tmp_path), "--match", WORKLOAD]) == 0
+    text = (tmp_path / "a.svg").read_text()
+    assert "best GFLOP/s so far" in text
+    for searcher in ("random", "xgb"):
+        assert f">{KEY}, {searcher}, seed 0, {record().cpu}<" in text
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["show", "/nowhere.jsonl"], "/nowhere.jsonl: there is no such file or folder"),
+        (["show", "--log-dir", "/nowhere"], "there is no such folder"),
+        (["show", "-o", "a.jsonl"], "unrecognized arguments: -o"),
+        (["merge", "a.jsonl"], "required: -o"),
+        (["merge", "-o", "a.jsonl"], "required: FILE|DIR"),
+        (["merge", "/tmp", "-o", "/nowhere/a.jsonl"], "there is no folder /nowhere"),
+        (["plot", "-o", "a.pdf"], r"ends in .png or .svg"),
+        (["shw"], "invalid choice"),
+    ],
+)
+def test_wrong_calls_of_log(argv: list[str], sentence: str, capsys: Capture) -> None:
+    try:
+        code = cli.main(["log", *argv])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    err = capsys.readouterr().err
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert sentence in err

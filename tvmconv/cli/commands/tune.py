@@ -1,0 +1,151 @@
+"""tvmconv tune: which tile is fastest for each layer?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tvmconv import networks
+from tvmconv.choose import AUTO
+from tvmconv.cli import arguments
+from tvmconv.cli.device import Work, at_work
+from tvmconv.cli.output import Output, exit_code
+from tvmconv.device import EMULATOR
+from tvmconv.extras import install_line
+from tvmconv.log import Log, new_log
+from tvmconv.plan import Setting, Task, blank_row, finished, plan
+from tvmconv.record import Row
+from tvmconv.rpc.trouble import Trouble
+from tvmconv.tune.lab import Lab, LocalLab
+from tvmconv.tune.model import Boosted, Model, Nothing
+from tvmconv.tune.remote_lab import RemoteLab
+from tvmconv.tune.search import BATCH
+from tvmconv.tune.tuner import Plan, State, Winner, tune
+from tvmconv.tune_report import tune_table
+from tvmconv.tuned import TUNED
+from tvmconv.workload import Layer, resolve
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    if options.device == EMULATOR:
+        raise ValueError(f"tune cannot measure on --device {EMULATOR}, which has no speed of its own")
+    with at_work(options, output) as work, _lab(work, options.jobs) as lab:
+        output.machine = work.machine
+        return _tune_all(options, work.setting, lab, output)
+
+
+def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: Output) -> int:
+    algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
+    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
+    new_model = _models(options.searcher, output)
+    output.table_at_end(tune_table)
+    output.context()
+    for number, task in enumerate(tasks):
+        log = Log(_file(task.layer, setting, options.log_dir), output.note)
+        tuner = _Tuner(options, setting, lab, log, new_model, output)
+        tuner.tune(task, f"{number + 1}/{len(tasks)}")
+    return exit_code(output.rows, algorithms.required)
+
+
+def _lab(work: Work, jobs: int) -> LocalLab | RemoteLab:
+    setting = work.setting
+    if work.remote:
+        return RemoteLab(work.remote, setting.threads, jobs)
+    return LocalLab(setting.threads, setting.cpus, jobs)
+
+
+class _Tuner:
+    """Tunes tasks; each becomes a row, whatever happens."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        setting: Setting,
+        lab: Lab,
+        log: Log,
+        new_model: Callable[[], Model],
+        output: Output,
+    ) -> None:
+        self._options, self._setting, self._lab, self._log = options, setting, lab, log
+        self._new_model, self._output = new_model, output
+        self._state: State | None = None
+
+    def tune(self, task: Task, place: str) -> None:
+        self._state = None
+        row = blank_row(task.layer, self._setting, algorithm=task.algorithm, schedule=TUNED)
+        row |= dict.fromkeys(("seconds", "gflops", "flops", "gain", "default", "trials", "log"))
+        if task.request is None:
+            self._output.row(finished(row, "rejected", task.reason))
+            return
+        row |= {"flops": task.request.shape.flops, "log": str(self._log.path)}
+        options = self._options
+        job = Plan(task.request, self._setting.threads, options.trials, options.seed, self._new_model(), options.resume)
+        title = f"{place} {task.layer.name or task.layer.shape} {task.algorithm}"
+        try:
+            with self._output.steps(title, BATCH) as step:
+                winner = tune(job, self._lab, self._log, partial(self._progress, step, task.request.shape.flops))
+        except (KeyboardInterrupt, OSError, Trouble):
+            self._output.row(finished(row, "skipped", self._stopped(), **_so_far(self._state)))
+            raise
+        self._output.row(_row(row, winner))
+
+    def _progress(self, step: Any, flops: float, state: State) -> None:
+        self._state = state
+        if state.trouble:
+            self._output.note(state.trouble)
+        speed = f"{flops / state.seconds / 1e9:.0f} GFLOP/s, {state.gain:.2f} of hand" if state.seconds else ""
+        step(state.done, self._options.trials, speed)
+
+    def _stopped(self) -> str:
+        done = self._state.done if self._state else 0
+        return (
+            f"stopped after {done} of {self._options.trials} trials, which are kept: the same command goes on with them"
+        )
+
+
+def _row(row: Row, winner: Winner) -> Row:
+    """A finished layer. Where nothing was ever right, that is an error."""
+    state = winner.state
+    trials = {"done": state.done, "measured": state.measured, "failed": state.failed}
+    if winner.outcome.seconds is None:
+        return finished(row, "error", winner.outcome.reason or "no candidate could be measured", trials=trials)
+    return finished(
+        row,
+        "ok",
+        tile=str(winner.tile),
+        seconds=vars(winner.outcome.seconds),
+        gflops=row["flops"] / winner.outcome.median / 1e9,
+        gain=winner.default.median / winner.outcome.median if winner.default.seconds else None,
+        default=vars(winner.default.seconds) if winner.default.seconds else None,
+        trials=trials,
+    )
+
+
+def _so_far(state: State | None) -> dict[str, Any]:
+    if state is None:
+        return {}
+    trials = {"done": state.done, "measured": state.measured, "failed": state.failed}
+    return {"tile": str(state.best), "gain": state.gain, "trials": trials}
+
+
+def _models(searcher: str, output: Output) -> Callable[[], Model]:
+    """What makes a model for each problem."""
+    if searcher == "random":
+        return Nothing
+    try:
+        Boosted()
+    except ImportError as error:
+        output.warn(f"xgboost cannot be imported ({error}), so that tiles are drawn at random: {install_line('tune')}")
+        return Nothing
+    return Boosted
+
+
+def _file(layer: Layer, setting: Setting, log_dir: Path | None) -> Path:
+    """One log for each network, model, or problem."""
+    network = layer.source.partition("/")[0]
+    model, onnx, _ = layer.source.partition(".onnx")
+    what = network if network in networks.NETWORKS else Path(model).name if onnx else str(layer.shape or layer.source)
+    return new_log(setting.target.name, what, log_dir)

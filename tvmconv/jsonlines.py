@@ -1,0 +1,36 @@
+"""Files of JSON lines: objects, one a line, of which the last may have been cut off in the middle of writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+class BadFile(ValueError):
+    """A file that exists and is not what it should be."""
+
+
+def line(content: Mapping[str, Any]) -> str:
+    """The object as one line, with its newline. Raises ValueError for NaN and infinity, which JSON has not."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """The whole lines of a file's content, without their ends, and what follows the last end: a torn line, or b""."""
+    whole = data.rfind(b"\n") + 1
+    return data[:whole].split(b"\n")[:-1], data[whole:]
+
+
+def parse(text: bytes) -> dict[str, Any] | None:
+    """The object of a line; None for what is no JSON object."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):  # no JSON, or brackets in brackets without end
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def is_torn(text: bytes, start: bytes) -> bool:
+    """Whether a last line without end may be the first part of one of ours, all of which begin with `start`."""
+    return text.startswith(start[: len(text)])

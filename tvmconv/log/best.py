@@ -1,0 +1,76 @@
+"""Which of a key's records counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from tvmconv.log.record import Record
+
+GAIN = 1.01  # how many times as fast as the default another tile has to be to take its place: less is noise
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A record and the file that it is in. rank: the place of the file's folder among all, lower first."""
+
+    record: Record
+    path: Path
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Records of one key that may be compared: of one file and one CPU; if they are finals, of one interleaved run."""
+
+    records: tuple[Sourced, ...]
+
+    @property
+    def best(self) -> Sourced:
+        """The fastest, but the default unless another is clearly faster."""
+        return min(self.records, key=lambda item: item.record.median / (GAIN if item.record.default else 1))
+
+    @property
+    def default(self) -> Record | None:
+        """The hand-written schedule's tile, if it was measured beside the others; its fastest measurement."""
+        own = [item.record for item in self.records if item.record.default]
+        return min(own, key=lambda record: record.median, default=None)
+
+
+def decide(found: Iterable[Sourced], cpu: str) -> Comparison | None:
+    """The comparison that counts among the records of one key; None if nothing has a time.
+
+    Finals, in which the best were measured again side by side with the default, count more than trials; what was
+    measured on this CPU (`cpu`: its name) more than what was measured on another of the same features; then the order
+    of folders decides, at last the time. A tile that gave a wrong result anywhere counts nowhere.
+    """
+    found = list(found)
+    wrong = {item.record.tile for item in found if item.record.status == "wrong"}
+    right = [item for item in found if item.record.tile not in wrong]
+    groups: dict[tuple[Path, str], list[Sourced]] = {}
+    for item in right:
+        groups.setdefault((item.path, item.record.cpu), []).append(item)
+    comparisons = [comparison for group in groups.values() for comparison in _comparisons(group)]
+    return max(comparisons, key=lambda comparison: _weight(comparison, cpu), default=None)
+
+
+def _weight(comparison: Comparison, cpu: str) -> tuple[bool, bool, int, str]:
+    best = comparison.best
+    return best.record.stage == "final", best.record.cpu == cpu, -best.rank, best.record.time
+
+
+def _comparisons(group: Sequence[Sourced]) -> list[Comparison]:
+    """All trials together, and the finals of each run by themselves: a tile that comes again begins another run."""
+    trials = tuple(item for item in group if item.record.stage == "trial" and item.record.status == "ok")
+    runs: list[list[Sourced]] = []
+    for stage, items in groupby(group, key=lambda item: item.record.stage):
+        if stage == "final":
+            runs.append([])
+            for item in items:
+                if item.record.tile in (other.record.tile for other in runs[-1]):
+                    runs.append([])
+                runs[-1].append(item)
+    finals = (tuple(item for item in run if item.record.status == "ok") for run in runs)
+    return [Comparison(records) for records in (trials, *finals) if records]

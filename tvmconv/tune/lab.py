@@ -1,0 +1,201 @@
+"""Where trials are made: kernels built by a warm crew, then proved and timed one by one on cores that do nothing else.
+
+One bad candidate costs one outcome: it is built and run in processes that are killed at its own deadline.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tvmconv import builder
+from tvmconv.builder import Order, Request, build_all
+from tvmconv.contestant import Failure, KernelEntry
+from tvmconv.crew import Crew
+from tvmconv.device import LOCAL
+from tvmconv.measure import Measurement, Rules, Seconds, measure
+from tvmconv.reference import integer_case
+from tvmconv.tile import Tile
+from tvmconv.tune.stopwatch import Try
+from tvmconv.worker import WorkerLost, patience
+
+_STOPWATCH = "tvmconv.tune.stopwatch"
+_BUILD_PATIENCE = 60.0  # seconds of a compiler: one or two, and those that it takes to start on a busy machine
+_PATIENCE = 20.0  # seconds that a trial may take, on top of those that its layer's size is worth
+_LEAST_DISK = 16 << 20  # bytes; a build that failed with less has most likely failed for that
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a candidate; `seconds` are there if the status is ok, `reason` if it is not."""
+
+    status: Literal["ok", "wrong", "error"]
+    reason: str | None = None
+    seconds: Seconds | None = None
+
+    @property
+    def median(self) -> float:
+        """Seconds of a call, infinite where there are none."""
+        return self.seconds.median if self.seconds else float("inf")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long to measure: turns of a trial, twice as many where they differ or seem to be the fastest, and seconds of
+    each; a trial is given up when it is `hopeless` times as slow as the best one so far; the same of finals, and the
+    seconds after which no other of their rounds begins."""
+
+    samples: int = 4
+    min_time: float = 0.015
+    hopeless: float = 1.5
+    final_samples: int = 15
+    final_min_time: float = 0.03
+    final_max_time: float = 20.0
+
+    @property
+    def final(self) -> Rules:
+        return Rules(self.final_samples, self.final_min_time, self.final_max_time)
+
+
+PACE = Pace()
+
+
+class Lab(Protocol):
+    """Makes trials of one problem's tiles. device: where, as a record has it."""
+
+    device: str
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """How trials are measured, in plain text for the records: only such are comparable."""
+
+    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
+        """One outcome for each tile, in order, as soon as it is known. best: seconds of the fastest one so far."""
+
+    def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
+        """All tiles measured side by side, interleaved, as bench does it; outcomes in order."""
+
+
+class Compilers:
+    """Processes that build candidates, kept warm from one batch to the next. To be used in a `with` statement."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._crew = Crew(builder.CREW, jobs)
+
+    def __enter__(self) -> Compilers:
+        self._crew.start(self._jobs)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._crew.close()
+
+    def build(self, request: Request, tiles: Sequence[Tile], folder: Path) -> Generator[Path | Outcome, None, None]:
+        """For each tile, in order, its kernel's file in `folder`, or the outcome of one that could not be built.
+
+        Raises OSError where that is the disk's fault, and no candidate's.
+        """
+        requests = [replace(request, tile=tile) for tile in tiles]
+        orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
+        with closing(self._crew.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
+            for order, answer in zip(orders, answers, strict=True):
+                yield order.path if answer is None else _unbuilt(answer, folder)
+
+
+class LocalLab:
+    """This machine: `jobs` compilers, one process that measures, on `cpus`. To be used in a `with` statement.
+
+    Nothing is compiled while something is measured.
+    """
+
+    device = LOCAL
+
+    def __init__(self, threads: int, cpus: Sequence[int], jobs: int, pace: Pace = PACE) -> None:
+        self._threads, self._cpus, self._jobs, self._pace = threads, tuple(cpus), jobs, pace
+        self._compilers, self._stopwatch = Compilers(jobs), Crew(_STOPWATCH, 1)
+
+    def __enter__(self) -> LocalLab:
+        self._compilers.__enter__()
+        self._stopwatch.start(1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._compilers.__exit__(*error)
+        self._stopwatch.close()
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        return {**asdict(self._pace), "check": "exact, before and after"}
+
+    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
+        with temporary_folder() as folder:
+            for built in list(self._compilers.build(request, tiles, folder)):
+                outcome = built if isinstance(built, Outcome) else self._timed(request, built, best)
+                best = min(best, outcome.median)
+                yield outcome
+
+    def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
+        files = build_all([replace(request, tile=tile) for tile in tiles], self._jobs)
+        entries = [KernelEntry(file) for file in files.values() if isinstance(file, Path)]
+        measured = measure(
+            entries,
+            request.shape,
+            integer_case(request.shape),
+            isa=request.made_for.isa,
+            cpus=self._cpus,
+            threads=self._threads,
+            rules=self._pace.final,
+        )
+        results = iter(measured.measurements)
+        for file in files.values():
+            yield measured_outcome(next(results)) if isinstance(file, Path) else Outcome("error", str(file))
+
+    def _timed(self, request: Request, kernel: Path, best: float) -> Outcome:
+        attempt = Try(
+            kernel,
+            request.shape,
+            self._threads,
+            self._cpus,
+            request.made_for.isa,
+            self._pace.samples,
+            self._pace.min_time,
+            best,
+            self._pace.hopeless,
+        )
+        limit = patience(_PATIENCE, request.shape.flops)
+        (answer,) = self._stopwatch.ask_each([attempt], lambda _: limit)
+        if isinstance(answer, WorkerLost):
+            return Outcome("error", f"the kernel {answer}")
+        if isinstance(answer, Failure):
+            return Outcome("wrong" if answer.status == "mismatch" else "error", answer.reason)
+        return Outcome("ok", seconds=answer)
+
+
+def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
+    """Why there is no kernel. Raises OSError where that is the disk's fault, and no candidate's."""
+    if shutil.disk_usage(folder).free < _LEAST_DISK:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    return Outcome(
+        "error", f"the compiler {answer}" if isinstance(answer, WorkerLost) else f"the build failed: {answer}"
+    )
+
+
+def measured_outcome(result: Measurement) -> Outcome:
+    if result.status == "ok":
+        return Outcome("ok", seconds=result.seconds)
+    return Outcome("wrong" if result.status == "mismatch" else "error", result.reason)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for a batch of kernels."""
+    # Errors: a linker that was killed a moment ago may still be writing.
+    with tempfile.TemporaryDirectory(prefix="tvmconv-tune-", ignore_cleanup_errors=True) as name:
+        yield Path(name)

@@ -1,0 +1,144 @@
+"""Trials on devices that are reached through RPC: one, or all that serve a key at once.
+
+Kernels are built here while others are measured there. Each trial has a session of its own, so that a kernel which
+harms the server's process harms no other trial; a device that is gone is told from a kernel that is at fault.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from tvmconv.builder import Request, build_all
+from tvmconv.contestant import KernelEntry
+from tvmconv.measure import Best, Rules, measure
+from tvmconv.reference import Case, integer_case
+from tvmconv.rpc.remote import Remote
+from tvmconv.rpc.stage import Stage
+from tvmconv.rpc.trouble import Trouble
+from tvmconv.rpc.verify import verify
+from tvmconv.tile import Tile
+from tvmconv.tune.lab import PACE, Compilers, Outcome, Pace, measured_outcome, temporary_folder
+from tvmconv.verify import Check, cached_case
+
+RETURN = 60.0  # seconds that a device which has gone may take to come back, on top of those that its tracker is given
+_PROBED = 30.0  # seconds of the session that asks whether it is there
+_MAX_TIME = 20.0  # seconds of a trial after which no other round begins
+
+
+class RemoteLab:
+    """Devices: `remote`, and as many more clients of its key as the tracker has servers of it. For a `with` statement.
+
+    Raises Trouble where no device can be had any more.
+    """
+
+    def __init__(self, remote: Remote, threads: int, jobs: int, pace: Pace = PACE) -> None:
+        self.device = remote.where.name
+        self._remotes = remote.all_of_its_key()
+        self._threads, self._jobs, self._pace = threads, jobs, pace
+        self._compilers = Compilers(jobs)
+        self._free: SimpleQueue[Remote] = SimpleQueue()
+        self._best = Best()
+
+    def __enter__(self) -> RemoteLab:
+        self._compilers.__enter__()
+        # Linux ends a client when the thread that started it ends: these threads live as long as their clients.
+        self._pool = ThreadPoolExecutor(len(self._remotes))
+        for remote in self._remotes:
+            self._free.put(remote)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._compilers.__exit__(*error)
+        for remote in self._remotes:
+            remote.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        return {**asdict(self._pace), "check": "exact, before and after", "through": "rpc"}
+
+    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
+        case = cached_case(request.shape)
+        with temporary_folder() as folder, closing(self._compilers.build(request, tiles, folder)) as kernels:
+            waiting: list[Future[Outcome] | Outcome] = []
+            try:
+                for built in kernels:
+                    if isinstance(built, Path):
+                        waiting.append(self._pool.submit(self._trial, request, built, case))
+                    else:
+                        waiting.append(built)
+                for each in waiting:
+                    yield each.result() if isinstance(each, Future) else each
+            finally:
+                for each in waiting:
+                    if isinstance(each, Future):
+                        each.cancel()
+
+    def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
+        """On one device, proved there in every way that verify knows."""
+        remote, case = self._remotes[0], integer_case(request.shape)
+        files = list(build_all([replace(request, tile=tile) for tile in tiles], self._jobs).values())
+        built = [file for file in files if isinstance(file, Path)]
+        verdicts = list(verify([Check(file, request.shape, self._threads) for file in built], remote))
+        right = [file for file, verdict in zip(built, verdicts, strict=True) if verdict.exact]
+        results = dict(zip(right, self._measure(remote, request, right, case, self._pace.final), strict=True))
+        said = dict(zip(built, verdicts, strict=True))
+        for file in files:
+            if not isinstance(file, Path):
+                yield Outcome("error", str(file))
+            elif file in results:
+                yield results[file]
+            else:
+                yield Outcome("wrong" if said[file].status == "mismatch" else "error", said[file].reason)
+
+    def _trial(self, request: Request, kernel: Path, case: Case) -> Outcome:
+        """On whichever device is free; again on one that is back, if it was gone. Raises Trouble."""
+        remote = self._free.get()
+        try:
+            while True:
+                rules = Rules(self._pace.samples, self._pace.min_time, _MAX_TIME)
+                (outcome,) = self._measure(remote, request, [kernel], case, rules)
+                if outcome.status != "error" or not _was_away(remote):
+                    return outcome
+        finally:
+            self._free.put(remote)
+
+    def _measure(
+        self, remote: Remote, request: Request, kernels: Sequence[Path], case: Case, rules: Rules
+    ) -> list[Outcome]:
+        stage = Stage(remote, request.made_for, request.shape, rules.max_time, probed=not remote.where.emulated)
+        outcome = measure(
+            [KernelEntry(kernel) for kernel in kernels],
+            request.shape,
+            case,
+            isa=request.made_for.isa,
+            cpus=remote.cpus,
+            threads=self._threads,
+            rules=rules,
+            best=self._best,
+            start=stage.contestant,
+        )
+        self._best = outcome.best
+        return [measured_outcome(result) for result in outcome.measurements]
+
+
+def _was_away(remote: Remote) -> bool:
+    """Whether the device was gone; by now it is there. Raises Trouble where it does not come back."""
+    was_away, end = remote.is_away, time.monotonic() + RETURN
+    while True:
+        try:
+            remote.begin(_PROBED)
+            remote.leave()
+            return was_away
+        except Trouble:
+            if time.monotonic() >= end:
+                raise
+            was_away = True
+            time.sleep(1)

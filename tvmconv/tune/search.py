@@ -1,0 +1,96 @@
+"""The search: which tiles to try next, decided by what is known and a seed alone."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tvmconv.builder import Request
+from tvmconv.tile import Tile
+from tvmconv.tune.features import features
+from tvmconv.tune.model import Model
+from tvmconv.tune.space import Space
+
+BATCH = 8  # trials between two questions to the model
+_POOL = 256  # tiles that are weighed for a batch
+_ELITE = 8  # of the best, whose neighbours make up a part of the pool
+_FROM_ELITE = 0.6
+_CHANGES = (1, 1, 2, 3)  # sizes of a neighbour that differ
+_UNGUIDED = 0.25  # of a batch: tiles taken as they are drawn, whatever the model says of them
+_DRAWS = 20  # for each tile of the pool, until it is said that there are no others
+
+
+@dataclass
+class Search:
+    """Proposes tiles in batches. The first is the hand-written schedule's; none that is known comes again.
+
+    An evolution steered by a cost model, as in Zheng et al., "Ansor", OSDI 2020, section 5: neighbours of the best
+    tiles and new ones are weighed by the model, and the most promising of them are measured. What a batch holds is
+    decided by its number, the seed and what has been told so far, so that a search can go on from a log.
+    """
+
+    space: Space
+    model: Model
+    seed: int = 0
+    _outcomes: dict[Tile, float] = field(default_factory=dict)
+
+    def batch(self, number: int) -> list[Tile]:
+        """The tiles of this batch, the first of number 0: BATCH of them, fewer where the space has no others."""
+        state = random.Random(f"{self.seed} {number}")
+        pool = self._pool(state)
+        ranked, unguided = self._ranked(pool), state.sample(pool, k=len(pool))
+        chosen = {} if self.space.default in self._outcomes else {self.space.default: None}
+        while len(chosen) < BATCH and (ranked or unguided):
+            source = unguided if not ranked or (unguided and state.random() < _UNGUIDED) else ranked
+            tile = source.pop(0)
+            if tile not in chosen and self.space.contains(tile):
+                chosen[tile] = None
+        return list(chosen)
+
+    def tell(self, tile: Tile, seconds: float) -> None:
+        """What came out for a tile; infinite for one that failed."""
+        self._outcomes[tile] = seconds
+        self.learn(self.space.request, tile, seconds)
+
+    def learn(self, request: Request, tile: Tile, seconds: float) -> None:
+        """What is known of a tile of this problem or of another one."""
+        self.model.learn(request.prefix, _features(request, tile), seconds)
+
+    def best(self, count: int) -> list[Tile]:
+        """The fastest so far."""
+        right = [tile for tile, seconds in self._outcomes.items() if seconds < math.inf]
+        return sorted(right, key=lambda tile: self._outcomes[tile])[:count]
+
+    def _pool(self, state: random.Random) -> list[Tile]:
+        """Tiles of which nothing is known, in the order in which they were drawn."""
+        elite, pool = self.best(_ELITE) if self.model.guides else [], dict[Tile, None]()
+        for _ in range(_POOL * _DRAWS):
+            tile = self._drawn(elite, state)
+            if tile and tile not in self._outcomes:
+                pool[tile] = None
+            if len(pool) == _POOL:
+                break
+        return list(pool)
+
+    def _drawn(self, elite: Sequence[Tile], state: random.Random) -> Tile | None:
+        if not elite or state.random() >= _FROM_ELITE:
+            return self.space.draw(state)
+        tile: Tile | None = state.choice(elite)
+        for _ in range(state.choice(_CHANGES)):
+            tile = self.space.neighbour(tile, state) if tile else None
+        return tile
+
+    def _ranked(self, pool: Sequence[Tile]) -> list[Tile]:
+        """The most promising first, or as they were drawn if nothing is known of them."""
+        if not pool:
+            return []
+        scores = self.model.scores([_features(self.space.request, tile) for tile in pool])
+        if scores is None:
+            return list(pool)
+        return [tile for _, tile in sorted(zip(-scores, pool, strict=True), key=lambda pair: pair[0])]
+
+
+def _features(request: Request, tile: Tile) -> tuple[float, ...]:
+    return features(request.defined_by, request.shape, request.made_for, tile)

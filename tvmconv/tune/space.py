@@ -1,0 +1,159 @@
+"""The search space: every Tile that a layer's kernel may have, as one list of choices for each of its sizes.
+
+A Tile decides the register tile, the packing and the loops around it, so each one is a kernel of its own. Sizes are
+drawn one after the other, since what one may be depends on those before it; what does not fit the registers, or the
+layer, is never drawn.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tvmconv.algorithms.ir import Algorithm
+from tvmconv.algorithms.matrix import MatrixView
+from tvmconv.algorithms.pixels import PixelView
+from tvmconv.builder import Request
+from tvmconv.target import Target
+from tvmconv.tile import Tile
+
+_MOST_VECTORS = 4  # of NR: wider tiles of fewer rows load more than they multiply
+_LEAST_MULTIPLY_ADDS = 0.4  # of those that fill the registers: smaller tiles cannot hide their latency
+_STEPS = (1, 2, 4, 8)  # channels unrolled
+_LEAST_CHANNELS = 16  # of a block of K
+_K_BLOCKS = (1, 2, 3, 4, 6, 8, 16)
+_ROW_BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 32)
+_AHEAD = (0, 1, 2, 4, 8, 16)  # channels
+_DEPTHWISE_PIXELS = range(1, 17)
+_DEPTHWISE_PANELS = (1, 2, 3, 4, 6, 8, 64)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The tiles of one problem by one algorithm on one target. `request` is checked: its tile is the default."""
+
+    request: Request
+
+    @property
+    def default(self) -> Tile:
+        """The hand-written schedule's tile."""
+        assert self.request.tile
+        return self.request.tile
+
+    def draw(self, state: random.Random) -> Tile | None:
+        """A tile with all sizes drawn; None if some of them left no choice for another. It may not be `contained`."""
+        return self._complete({}, state)
+
+    def neighbour(self, tile: Tile, state: random.Random) -> Tile | None:
+        """The tile with one of its sizes drawn anew, and what does not go with it."""
+        sizes = {name: getattr(tile, name) for name in self._names}
+        del sizes[state.choice(self._names)]
+        return self._complete(sizes, state)
+
+    def contains(self, tile: Tile) -> bool:
+        """Whether a kernel can have the tile."""
+        try:
+            return replace(self.request, tile=tile).check().tile == tile
+        except ValueError:
+            return False
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return ("mr", "nr", "mc", "kc") if self.request.shape.depthwise else ("nr", "mr", "kc", "kr", "mc", "pf", "st")
+
+    def _complete(self, sizes: Mapping[str, int], state: random.Random) -> Tile | None:
+        """A tile with these sizes and others drawn; a given one that the others do not allow is drawn as well."""
+        drawn: dict[str, int] = {}
+        for name in self._names:
+            choices = self._choices(name, drawn)
+            if not choices:
+                return None
+            drawn[name] = sizes[name] if sizes.get(name) in choices else state.choice(choices)
+        return replace(self.default, **drawn)
+
+    def _choices(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
+        """What a size may be beside those drawn before it."""
+        return _depthwise(name, drawn, self.request) if self.request.shape.depthwise else self._of_gemm(name, drawn)
+
+    def _of_gemm(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
+        algorithm, target, shape = self.request.defined_by, self.request.made_for, self.request.shape
+        match name:
+            case "nr":
+                return _widths(algorithm, self.request, target)
+            case "mr":
+                return _heights(target, drawn["nr"], self.default)
+            case "kc":
+                return _blocks_of_channels(self._channels, self.default) if self._cuts_channels else (0,)
+            case "kr":
+                kc = drawn["kc"] or self._channels
+                if self.default.gc > 1:  # channels held in registers are as many as are unrolled
+                    return (self.default.kr,) if kc % self.default.kr == 0 else ()
+                return tuple(step for step in _STEPS if kc % step == 0)
+            case "mc":
+                return _blocks_of_rows(*algorithm.row_blocks(shape, Tile(drawn["mr"], drawn["nr"])))
+            case "pf":
+                return _AHEAD if target.arch == "x86_64" and algorithm.layout == "nhwc" else (0,)
+            case _:
+                return (0, 1) if algorithm.layout == "nhwc" and target.arch == "x86_64" else (0,)
+
+    @functools.cached_property
+    def _view(self) -> MatrixView | PixelView:
+        return self.request.defined_by.view(self.request.shape, self.default)
+
+    @property
+    def _channels(self) -> int:
+        """Of one run of K."""
+        return self._view.layout.channels
+
+    @property
+    def _cuts_channels(self) -> bool:
+        """Whether the algorithm can block K."""
+        return not isinstance(self._view, PixelView) or self._view.in_blocks
+
+
+def _widths(algorithm: Algorithm, request: Request, target: Target) -> Sequence[int]:
+    lanes = target.isa.lanes
+    most = _MOST_VECTORS
+    if algorithm.layout == "nhwc":  # no wider than the layer's channels
+        most = min(most, -(-request.shape.ocg // lanes))
+    return tuple(vectors * lanes for vectors in range(1, most + 1))
+
+
+def _heights(target: Target, nr: int, default: Tile) -> Sequence[int]:
+    isa, vectors = target.isa, nr // target.isa.lanes
+    fitting = [mr for mr in range(1, isa.registers) if isa.fits(replace(default, mr=mr, nr=nr))]
+    full = max((mr * vectors for mr in fitting), default=0)
+    least = _LEAST_MULTIPLY_ADDS * min(full, isa.registers)
+    return tuple(mr for mr in fitting if mr * vectors >= least)
+
+
+def _blocks_of_channels(channels: int, default: Tile) -> Sequence[int]:
+    lengths = {channels // blocks for blocks in _K_BLOCKS if channels % blocks == 0 and blocks > 1}
+    return (0, *sorted({length for length in lengths if length >= _LEAST_CHANNELS} | {default.kc} - {0}))
+
+
+def _blocks_of_rows(rows: int, unit: int) -> Sequence[int]:
+    """Row blocks of about equal size, in whole tiles."""
+    tiles = -(-rows // unit)
+    return (0, *sorted({-(-tiles // blocks) * unit for blocks in _ROW_BLOCKS if 1 < blocks <= tiles}))
+
+
+def _depthwise(name: str, drawn: Mapping[str, int], request: Request) -> Sequence[int]:
+    shape, lanes = request.shape, request.made_for.isa.lanes
+    match name:
+        case "mr":
+            return tuple(mr for mr in _DEPTHWISE_PIXELS if mr <= shape.ow)
+        case "nr":
+            widths = [vectors * lanes for vectors in range(1, _MOST_VECTORS + 1) if vectors * lanes <= shape.oc]
+            return tuple(nr for nr in widths or (shape.oc,) if _fits(request, drawn["mr"], nr))
+        case "mc":
+            return (0, *sorted({-(-shape.oh // blocks) * shape.ow for blocks in _ROW_BLOCKS if 1 < blocks <= shape.oh}))
+        case _:
+            return tuple(panels * drawn["nr"] for panels in _DEPTHWISE_PANELS)
+
+
+def _fits(request: Request, mr: int, nr: int) -> bool:
+    assert request.tile
+    return request.made_for.isa.fits(replace(request.tile, mr=mr, nr=nr))
