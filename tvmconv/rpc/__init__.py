@@ -5,5 +5,5 @@ gets what it needs besides, `bundle` makes the folder for a device, `deploy` sen
 wrong; `emulate` starts it, or the server natively, here, with a `tracker`.
 
 Of the client `address` and `tracker_client` need no TVM; what speaks its RPC protocol (`client`, and in it
-`device_session`, `remote_kernel`, `seat`) does so in a process of its own, which `remote` gives a deadline for each step.
+`device_session`, `remote_kernel`, `seat`) does so in a process of its own, to which `remote` gives deadlines.
 """

@@ -12,8 +12,7 @@ from tvmconv import networks
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli.output import Output
-from tvmconv.device import DEVICES, EMULATOR, LOCAL
-from tvmconv.rpc.address import EMULATED
+from tvmconv.device import DEVICES, EMULATED, EMULATOR, LOCAL
 from tvmconv.workload import resolve
 
 Item = dict[str, Any]
