@@ -124,7 +124,7 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["verify", ONE, "--cpus", "3-1"], "not a list of CPUs"),
         (["verify", ONE, "--cpus", "4095"], "no CPU 4095 for this process"),
         (["verify", ONE, "--layout", "nhcw"], "invalid choice: 'nhcw'"),
-        (["verify", ONE, "--device", "pi"], "(choose from"),
+        (["verify", ONE, "--device", "pi"], "--device pi is none of `list devices`"),
         (["verify", ONE, "--device", "emulator", "-t", "x86-64-v2"], "the emulator is an aarch64"),
         (["bench", ONE, "--device", "emulator"], "has no speed of its own"),
         (["bench", ONE, "--peers", "onednm"], "did you mean onednn"),
