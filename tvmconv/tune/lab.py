@@ -34,7 +34,7 @@ _LEAST_DISK = 16 << 20  # bytes; a build that failed with less has most likely f
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a candidate; `seconds` are there if the status is ok, `reason` if it is not."""
+    """What became of a candidate; `seconds` are there if the status is ok, `reason` if it is not, or to be doubted."""
 
     status: Literal["ok", "wrong", "error"]
     reason: str | None = None
@@ -189,7 +189,7 @@ def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
 
 def measured_outcome(result: Measurement) -> Outcome:
     if result.status == "ok":
-        return Outcome("ok", seconds=result.seconds)
+        return Outcome("ok", result.reason, result.seconds)
     return Outcome("wrong" if result.status == "mismatch" else "error", result.reason)
 
 

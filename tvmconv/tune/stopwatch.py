@@ -18,14 +18,15 @@ import numpy as np
 
 from tvmconv import probe
 from tvmconv.contestant import Contestant, Failure, KernelEntry, Mismatch, Play, Turn
-from tvmconv.measure import FULL_SPEED, MOST_REPEATS, Seconds, chosen
+from tvmconv.measure import FULL_SPEED, Seconds
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
 from tvmconv.verify import Check, cached_case, check_kernel
 from tvmconv.worker import answer_all
 
 _SPREAD = 1.1  # slowest to fastest turn, from which on their middle says little
-_PAUSE = 0.03  # seconds after a turn in which the core was slow
+_MOST = 3  # turns for each that is wanted, where the core is slow
+_PAUSE = 0.03  # seconds after a turn in which it was
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,21 @@ def _contestant(attempt: Try) -> Contestant:
 
 
 def _wants_more(turns: Sequence[Turn], attempt: Try, best: float) -> bool:
-    fast = [turn.seconds for turn in turns if turn.offered >= FULL_SPEED * best]
+    fast = _fast(turns, best)
     wanted = attempt.wanted(fast)
-    return not turns or (len(fast) < wanted and len(turns) < wanted * (1 + MOST_REPEATS))
+    return not turns or (len(fast) < wanted and len(turns) < wanted * _MOST)
+
+
+def _fast(turns: Sequence[Turn], best: float) -> list[float]:
+    """The times of the turns in which the core offered nearly its best."""
+    return [turn.seconds for turn in turns if turn.offered >= FULL_SPEED * best]
 
 
 def _seconds(turns: Sequence[Turn], attempt: Try, best: float) -> Seconds:
-    choice = chosen(turns, 2 * attempt.samples, best)
-    counted = [turn.seconds for turn in (choice.fast or choice.slow)]
+    """Of turns at full speed alone, where there are some; else less what other processes had of the core, as good as
+    that can be known: a trial need not be exact to be worth more than none, and the final measures the best again."""
+    fast = _fast(turns, best)
+    counted = fast if len(fast) >= attempt.samples / 2 else [turn.seconds * turn.share for turn in turns]
     p20, median, p80 = np.percentile(counted, (20, 50, 80))
     return Seconds(float(median), float(p20), float(p80), len(counted))
 

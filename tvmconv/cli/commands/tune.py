@@ -90,6 +90,8 @@ class _Tuner:
         except (KeyboardInterrupt, OSError, Trouble):
             self._output.row(finished(row, "skipped", self._stopped(), **_so_far(self._state)))
             raise
+        if winner.outcome.seconds and winner.outcome.reason:
+            self._output.warn(f"{title}: {winner.outcome.reason}: let the machine be idle, and tune again")
         self._output.row(_row(row, winner))
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
