@@ -16,7 +16,7 @@ import pytest
 from tests.test_rpc_client import at, children
 from tvmconv import cli, results, target
 from tvmconv.builder import Request, build_path
-from tvmconv.cli import arguments
+from tvmconv.cli import values
 from tvmconv.contestant import SMALLEST, Failure, KernelEntry, Play, Ready, Setup, Turn
 from tvmconv.measure import Rules, measure
 from tvmconv.record import Row
@@ -172,7 +172,7 @@ def test_every_algorithm_is_exact_on_the_emulated_device(capsys: Capture, layout
     assert cli.main([*argv, "--device", "emulated-aarch64"]) == 0
     context, *rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert "asimd" in context["features"]
-    assert {row["algorithm"] for row in rows if row["exact"]} == {*arguments.all_algorithms(layout).names}
+    assert {row["algorithm"] for row in rows if row["exact"]} == {*values.all_algorithms(layout).names}
     assert {(row["target"], row["threads"]) for row in rows} == {("aarch64", threads)}
     assert children(os.getpid()) == before
 

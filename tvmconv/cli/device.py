@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tvmconv.cli import arguments
 from tvmconv.cli.output import Output
+from tvmconv.cli.setting import setting_of
 from tvmconv.plan import Setting
 from tvmconv.rpc.address import Where, parse_address
 from tvmconv.rpc.described import Described, cpus_of
@@ -45,10 +45,10 @@ def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
     cannot be had. Nothing that was started for it outlives the `with`.
     """
     if options.where is None:
-        yield Work(arguments.setting(options, output, runs_here=True))
+        yield Work(setting_of(options, output, runs_here=True))
         return
     with started(options.where, output) as where, Remote(where, output.note, output.warn) as remote:
-        setting = arguments.setting(options, output, runs_here=False)
+        setting = setting_of(options, output, runs_here=False)
         remote.begin(_SECONDS)
         remote.leave()
         described = remote.described

@@ -10,7 +10,7 @@ from pathlib import Path
 from tvmconv import figure, peers, plot
 from tvmconv.bench import Bench, measured_peak
 from tvmconv.bench_report import bench_table
-from tvmconv.cli import arguments
+from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code, within_layer
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
     setting, remote = work.setting, work.remote
     output.machine = work.machine
-    algorithms = options.algorithm or arguments.all_algorithms(options.layout)
+    algorithms = options.algorithm or values.all_algorithms(options.layout)
     contenders = _peers(options.peers, are_run=remote is None)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}

@@ -7,17 +7,18 @@ import argparse
 from tvmconv import report
 from tvmconv.builder import assembly, module_text
 from tvmconv.choose import AUTO
-from tvmconv.cli import arguments
+from tvmconv.cli import values
 from tvmconv.cli.output import Output, exit_code
+from tvmconv.cli.setting import setting_of
 from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.workload import resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    setting = arguments.setting(options, output, runs_here=False)
+    setting = setting_of(options, output, runs_here=False)
     code = options.tir or options.asm
-    default = arguments.Algorithms((AUTO,), named=False) if code else arguments.all_algorithms(options.layout)
+    default = values.Algorithms((AUTO,), named=False) if code else values.all_algorithms(options.layout)
     algorithms = options.algorithm or default
     if not code:
         output.table_at_end(report.workspace_table if options.workspace else report.layer_tables)
