@@ -17,6 +17,7 @@ FUNCTION(crash) {
 
 FUNCTION(loop) {
     IGNORE_ARGUMENTS;
+    if (write(2, "looping\n", 8) < 0) return -1;
     for (volatile int forever = 1; forever;) {}
     return 0;
 }

@@ -40,6 +40,10 @@ def _tracker(address: str) -> Any:
     return rpc.connect_tracker(host, int(port))
 
 
+def _requested(tracker: str, key: str, timeout: float) -> Any:
+    return _tracker(tracker).request(key, session_timeout=timeout, max_retry=1)
+
+
 def hello(address: str, key: str) -> float:
     """Seconds of a session with one call."""
     start = time.monotonic()
@@ -80,11 +84,24 @@ def call(address: str, key: str, name: str, *arguments: object) -> object:
         return remote.get_function(name)(*arguments)
 
 
+def describe_through(tracker: str, key: str) -> object:
+    return json.loads(_requested(tracker, key, 10).get_function("tvmconv.describe")())
+
+
 def fault(address: str, key: str, path: Path, name: str, timeout: float) -> object:
     """A function of faulty_module.c."""
     with _session(address, key, timeout) as remote:
-        remote.upload(str(path), "module.so")
-        return remote.load_module("module.so")[name]()
+        return _faulty(remote, path, name)
+
+
+def fault_through(tracker: str, key: str, path: Path, name: str, timeout: float) -> object:
+    """The same on a device that the tracker knows."""
+    return _faulty(_requested(tracker, key, timeout), path, name)
+
+
+def _faulty(remote: Any, path: Path, name: str) -> object:
+    remote.upload(str(path), "module.so")
+    return remote.load_module("module.so")[name]()
 
 
 def convolve(address: str, key: str, path: Path) -> bool:
@@ -95,7 +112,7 @@ def convolve(address: str, key: str, path: Path) -> bool:
 
 def convolve_through(tracker: str, key: str, path: Path) -> bool:
     """The same on a device that the tracker knows."""
-    return _is_exact(_tracker(tracker).request(key, session_timeout=60, max_retry=1), path)
+    return _is_exact(_requested(tracker, key, 60), path)
 
 
 def _is_exact(remote: Any, path: Path) -> bool:
@@ -122,7 +139,7 @@ def summary(tracker: str) -> Answer:
 
 def hold(tracker: str, key: str, seconds: float) -> tuple[float, float]:
     """Have the device for a while: when that began and ended, on the clock time.monotonic()."""
-    remote = _tracker(tracker).request(key, session_timeout=60)
+    remote = _requested(tracker, key, 60)
     start = time.monotonic()
     remote.get_function("tvmconv.sensors")()
     time.sleep(seconds)

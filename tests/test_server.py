@@ -5,7 +5,7 @@ It is compiled for this machine; tests/test_bundle.py has the one for devices.
 
 from __future__ import annotations
 
-import glob
+import json
 import os
 import platform
 import signal
@@ -13,9 +13,8 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,42 +22,15 @@ from typing import Any
 import pytest
 
 import tvmconv
+from tests.serving import KEY, PATIENCE, Client, faulty_module, processes, serving, until
 from tvmconv import toolchain
 from tvmconv.rpc import tracker
 from tvmconv.rpc.emulate import NativeDevice, native_command
 from tvmconv.rpc.process import Listening
-from tvmconv.rpc.server_build import GLIBC, _tvm_headers, server
-from tvmconv.worker import Worker, WorkerLost
+from tvmconv.rpc.server_build import GLIBC, SOURCES, tvm_headers
 
-KEY = "test"
-PATIENCE = 20
 WORKLOAD = "mb2ic8ih6oc20kh3ph1"
 MAGIC = 0xFF271
-FAULTY = Path(__file__).with_name("faulty_module.c")
-
-
-class Client:
-    """A process of TVM's own client, with the answers of stock_client.py's functions."""
-
-    def __init__(self) -> None:
-        self._worker = Worker("tests.stock_client")
-
-    def ask(self, name: str, *arguments: object) -> Any:
-        self.send(name, *arguments)
-        return self.receive()
-
-    def send(self, name: str, *arguments: object) -> None:
-        self._worker.send((name, *arguments), PATIENCE)
-
-    def receive(self) -> Any:
-        try:
-            return self._worker.receive()
-        except WorkerLost:
-            self._worker = Worker("tests.stock_client")  # one test fails, not all that come after it
-            raise
-
-    def kill(self) -> None:
-        self._worker.kill()
 
 
 @pytest.fixture(scope="module")
@@ -76,43 +48,6 @@ def kernel() -> Path:
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return faulty_module(platform.machine(), tmp_path_factory.mktemp("faulty"))
-
-
-def faulty_module(architecture: str, folder: Path) -> Path:
-    path = folder / "faulty.so"
-    triple = f"{architecture}-linux-gnu.{GLIBC}"
-    options = (*toolchain.page_size(triple), "-shared", "-fPIC", "-fno-sanitize=all", "-Wall", "-Werror")
-    toolchain.zig_program(triple, *options, f"-I{_tvm_headers()}", "-o", path, FAULTY, static=False)
-    return path
-
-
-@contextmanager
-def serving(*options: str) -> Iterator[Listening]:
-    """A server without a tracker, whose sessions' folders are then all gone, and its processes too."""
-    with tempfile.TemporaryDirectory() as work:
-        command = [*native_command(), "--port", "0", "--key", KEY, "--work", work, "--stop-at-eof", *options]
-        with Listening(command, PATIENCE, environment={}) as running:
-            yield running
-        assert os.listdir(work) == []
-        assert not processes(running.pid)
-
-
-def processes(group: int) -> list[str]:
-    """What lives in a process group, or has it as its session."""
-    found = []
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        with suppress(OSError):
-            fields = Path(path).read_text().rpartition(")")[2].split()
-            if str(group) in fields[2:4] and fields[0] != "Z":
-                found.append(path)
-    return found
-
-
-def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +133,7 @@ def test_a_kernel_that_fails_costs_one_session(
 ) -> None:
     with serving() as running:
         start = time.monotonic()
-        found = client.ask("fault", running.address, KEY, faulty, fault, 1)
+        found = client.ask("fault", running.address, KEY, faulty, fault, 2)
         assert said in found["error"] and time.monotonic() - start < 5
         until(lambda: logged in running.log)
         assert client.ask("hello", running.address, KEY) < 1
@@ -213,7 +148,7 @@ def test_a_kernel_that_loops_ends_soon_after_its_client(faulty: Path) -> None:
     with serving() as running:
         gone = Client()
         gone.send("fault", running.address, KEY, faulty, "loop", 0)
-        until(lambda: "begins" in running.log)
+        until(lambda: "looping" in running.log)
         gone.kill()
         until(lambda: "was killed: its client has gone" in running.log, 6)
 
@@ -297,17 +232,17 @@ def test_a_second_client_waits_for_the_first(client: Client, address: str) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_server_that_is_ended_takes_its_session_along(faulty: Path, number: int, tmp_path: Path) -> None:
+def test_a_server_that_is_ended_takes_its_session_along(faulty: Path, number: signal.Signals, tmp_path: Path) -> None:
     command = [*native_command(), "--port", "0", "--key", KEY, "--work", str(tmp_path)]
     running, client = Listening(command, PATIENCE), Client()
     client.send("fault", running.address, KEY, faulty, "loop", 60)
-    until(lambda: list(tmp_path.glob("*/module.so")))
+    until(lambda: "looping" in running.log)
     (session,) = (int(line.split()[2]) for line in running.log.splitlines() if "begins" in line)
     os.kill(running.pid, number)
     until(lambda: not Path(f"/proc/{session}").exists())
     assert "error" in client.receive()
     client.kill()
-    running.stop()
+    assert running.stop() == {signal.SIGTERM: 0, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[number]
     if number == signal.SIGKILL:  # the next one tidies up
         assert os.listdir(tmp_path)
         Listening(command, PATIENCE).stop()
@@ -484,7 +419,47 @@ def test_the_command(client: Client) -> None:
         assert client.ask("summary", running.address) == {"queue_info": {}, "server_info": []}
 
 
-def test_it_compiles_for_devices_too() -> None:
-    for architecture in ("aarch64", "x86_64"):
-        program = server(architecture)
-        assert os.access(program, os.X_OK)
+def test_clusters_clocks_and_temperatures(tmp_path: Path) -> None:
+    """As a phone shows them: two kinds of core, of which one has two clocks; a sensor that is off; odd names."""
+    for cpu, (midr, khz, now) in enumerate(
+        [*[("0x411fd050", 1803000, 300000)] * 2, ("0x411fd440", 2400000, 2400000), ("0x411fd440", 2802000, 2802000)]
+    ):
+        folder = tmp_path / f"devices/system/cpu/cpu{cpu}"
+        write(folder / "regs/identification/midr_el1", f"{midr.replace('0x', '0x00000000')}\n")
+        write(folder / "cpufreq/cpuinfo_max_freq", f"{khz}\n")
+        write(folder / "cpufreq/scaling_cur_freq", f"{now}\n")
+    for zone, (name, temperature) in enumerate(
+        [('a "big"\\ zone\x01é', "45100"), ("off", "-274000"), ("soc", "38000")]
+    ):
+        write(tmp_path / f"class/thermal/thermal_zone{zone}/type", f"{name}\n")
+        write(tmp_path / f"class/thermal/thermal_zone{zone}/temp", temperature)
+    described, sensors = described_by(tmp_path, "0-3,7")
+    assert described["clusters"] == [
+        {"cpus": "0-1", "implementer": "0x41", "part": "0xd05", "max_mhz": 1803},
+        {"cpus": "2", "implementer": "0x41", "part": "0xd44", "max_mhz": 2400},
+        {"cpus": "3", "implementer": "0x41", "part": "0xd44", "max_mhz": 2802},
+        {"cpus": "7", "implementer": None, "part": None, "max_mhz": None},
+    ]
+    assert (described["cpus"], described["tvm_ffi"]) == ("0-3,7", "1.2.3")
+    assert sensors == {
+        "mhz": {"0": 300, "1": 300, "2": 2400, "3": 2802},
+        "celsius": {'a "big"\\ zone\x01??': 45.1, "soc": 38.0},
+    }
+
+
+def described_by(system: Path, cpus: str) -> list[dict[str, Any]]:
+    """What the server would say if that folder were /sys."""
+    program = system / "machine"
+    parts = [SOURCES / f"{name}.c" for name in ("machine", "cpus", "text", "log")]
+    flags = (f'-DSYS="{system}"', '-DVERSION="0"', "-D_GNU_SOURCE", "-std=c11", "-Wall", "-Wextra", "-Werror")
+    includes = (f"-I{SOURCES}", f"-I{tvm_headers()}")
+    triple = f"{platform.machine()}-linux-gnu.{GLIBC}"
+    source = Path(__file__).with_name("machine.c")
+    toolchain.zig_program(triple, *flags, "-fPIE", "-pie", *includes, "-o", program, source, *parts, static=False)
+    done = subprocess.run([program, cpus], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)

@@ -23,6 +23,8 @@ static const char usage[] =
     "  --version, --help\n\n"
     "The first line on stdout is `listening on HOST:PORT`.\n";
 
+enum { INTERRUPTED = 130 }; /* as shells, and tvmconv, have it for Ctrl-C */
+
 typedef struct {
     const char *host, *key, *lib;
     int port, has_tracker;
@@ -130,5 +132,5 @@ int main(int count, char **arguments) {
     fflush(stdout);
     serve(&o);
     if (o.registry.fd >= 0) close(o.registry.fd);
-    return 0;
+    return stopping == SIGINT ? INTERRUPTED : 0;
 }

@@ -37,10 +37,10 @@ int dial(const char *host, const char *port, double deadline); /* a connected so
 int listen_on(const char *host, int port, char address[ADDRESS], int *taken); /* the socket; says why it ends if not */
 
 /* stop.c: what ends the server, SIGTERM, SIGINT, SIGHUP, and with --stop-at-eof the end of stdin. */
-extern volatile sig_atomic_t stopping;
+extern volatile sig_atomic_t stopping; /* the signal; SIGHUP for stdin; 0: go on */
 extern int watch_stdin;
 void catch_signals(void);  /* they arrive in wait_any alone, and so does SIGCHLD */
-void reset_signals(void);  /* as they were, in a session */
+void reset_signals(void);  /* in a session: as they were, and a crash ends it at once */
 enum { MOST_WATCHED = 16 };
 struct pollfd;
 int wait_any(struct pollfd *fds, int count, double deadline); /* poll's result; sets `stopping` */
