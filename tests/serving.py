@@ -51,7 +51,7 @@ def faulty_module(architecture: str, folder: Path) -> Path:
     code, path = folder / "faulty.o", folder / "faulty.so"
     triple = f"{architecture}-linux-gnu"
     options = ("-target", triple, "-fPIC", "-fno-sanitize=all", "-Wall", "-Werror")
-    toolchain.zig(*options, f"-I{tvm_headers()}", "-c", "-o", code, _FAULTY)
+    toolchain.zig(*options, f"-I{tvm_headers()}", f"-I{toolchain.NATIVE}", "-c", "-o", code, _FAULTY)
     # Without libraries, or zig would build a part of the C library for it.
     toolchain.zig("-target", triple, *toolchain.page_size(triple), "-shared", "-nostdlib", "-o", path, code)
     return path

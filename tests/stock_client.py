@@ -88,6 +88,16 @@ def describe_through(tracker: str, key: str) -> object:
     return json.loads(_requested(tracker, key, 10).get_function("tvmconv.describe")())
 
 
+def threads(address: str, key: str, path: Path, cpus: str, count: int) -> tuple[int, int]:
+    """CPUs, as bits, of a session that is pinned, and then of the threads of a pool in it."""
+    with _session(address, key, 10) as remote:
+        remote.upload(str(path), "module.so")
+        module = remote.load_module("module.so")
+        remote.get_function("tvmconv.pin")(cpus)
+        pinned = module["affinity"]()
+        return pinned, module["spread"](remote.get_function("tvmconv.pool")(count), count)
+
+
 def fault(address: str, key: str, path: Path, name: str, timeout: float) -> object:
     """A function of faulty_module.c."""
     with _session(address, key, timeout) as remote:
