@@ -33,8 +33,7 @@ def _register_tile(sch: Any, lanes: int, suffix: str) -> None:
     for block in present(sch, f"update_last{suffix}"):
         sch.unroll(vectorize_columns(sch, block, lanes)[-1])
     for block in present(sch, f"gather{suffix}", f"rotate{suffix}"):
-        *_, lane = sch.get_loops(block)
-        sch.vectorize(lane)
+        sch.vectorize(sch.get_loops(block)[-1])
     for block in present(sch, f"gather{suffix}"):
         sch.unroll(sch.get_loops(block)[-2])
     once_a_row = (

@@ -63,6 +63,26 @@ def workspace_table(rows: Sequence[Row]) -> RenderableType:
     return Group(table, remarks(rows), "extra memory beside x, y and the packed weights")
 
 
+def estimate_table(rows: Sequence[Row]) -> RenderableType:
+    """What each layer's hot loop and all of its instructions come to, by a model of the core and by the emulator."""
+    table = new_table("layer", "algorithm", "tile", "hot loop", "as", "held up by", "instructions / FLOP")
+    for row in rows:
+        if row["status"] != "ok":
+            continue
+        fraction, counted = row["hot_loop_peak_fraction"], row["instructions_per_flop"]
+        table.add_row(
+            row["name"] or row["workload"],
+            row["algorithm"],
+            row["tile"],
+            "–" if fraction is None else f"{100 * fraction:.1f} %",
+            row["hot_loop_model"] or "–",
+            row["hot_loop_bottleneck"] or "–",
+            "–" if counted is None else f"{counted:.4f}",
+        )
+    explanation = "hot loop: of the core's f32 peak, by llvm-mca; instructions: those executed for the whole layer"
+    return Group(table, remarks(rows), explanation)
+
+
 def layer_tables(rows: Sequence[Row]) -> RenderableType:
     """Each layer with its sizes, and what each algorithm would do with it."""
     parts: list[RenderableType] = []

@@ -132,11 +132,14 @@ def _parser() -> argparse.ArgumentParser:
         "--match", type=_type(values.regex), metavar="REGEX", help="only names in which REGEX is found"
     )
 
-    show = command("show", "show a layer, its extra memory, its code", _work("all; auto for code"), epilog=_WORKLOADS)
+    show = command(
+        "show", "show a layer, its extra memory, its code", _work("all; auto for code, estimates"), epilog=_WORKLOADS
+    )
     kind = show.add_mutually_exclusive_group()
     kind.add_argument("--tir", action="store_true", help="print the scheduled TIR")
     kind.add_argument("--asm", action="store_true", help="print the target's assembly")
     kind.add_argument("--workspace", action="store_true", help="print the bytes of extra memory")
+    kind.add_argument("--estimate", action="store_true", help="for aarch64: rate the hot loop, count instructions")
 
     command("verify", "prove kernels exact on integer data", _work("all"), epilog=_WORKLOADS)
 
