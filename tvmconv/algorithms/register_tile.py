@@ -24,7 +24,7 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     """A macro that adds one run of channels to a tile: `length` steps of KR channels.
 
     row[0:MR] are the addresses of the rows, of which `offset` channels are skipped; `start` is the number of packed
-    channels before the run; r and q are the loops around the runs, which make up K. While a block of weights is used
+    channels before the run, of one step at least; r and q are the loops around the runs, which make up K. While a block of weights is used
     (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is the next element.
     A function that has tiles of two heights tells their blocks apart by a suffix.
 
