@@ -24,9 +24,9 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     """A macro that adds one run of channels to a tile: `length` steps of KR channels.
 
     row[0:MR] are the addresses of the rows, of which `offset` channels are skipped; `start` is the number of packed
-    channels before the run, of one step at least; r and q are the loops around the runs, which make up K. While a block of weights is used
-    (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is the next element.
-    A function that has tiles of two heights tells their blocks apart by a suffix.
+    channels before the run, of one step at least; r and q are the loops around the runs, which make up K. While a block
+    of weights is used (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is
+    the next element. A function that has tiles of two heights tells their blocks apart by a suffix.
 
     With GC = KR each row's next KR channels are held as a vector (blocks "gather" before the run, "rotate" behind the
     last use of the ones before), so that a step begins with what it needs in registers. The last step is code of its
