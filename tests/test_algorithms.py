@@ -46,6 +46,7 @@ PROBLEMS = {
     "several outputs a channel": "g8ic8ih9oc16kh3ph1",
     "columns beyond the input's": "ic2ih3oc8kh1sh2ph0_iw17ow30kw3sw2pw12",
     "K in blocks": "ic512ih5oc140kh3ph1",
+    "strides over an image narrower than a vector": "mb2ic5ih5oc13oh4kh2ph1dh2_iw1ow5kw2sw3pw6dw0",
 }
 
 
@@ -77,6 +78,8 @@ def requests() -> dict[str, Request]:
         shape = ConvShape.parse("ic12ih9oc40kh3ph1")
         for name in ("indirect", "kn2row-aa", "winograd"):
             found[f"{name}, {target.name}"] = Request(shape, name, target.name)
+        narrow = ConvShape.parse(PROBLEMS["strides over an image narrower than a vector"])
+        found[f"kn2row-aa, narrow, {target.name}"] = Request(narrow, "kn2row-aa", target.name)
         found[f"depthwise, {target.name}"] = Request(depthwise, "direct", target.name)
     return found
 

@@ -276,7 +276,7 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
         if always:
             store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")
         else:
-            if all_lanes(inside, V):
+            if all_lanes([inside[v] for v in range(V)]):
                 store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "")
             else:
                 store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")

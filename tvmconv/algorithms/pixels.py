@@ -9,6 +9,7 @@ nothing is read there, zeros are multiplied, nothing is written.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,18 +92,19 @@ def masked_load(dtype: str, pointer: Any, mask: Any, lanes: int) -> Any:
     return T.call_llvm_intrin(dtype, "llvm.masked.load", pointer, taken, whole_vector(T.float32(0), lanes))
 
 
-def any_lane(mask: Any) -> Any:
-    """Whether the mask is not 0 somewhere."""
+def any_lane(masks: Sequence[Any]) -> Any:
+    """Whether one of the masks is not 0 somewhere."""
     from tvm.script import tirx as T
 
-    return T.call_llvm_intrin("int32", "llvm.vector.reduce.or", mask) != 0
+    together = functools.reduce(lambda one, other: one | other, masks)
+    return T.call_llvm_intrin("int32", "llvm.vector.reduce.or", together) != 0
 
 
-def all_lanes(masks: Any, vectors: int) -> Any:
-    """Whether none of so many masks, of ones and zeros, has a zero."""
+def all_lanes(masks: Sequence[Any]) -> Any:
+    """Whether none of the masks, of ones and zeros, has a zero."""
     from tvm.script import tirx as T
 
-    together = functools.reduce(lambda one, other: one & other, [masks[v] for v in range(vectors)])
+    together = functools.reduce(lambda one, other: one & other, masks)
     return T.call_llvm_intrin("int32", "llvm.vector.reduce.and", together) != 0
 
 
@@ -197,7 +199,7 @@ def reach_block(view: PixelView) -> Any:
                     for j in T.unroll(SW):
                         valid[vv, j] = within(shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(first + dx + j * L, 1, L))
                 if not ALWAYS:  # noqa: SIM102 - known to the compiler; what is nested, to the kernel alone
-                    if T.Not(any_lane(reached[vv])):
+                    if T.Not(any_lane([valid[vv, j] for j in range(SW)])):
                         address[vv] = base
 
     return reach
