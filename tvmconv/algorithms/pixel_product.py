@@ -161,13 +161,13 @@ def product_program(
 def multiply_block(view: PixelView) -> Any:
     """A macro that adds one tap's channels to a tile: of each channel V vectors of pixels and MR broadcast weights.
 
-    Without mask registers tiles that may be read as a whole, which most are, have code of their own (blocks "column"
-    and "product"), as masked loads are a branch a lane there (blocks "column_masked" and "product_masked").
+    Where masks are not cheap, tiles that may be read as a whole, which most are, have code of their own (blocks
+    "column" and "product") beside that with masked loads ("column_masked" and "product_masked").
     """
     from tvm.script import tirx as T
 
     L, V, MR = view.lanes, view.vectors, view.layout.tile.nr
-    always = view.mask_registers
+    always = view.masks_are_cheap
     add_channels, add_channels_masked = (_channels_block(view, masked) for masked in (False, True))
 
     @T.inline
@@ -242,7 +242,7 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
     layout, L, V, M, OCG = view.layout, view.lanes, view.vectors, view.source.m, view.layout.oc
     MR = layout.tile.nr
     PASSES = layout.taps if partial else layout.k_blocks
-    always = view.mask_registers
+    always = view.masks_are_cheap
 
     def taken(mask: Any, suffix: str) -> Any:
         return mask if suffix else whole_vector(1, L)

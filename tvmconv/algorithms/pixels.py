@@ -43,9 +43,9 @@ class PixelView:
         return self.tile.nr // self.lanes
 
     @property
-    def mask_registers(self) -> bool:
-        """Whether masks cost nothing: vectors of 16 elements are AVX-512's."""
-        return self.lanes >= 16
+    def masks_are_cheap(self) -> bool:
+        """Whether a masked load is one instruction, as for vectors of 8 and more (AVX); else it is a branch a lane."""
+        return self.lanes >= 8
 
     @property
     def flat(self) -> bool:
@@ -162,14 +162,14 @@ def reach_block(view: PixelView) -> Any:
     valid[v, j]  which elements of the j-th vector from there lie in the image (a stride of SW takes SW vectors),
     reached[v]   the lanes whose input lies in the image.
 
-    Without mask registers, a vector that lies in the padding as a whole has the address of the plane itself, which may
-    be read.
+    Where masks are not cheap, a vector that lies in the padding as a whole has the address of the plane itself, which
+    may be read.
     """
     from tvm.script import tirx as T
 
     s, L, V, SW = view.source, view.lanes, view.vectors, view.source.sw
     IH, IW, DH, DW = s.ih, s.iw, s.dh + 1, s.dw + 1
-    ALWAYS = view.mask_registers
+    ALWAYS = view.masks_are_cheap
 
     def shifted(position: Any, stride: int, shift: Any) -> Any:
         return position * whole_vector(stride, L) + whole_vector(shift, L)
