@@ -65,7 +65,7 @@ def workspace_table(rows: Sequence[Row]) -> RenderableType:
 
 def estimate_table(rows: Sequence[Row]) -> RenderableType:
     """What each layer's hot loop and all of its instructions come to, by a model of the core and by the emulator."""
-    table = new_table("layer", "algorithm", "tile", "hot loop", "as", "held up by", "instructions / FLOP")
+    table = new_table("layer", "algorithm", "tile", "hot loop", "stack", "as", "held up by", "instructions / FLOP")
     for row in rows:
         if row["status"] != "ok":
             continue
@@ -75,11 +75,15 @@ def estimate_table(rows: Sequence[Row]) -> RenderableType:
             row["algorithm"],
             row["tile"],
             "–" if fraction is None else f"{100 * fraction:.1f} %",
+            "–" if row["hot_loop_stack_accesses"] is None else str(row["hot_loop_stack_accesses"]),
             row["hot_loop_model"] or "–",
             row["hot_loop_bottleneck"] or "–",
             "–" if counted is None else f"{counted:.4f}",
         )
-    explanation = "hot loop: of the core's f32 peak, by llvm-mca; instructions: those executed for the whole layer"
+    explanation = (
+        "hot loop: of the core's f32 peak, by llvm-mca; stack: accesses to it in the loop; "
+        "instructions: those executed for the whole layer"
+    )
     return Group(table, remarks(rows), explanation)
 
 
