@@ -14,7 +14,7 @@ from tvmconv.target import Isa
 class Schedule:
     """A schedule: `recipe.schedule(program, target)` and `recipe.choose_tile(algorithm, shape, target, wanted)`.
 
-    The tile of a tuned schedule comes from a tuning record; where that says so it is the hand-written one's choice.
+    The tile of a tuned schedule comes from a tuning record.
     """
 
     name: str

@@ -33,8 +33,7 @@ def _register_tile(sch: Any, lanes: int, suffix: str) -> None:
     for block in present(sch, f"update_last{suffix}"):
         sch.unroll(vectorize_columns(sch, block, lanes)[-1])
     for block in present(sch, f"gather{suffix}", f"rotate{suffix}"):
-        *_, lane = sch.get_loops(block)
-        sch.vectorize(lane)
+        sch.vectorize(sch.get_loops(block)[-1])
     for block in present(sch, f"gather{suffix}"):
         sch.unroll(sch.get_loops(block)[-2])
     once_a_row = (
@@ -54,12 +53,18 @@ def _register_tile(sch: Any, lanes: int, suffix: str) -> None:
     sch.decompose_reduction(update, taps)
 
 
-def pixel_tile(sch: Any) -> None:
+def pixel_tile(sch: Any, lanes: int) -> None:
     """acc[MR][V] vectors in registers: everything that is done for each of them unrolled."""
-    *_, channels, rows, vectors = sch.get_loops(sch.get_sblock("product"))
-    for loop in (channels, rows, vectors, sch.get_loops(sch.get_sblock("column"))[-1]):
-        sch.unroll(loop)
-    for block in present(sch, "zero", "write_back_pixels"):
+    for product in present(sch, "product", "product_masked"):
+        for loop in sch.get_loops(product)[-3:]:
+            sch.unroll(loop)
+    for block in present(sch, "column", "column_masked"):
+        sch.unroll(sch.get_loops(block)[-1])
+    for block in present(sch, "hold", "hold_masked"):
+        vectors, lane = sch.split(sch.get_loops(block)[-1], [None, lanes])
+        sch.unroll(vectors)
+        sch.vectorize(lane)
+    for block in present(sch, "zero", "write_back_pixels", "write_back_pixels_masked"):
         for loop in sch.get_loops(block)[-2:]:
             sch.unroll(loop)
 

@@ -21,8 +21,8 @@ def _schedule(name: str, function: Any, lanes: int) -> Any:
     sch = Schedule(tvm.IRModule({name: function}))
     sch.work_on(name)
     gemm.register_tiles(sch, lanes)
-    if gemm.present(sch, "product"):
-        gemm.pixel_tile(sch)
+    if gemm.present(sch, "product_masked"):
+        gemm.pixel_tile(sch, lanes)
     if depthwise.present(sch):
         depthwise.register_tile(sch, lanes)
     return sch.mod[name]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from schedules import depthwise, nchw
+from schedules import depthwise, nchw, winograd
 from schedules.unsuited import Unsuited
 from tvmconv.algorithms.ir import BYTES, Algorithm
+from tvmconv.algorithms.winograd import Winograd
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa, Target
 from tvmconv.tile import Tile
@@ -55,17 +56,19 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     if algorithm.layout == "nchw":
         return nchw.choose_tile(algorithm, shape, target, wanted)
     isa = target.isa
-    mr, nr = (wanted.mr, wanted.nr) if wanted else _best_registers(algorithm, shape, isa, costs)
+    mr, nr = (wanted.mr, wanted.nr) if wanted else _best_registers(algorithm, shape, target, costs)
     if shape.depthwise:
         chosen = depthwise.completed(shape, mr, nr)
     else:
         chosen = _completed(algorithm, shape, target, mr, nr, costs)
+    if algorithm.name == Winograd.name:
+        chosen = replace(chosen, vl=isa.lanes)
     tile = replace(chosen, **wanted.decided) if wanted else chosen
     if not shape.depthwise and costs.gathered and (wanted is None or "gc" not in wanted.decided):
         gathered = replace(tile, gc=isa.lanes)
         tile = gathered if tile.kr == isa.lanes and isa.fits(gathered) else replace(tile, gc=1)
     if not isa.fits(tile):
-        fitting = "x".join(map(str, _best_registers(algorithm, shape, isa, costs)))
+        fitting = "x".join(map(str, _best_registers(algorithm, shape, target, costs)))
         raise ValueError(
             f"tile {tile} needs {isa.registers_of(tile)} vector registers and {isa.name} has {isa.registers}; "
             f"{fitting} would fit"
@@ -82,9 +85,11 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     return tile
 
 
-def _best_registers(algorithm: Algorithm, shape: ConvShape, isa: Isa, costs: Costs) -> tuple[int, int]:
+def _best_registers(algorithm: Algorithm, shape: ConvShape, target: Target, costs: Costs) -> tuple[int, int]:
     """MR and NR that suit the layer best."""
-    return depthwise.best_registers(shape, isa) if shape.depthwise else _least_waste(algorithm, shape, isa, costs)
+    if shape.depthwise:
+        return depthwise.best_registers(shape, target.isa)
+    return _least_waste(algorithm, shape, target, costs)
 
 
 def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, nr: int, costs: Costs) -> Tile:
@@ -99,19 +104,25 @@ def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, 
         mr,
         nr,
         kr=_largest_divisor(kc, _STEP),
-        mc=0,
+        mc=_row_block(algorithm, shape, target),
         kc=0 if kc == layout.channels else kc,
         pf=costs.ahead // nr,
         st=int(costs.streams and layout.elements * BYTES > 2 * block),
     )
 
 
-def _least_waste(algorithm: Algorithm, shape: ConvShape, isa: Isa, costs: Costs) -> tuple[int, int]:
+def _row_block(algorithm: Algorithm, shape: ConvShape, target: Target) -> int:
+    """MC: all rows, as panels of weights stay in L2; of a band where rows are made band by band."""
+    return winograd.band(shape, target) if algorithm.name == Winograd.name else 0
+
+
+def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: Costs) -> tuple[int, int]:
     """MR and NR with the fewest estimated cycles for the layer, tails computed in full; of equals the tallest."""
+    isa, mc = target.isa, _row_block(algorithm, shape, target)
     gathered = _gathers(algorithm.view(shape, Tile(1, isa.lanes)).layout.channels, isa, costs)
 
     def cost(mr: int, vectors: int) -> float:
-        tile = Tile(mr, vectors * isa.lanes)
+        tile = Tile(mr, vectors * isa.lanes, mc=mc)
         panels = algorithm.view(shape, tile).layout.panels
         return algorithm.work(shape, tile) * panels * costs.cycles(isa, mr, vectors, gathered)
 

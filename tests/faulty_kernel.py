@@ -16,7 +16,7 @@ _SOURCE = Path(__file__).with_name("faulty_kernel.c")
 
 
 def build(fault: str, target: Target, folder: Path, ffi: bool = False) -> Path:
-    """The kernel with that fault, made in `folder` unless it is there. `ffi`: a device can run it, as it has entries."""
+    """The kernel with that fault, made in `folder` unless it is there. `ffi`: with entries for a device."""
     path, shim, code = (folder / f"{fault}{end}" for end in (".so", ".c", "-code.c"))
     if not path.exists():
         program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})

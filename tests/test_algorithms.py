@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tvmconv
 from tvmconv import builder
-from tvmconv.algorithms import ALGORITHMS
+from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.builder import Request
+from tvmconv.reference import conv2d
 from tvmconv.shape import ConvShape
 from tvmconv.target import AVX2, AVX512, SSE4, TARGETS, native
 from tvmconv.tile import Tile
@@ -44,10 +46,12 @@ PROBLEMS = {
     "several outputs a channel": "g8ic8ih9oc16kh3ph1",
     "columns beyond the input's": "ic2ih3oc8kh1sh2ph0_iw17ow30kw3sw2pw12",
     "K in blocks": "ic512ih5oc140kh3ph1",
+    "strides over an image narrower than a vector": "mb2ic5ih5oc13oh4kh2ph1dh2_iw1ow5kw2sw3pw6dw0",
 }
 
 
 OTHER_TILES = ("1x16", "14x32", "6x64_kr2_mc12_kc8_pf8_st1", "6x64_kr1_pf0_st0", "9x48_kc16", "5x16_mc5")
+BANDS = ("5x16_mc5", "14x32_mc10_kc8", "6x64_mc0_kr1", "6x64_mc25")
 PIXEL_TILES = ("1x16", "14x32_kr1", "9x48_mc48")
 
 
@@ -62,6 +66,7 @@ def requests() -> dict[str, Request]:
     tails = ConvShape.parse("mb2ic16ih9oc72kh3ph1")
     for name in ("indirect", "im2row", "direct", "kn2col"):
         found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in OTHER_TILES}
+    found |= {f"winograd, {tile}": Request(tails, "winograd", tile=Tile.parse(tile)) for tile in BANDS}
     found["im2col, 4x16_kc8"] = Request(tails, "im2col", tile=Tile.parse("4x16_kc8"))
     for name in ("im2col", "kn2row", "kn2row-as", "kn2row-aa"):
         found |= {f"{name}, {tile}": Request(tails, name, tile=Tile.parse(tile)) for tile in PIXEL_TILES}
@@ -71,8 +76,10 @@ def requests() -> dict[str, Request]:
     one_of_each_isa = {target.isa: target for target in reversed(TARGETS) if not target.missing_here}
     for target in one_of_each_isa.values():
         shape = ConvShape.parse("ic12ih9oc40kh3ph1")
-        for name in ("indirect", "kn2row-aa"):
+        for name in ("indirect", "kn2row-aa", "winograd"):
             found[f"{name}, {target.name}"] = Request(shape, name, target.name)
+        narrow = ConvShape.parse(PROBLEMS["strides over an image narrower than a vector"])
+        found[f"kn2row-aa, narrow, {target.name}"] = Request(narrow, "kn2row-aa", target.name)
         found[f"depthwise, {target.name}"] = Request(depthwise, "direct", target.name)
     return found
 
@@ -95,7 +102,7 @@ def test_exact(verdicts: dict[Request, Verdict], title: str) -> None:
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS.keys())
 def test_what_is_rejected(problem: str) -> None:
-    """direct takes everything, gemm 1x1 alone, the others everything but depthwise."""
+    """direct takes everything, gemm 1x1 alone, winograd plain 3x3 alone, the others everything but depthwise."""
     shape = ConvShape.parse(problem)
     products = {
         "nhwc": {"im2row", "indirect", "kn2col", "kn2col-as"},
@@ -103,7 +110,30 @@ def test_what_is_rejected(problem: str) -> None:
     }
     for layout, names in products.items():
         taking = {known.name for known in ALGORITHMS if known.layout == layout and known.rejects(shape) is None}
-        assert taking - {"gemm"} == ({"direct"} if shape.depthwise else {"direct"} | names)
+        assert taking - {"gemm", "winograd"} == ({"direct"} if shape.depthwise else {"direct"} | names)
+
+
+def test_winograd_is_for_plain_3x3_kernels() -> None:
+    winograd = algorithm("winograd")
+    rejected = ("kh5ph2", "kh1ph0", "kh3sh2ph1", "kh3ph2dh1", "kh3ph1_iw9kw1pw0")
+    assert winograd.rejects(ConvShape.parse("ic8ih9oc8kh3ph1")) is None
+    for kernel in rejected:
+        assert "3x3" in str(winograd.rejects(ConvShape.parse(f"ic8ih9oc8{kernel}"))), kernel
+    assert "groups" in str(winograd.rejects(ConvShape.parse("g2ic8ih9oc8kh3ph1")))
+
+
+def test_winograd_rounds_as_little_as_the_definition() -> None:
+    """Integers prove it right; of other numbers its sums are a few times as large, but four times as short."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((1, 14, 14, 128), dtype=np.float32)
+    w = random.standard_normal((32, 128, 3, 3), dtype=np.float32)
+    shape = ConvShape.parse("ic128ih14oc32kh3ph1")
+    expected = conv2d(x, w, shape)
+    errors = {
+        name: np.abs(tvmconv.build(shape, name).prepare(w, weights="OIHW")(x) - expected).max()
+        for name in ("direct", "winograd")
+    }
+    assert errors["winograd"] < 4 * errors["direct"]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ DIRECT, INDIRECT, IM2ROW = measured("direct", 3.0), measured("indirect", 2.0), m
         ([[DIRECT, {**IM2ROW, "target": "another"}, {**INDIRECT, "threads": 2}]], None, ("direct", "results")),
         ([[DIRECT, {**IM2ROW, "layout": "nchw"}]], None, ("direct", "results")),
         ([[DIRECT, {**IM2ROW, "tile": "64x64"}]], None, ("direct", "results")),  # such a tile is not built any more
-        ([[DIRECT, {**IM2ROW, "algorithm": "winograd"}]], None, ("direct", "results")),
+        ([[DIRECT, {**IM2ROW, "algorithm": "fft"}]], None, ("direct", "results")),
         ([[measured("direct", 1.0, OTHER)]], None, ("indirect", "rule")),
     ],
 )
@@ -227,7 +227,7 @@ def test_a_row_of_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"algorithm": "winograd"}, "unknown algorithm 'winograd'"),
+        ({"algorithm": "fft"}, "unknown algorithm 'fft'"),
         ({"schedule": "by foot"}, "schedule 'by foot'"),
         ({"tile": "four"}, "tile 'four' is not MRxNR"),
         ({"tile": "64x64"}, "64x64"),

@@ -6,7 +6,6 @@ The first link for a system has zig build its C library, which takes a minute; i
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from tests import faulty_kernel
 from tvmconv import bench, cli, record, target, toolchain
 from tvmconv.plan import Setting, blank_row
 from tvmconv.record import Row
+from tvmconv.rpc import runtime
 from tvmconv.standalone import Part, write_program
 from tvmconv.workload import Layer
 
 # Two images of groups with channels that fill no vector, dilated and with strides, then a pointwise layer.
 WORKLOADS = ("mb2g2ic10ih9oc14oh5kh3sh2dh1ph2", "ic16ih6oc20kh1")
 ALGORITHMS = ("indirect", "direct")
-QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 
 
 def compiled(path: Path, *options: str) -> Path:
@@ -122,13 +121,15 @@ def test_a_wrong_kernel_is_exit_code_1(tmp_path: Path, fault: str, sentence: str
     assert sentence in found["reason"]
 
 
-@pytest.mark.skipif(not QEMU, reason="there is no qemu-aarch64-static or qemu-aarch64 (Debian: qemu-user-static)")
 def test_aarch64(tmp_path: Path) -> None:
-    assert QEMU
+    try:
+        qemu = runtime.qemu(print)
+    except RuntimeError as error:
+        pytest.skip(str(error))
     program = compiled(tmp_path / "bench", "-t", "pixel6", "-a", ",".join(ALGORITHMS))
     with program.open("rb") as file:
         aligned = [segment["p_align"] for segment in ELFFile(file).iter_segments("PT_LOAD")]
     assert min(aligned) >= 65536
     for threads in ("1", "4"):
-        _, *found = rows(QEMU, program, "--threads", threads)
+        _, *found = rows(qemu, program, "--threads", threads)
         assert [row["exact"] for row in found] == [True] * 4

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tvmconv import builder, cli, features, target
+from tvmconv import builder, cli, features, lower, target
 from tvmconv.builder import Request
 from tvmconv.cores import CORES
 from tvmconv.device import DEVICES
@@ -22,7 +24,16 @@ from tvmconv.library import write_library
 from tvmconv.shape import ConvShape
 from tvmconv.target import TARGETS, parse
 
-PROBLEM = "ic4ih5oc8kh3ph1"
+PROBLEM, POINTWISE, DEPTHWISE = "ic4ih5oc8kh3ph1", "ic4ih5oc8kh1", "g8ic8ih5oc8kh3ph1"
+# What has code of its own, beside indirect: algorithm, layout, problem.
+KERNELS = (
+    ("gemm", "nhwc", POINTWISE),
+    ("im2row", "nhwc", PROBLEM),
+    ("direct", "nhwc", PROBLEM),
+    ("direct", "nhwc", DEPTHWISE),
+    ("direct", "nchw", PROBLEM),
+    ("kn2row-as", "nchw", PROBLEM),
+)
 
 # What the weakest core of a device has, from dumps of /proc/cpuinfo, for zig's -mcpu: not taken from tvmconv.device.
 ARMV8, HALF, ARMV82 = "generic", "generic+fullfp16", "generic+fullfp16+dotprod"
@@ -43,13 +54,25 @@ def llvm_features(triple: str, mcpu: str, mattr: tuple[str, ...] = ()) -> set[st
     return {str(name) for name in tvm.target.codegen.llvm_get_cpu_features(tvm.target.Target(made))}
 
 
-def code_for(name: str) -> str:
-    return builder.assembly(Request(ConvShape.parse(PROBLEM), "indirect", name))
+@functools.cache
+def module(algorithm: str, layout: str, problem: str) -> Any:
+    """A kernel's scheduled functions, before LLVM makes code for some core of them."""
+    request = Request(ConvShape.parse(problem), algorithm, "aarch64", layout=layout).check()
+    return builder._module(request, builder._program(request))
+
+
+def code_for(name: str, algorithm: str = "indirect", layout: str = "nhwc", problem: str = PROBLEM) -> str:
+    return lower.assembly(module(algorithm, layout, problem), parse(name))
+
+
+def instructions(texts: Iterable[str]) -> str:
+    """Each different instruction once, its labels those of another file, so that all can be assembled together."""
+    lines = {line.partition("//")[0].rstrip() for text in texts for line in text.splitlines()}
+    return "".join(f"{line}\n".replace(".L", "L") for line in sorted(lines) if re.match(r"\s+[a-z]", line))
 
 
 def refused(text: str, mcpu: str, folder: Path) -> str:
     """What zig's assembler says of the first instruction that a core lacks; nothing if it has all."""
-    assert not re.search(r"^\s*\.(arch|cpu|arch_extension)\b", text, re.MULTILINE)  # it would overrule -mcpu
     source = folder / "code.s"
     source.write_text(text)
     command = [
@@ -67,29 +90,28 @@ def refused(text: str, mcpu: str, folder: Path) -> str:
     return "" if done.returncode == 0 else done.stderr or "it failed"
 
 
-def targets_with_a_floor() -> dict[str, set[str]]:
-    """For one target of each code: the floors of all devices that get the same."""
-    found: dict[tuple[str, str, tuple[str, ...]], tuple[str, set[str]]] = {}
+def codes_by_floor() -> dict[str, list[str]]:
+    """The targets that may run on a device with that floor, one for each way in which LLVM makes code for them."""
+    found: dict[str, dict[tuple[str, str, tuple[str, ...]], str]] = {}
     for known in TARGETS:
         device = known.name.partition("/")[0]
         if device in FLOORS:
-            decisive = (known.triple, known.mcpu, known.mattr)
-            found.setdefault(decisive, (known.name, set()))[1].add(FLOORS[device])
-    return dict(found.values())
+            found.setdefault(FLOORS[device], {}).setdefault((known.triple, known.mcpu, known.mattr), known.name)
+    return {floor: [*names.values()] for floor, names in found.items()}
 
 
-@pytest.mark.parametrize(("name", "floors"), targets_with_a_floor().items())
-def test_the_weakest_core_has_every_instruction(name: str, floors: set[str], tmp_path: Path) -> None:
-    text = code_for(name)
-    assert re.search(r"\bfml[as]\s+v\d+\.4s", text)
-    for floor in floors:
-        assert not refused(text, floor, tmp_path)
+@pytest.mark.parametrize(("floor", "names"), codes_by_floor().items())
+def test_the_weakest_core_has_every_instruction(floor: str, names: list[str], tmp_path: Path) -> None:
+    """Of one algorithm's code for all targets, and of every kind of kernel's for the first."""
+    texts = [*(code_for(name) for name in names), *(code_for(names[0], *kernel) for kernel in KERNELS)]
+    assert all(re.search(r"\bfml[as]\s+v\d+\.4s", text) for text in texts)
+    assert not refused(instructions(texts), floor, tmp_path)
 
 
 def test_an_instruction_that_a_core_lacks_is_seen(tmp_path: Path) -> None:
-    assert "requires: sve" in refused(code_for("neoverse-v1+sve"), ARMV82, tmp_path)
-    assert "requires: dotprod" in refused("udot v0.4s, v1.16b, v2.16b\n", HALF, tmp_path)
-    assert not refused("udot v0.4s, v1.16b, v2.16b\n", ARMV82, tmp_path)
+    assert "requires: sve" in refused(instructions([code_for("neoverse-v1+sve")]), ARMV82, tmp_path)
+    assert "requires: dotprod" in refused("\tudot v0.4s, v1.16b, v2.16b\n", HALF, tmp_path)
+    assert not refused("\tudot v0.4s, v1.16b, v2.16b\n", ARMV82, tmp_path)
 
 
 def test_every_device_has_a_floor() -> None:

@@ -59,8 +59,8 @@ def task(folder: Path, *records: Record, algorithm: str = "indirect", **changes:
         ("auto", [record("4x16_kc3")], ("hand", HAND)),
         ("hand", [record("4x16")], ("hand", HAND)),
         ("tuned", [record("4x16")], ("tuned", "4x16")),
-        # The default as it was then won: what is the default by now.
-        ("tuned", [record("4x16", default=True)], ("tuned", HAND)),
+        # The default as it was then won: the kernel by hand, as it is by now.
+        ("tuned", [record("4x16", default=True)], ("hand", HAND)),
         ("tuned", [record(key=key(threads=2))], "there is one for threads 2"),
         ("tuned", [record(versions=OLD)], "made with TVM 0.26.0; here is TVM"),
         ("tuned", [record("4x16_kc3")], r"net\.jsonl cannot be used: tile .* KC must divide"),
@@ -76,7 +76,7 @@ def test_which_schedule_a_kernel_gets(
         return
     assert found.request
     assert (found.request.schedule, str(found.request.tile)[: len(outcome[1])]) == outcome
-    assert (found.tuned_by is None) == (outcome[0] == "hand")
+    assert (found.tuned_by is None) == (outcome[0] == "hand" and schedule != "tuned")
 
 
 def test_a_tile_of_ones_own_is_by_hand(tmp_path: Path) -> None:
@@ -155,6 +155,14 @@ def test_bench_compares_both(tmp_path: Path, capsys: Capture) -> None:
     assert re.search(r"indirect hand +indirect tuned +direct hand +direct tuned", out)
     ratio = found[0]["seconds"]["median"] / found[1]["seconds"]["median"]
     assert f"indirect tuned / indirect hand {ratio:.3f} in speed, geometric mean of 1 layer" in out
+
+
+def test_where_the_default_won_it_is_measured_once(tmp_path: Path, capsys: Capture) -> None:
+    path = logged(tmp_path, record("4x16", default=True))
+    work = ["bench", WORKLOAD, "-a", "indirect", "--log-dir", tmp_path, "--schedule", "hand,tuned"]
+    _, (hand, tuned), _ = run(capsys, *work, "--samples", 2, "--min-time", 0.001)
+    assert (tuned["schedule"], tuned["schedule_asked"], tuned["tuned_by"]["file"]) == ("hand", "tuned", str(path))
+    assert (hand["tuned_by"], hand["seconds"]) == (None, tuned["seconds"])
 
 
 def test_tables_tell_tuned_cells(capsys: Capture) -> None:

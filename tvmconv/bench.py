@@ -26,7 +26,7 @@ from tvmconv.workload import Layer
 _PROBES = 20  # of 2 ms each: enough to meet the full clock rate once
 
 # What a bench adds to a row, None as long as it is not known.
-_FIGURES: Row = dict.fromkeys(
+FIGURES: Row = dict.fromkeys(
     (
         *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
         *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
@@ -83,10 +83,13 @@ class Bench:
             settled = iter(earlier)
             return [next(settled) if _is_open(row) else row for row in rows]
         entrants = [*self._kernels(kernels), *others]
-        timed = [(entrant, entrant.entry) for entrant in entrants if entrant.entry is not None]
+        timed: dict[Entry, list[_Entrant]] = {}  # where tuning found nothing better one kernel is in two rows
+        for entrant in entrants:
+            if entrant.entry is not None:
+                timed.setdefault(entrant.entry, []).append(entrant)
         if timed and layer.shape is not None:
             outcome = measure(
-                [entry for _, entry in timed],
+                list(timed),
                 layer.shape,
                 integer_case(layer.shape),
                 isa=self.setting.target.isa,
@@ -94,18 +97,19 @@ class Bench:
                 threads=self.setting.threads,
                 rules=self.rules,
                 best=self.best,
-                smallest=[entrant.smallest for entrant, _ in timed],
+                smallest=[same[0].smallest for same in timed.values()],
                 progress=progress,
                 **self._stage(layer.shape),
             )
             self.best = outcome.best
-            for (entrant, _), measurement in zip(timed, outcome.measurements, strict=True):
-                entrant.row = self._measured(entrant.row, layer.shape, measurement)
+            for same, measurement in zip(timed.values(), outcome.measurements, strict=True):
+                for entrant in same:
+                    entrant.row = self._measured(entrant.row, layer.shape, measurement)
         return [entrant.row for entrant in entrants]
 
     @property
     def _figures(self) -> Row:
-        return {**_FIGURES, "cold": self.rules.cold, "emulated": self._is_emulated}
+        return {**FIGURES, "cold": self.rules.cold, "emulated": self._is_emulated}
 
     @property
     def _is_emulated(self) -> bool:

@@ -63,6 +63,30 @@ def workspace_table(rows: Sequence[Row]) -> RenderableType:
     return Group(table, remarks(rows), "extra memory beside x, y and the packed weights")
 
 
+def estimate_table(rows: Sequence[Row]) -> RenderableType:
+    """What each layer's hot loop and all of its instructions come to, by a model of the core and by the emulator."""
+    table = new_table("layer", "algorithm", "tile", "hot loop", "stack", "as", "held up by", "instructions / FLOP")
+    for row in rows:
+        if row["status"] != "ok":
+            continue
+        fraction, counted = row["hot_loop_peak_fraction"], row["instructions_per_flop"]
+        table.add_row(
+            row["name"] or row["workload"],
+            row["algorithm"],
+            row["tile"],
+            "–" if fraction is None else f"{100 * fraction:.1f} %",
+            "–" if row["hot_loop_stack_accesses"] is None else str(row["hot_loop_stack_accesses"]),
+            row["hot_loop_model"] or "–",
+            row["hot_loop_bottleneck"] or "–",
+            "–" if counted is None else f"{counted:.4f}",
+        )
+    explanation = (
+        "hot loop: of the core's f32 peak, by llvm-mca; stack: accesses to it in the loop; "
+        "instructions: those executed for the whole layer"
+    )
+    return Group(table, remarks(rows), explanation)
+
+
 def layer_tables(rows: Sequence[Row]) -> RenderableType:
     """Each layer with its sizes, and what each algorithm would do with it."""
     parts: list[RenderableType] = []
@@ -99,6 +123,21 @@ def compile_table(rows: Sequence[Row]) -> RenderableType:
     workspaces = [row["workspace_bytes"] for row in written]
     sizes = f"extra memory: {size(max(workspaces))} for the largest, {size(sum(workspaces))} for all" if written else ""
     return Group(table, *([sizes] if len(written) > 1 else []), remarks(rows))
+
+
+def import_table(rows: Sequence[Row]) -> RenderableType:
+    """What another tool took for each layer and network, and by what the layer was found."""
+    table = new_table("layer", "peer", "ms", "GFLOP/s", "found by")
+    for row in (row for row in rows if row["status"] == "ok"):
+        speed = "" if row["gflops"] is None else f"{row['gflops']:.1f}"
+        time = milliseconds(row["seconds"]["median"])
+        table.add_row(layer_title(row), row["peer"], time, speed, row["matched_by"] or row["reason"])
+    statistics = sorted({row["seconds"]["statistic"] for row in rows if row["seconds"]})
+    missed: dict[str, list[str]] = {}
+    for row in (row for row in rows if row["status"] == "skipped"):
+        missed.setdefault(row["reason"], []).append(row["name"] or row["workload"])
+    remarks = [Text(f"– {reason}: {', '.join(names)}", FAINT) for reason, names in missed.items()]
+    return Group(table, *remarks, f"times: {' or '.join(statistics)} of the tool's runs; nothing was verified")
 
 
 def milliseconds(seconds: float) -> str:

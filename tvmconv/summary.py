@@ -66,7 +66,7 @@ def layers(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return row["source"], row["name"], row["workload"], row["device"]
+    return row["source"], row["name"], row["workload"], row.get("device")
 
 
 def networks(rows: Sequence[Row]) -> list[list[list[Row]]]:

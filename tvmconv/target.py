@@ -105,6 +105,7 @@ AVX512 = Isa("avx512", 64, 32, _V4)
 NEON = Isa("neon", 16, 32, ("asimd",))
 
 _KB = 1024
+_MACHINES = "x86_64 or aarch64"
 _X86 = "x86_64-unknown-linux-gnu"
 _ARM = "aarch64-unknown-linux-gnu"
 _NEON = frozenset({"fp-armv8", "neon"})
@@ -173,26 +174,32 @@ def _cpuinfo() -> list[tuple[str, str]]:
 
 def native() -> Target:
     """The best target that this machine runs. Raises ValueError where there is none."""
+    return fitting(platform.machine(), host_features(), host_parts())
+
+
+def fitting(machine: str, shown: frozenset[str], parts: frozenset[str]) -> Target:
+    """The best target for all cores of a machine, as uname has it, that shows these features and kinds of core.
+
+    Both as host_features and host_parts have them. Raises ValueError where there is none.
+    """
     needs = {"x86_64": "x86-64-v2", "aarch64": "asimd"}
-    candidates = {"x86_64": _LEVELS, "aarch64": (_native_core(), _GENERIC)}
-    for target in candidates.get(platform.machine(), ()):
-        if host_features().issuperset(target.features):
+    candidates = {"x86_64": _LEVELS, "aarch64": (_weakest_core(shown, parts), _GENERIC)}
+    for target in candidates.get(machine, ()):
+        if shown.issuperset(target.features):
             return target
-    machine = platform.machine()
     raise ValueError(
-        f"no target for this machine ({machine}): it needs {needs.get(machine, 'x86_64 or aarch64')} at least"
+        f"no target for a machine like this ({machine}): it needs {needs.get(machine, _MACHINES)} at least"
     )
 
 
-def _native_core() -> Target:
-    """The weakest kind of core of this machine, as _of_device has it, less what its system hides; generic where one
-    is not known."""
+def _weakest_core(shown: frozenset[str], parts: frozenset[str]) -> Target:
+    """The weakest of these kinds of core, as _of_device has it, less what the system hides; generic where one is not
+    known."""
     known = {part: core for core in CORES for part in core.parts}
-    cores = [known[part] for part in host_parts() if part in known]
-    if not cores or len(cores) < len(host_parts()):
+    cores = [known[part] for part in parts if part in known]
+    if not cores or len(cores) < len(parts):
         return _GENERIC
     weakest = min(cores, key=lambda core: (not core.in_order, core.flops or 0, core.name))
-    shown = host_features()
     hidden = [name for name in weakest.features if not shown.issuperset(features.cpuinfo("aarch64", frozenset({name})))]
     return parse(weakest.name + "".join(f"-{name}" for name in sorted(hidden)))
 

@@ -17,9 +17,9 @@ class Tile:
     size of the indirection buffer. kr channels are one step of the inner loop. mc rows are swept with one panel before
     the next block of rows, kc channels of each tap before the next block of K; 0 stands for the whole extent. pf is how
     many channels ahead of their use weights are fetched into L1 (0: left to the hardware). With st = 1 the next block
-    of weights is fetched into L2 while one is used, which pays where not all of them stay there. gc is how many
-    channels of a row are loaded at once, as one vector that is held until its last one is used: KR, or 1 (as where it
-    is left open at last), where each is read from memory when it is used.
+    of weights is fetched into L2 while one is used, which pays where not all of them stay there.
+    gc is how many channels of a row are loaded at once, as one vector that is held until its last one is used: KR, or 1
+    where each is read from memory when it is used (as where gc is left open at last).
 
     In NCHW the operands have swapped roles: mr counts output channels, nr and mc pixels, and vl pixels of one row, or
     of the flattened image, make up a vector.

@@ -20,9 +20,10 @@ HAND, TUNED = "hand", "tuned"
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A checked request of schedule hand or tuned.
+    """A checked request of schedule hand or tuned; hand, too, where the search found nothing better.
 
-    tuned_by: the record's file, CPU and time; seconds: of one call, as the record has it; neither for hand.
+    tuned_by: the file, CPU and time of the record that says so; seconds: of one call, as the record has it; None and
+    infinite where there is no record, or none was asked for.
     """
 
     request: Request
@@ -64,9 +65,10 @@ def _looked_up(request: Request, by_hand: Request, key: Key, logs: Logs) -> Sche
 
 
 def _by_record(by_hand: Request, best: Sourced) -> Request:
-    """A record in which the default won stands for the hand-written tile, as it is by now."""
-    tile = by_hand.tile if best.record.default else Tile.parse(best.record.tile)
-    return replace(by_hand, schedule=TUNED, tile=tile).check()
+    """A record in which the default won stands for the kernel by hand, as it is by now."""
+    if best.record.default:
+        return by_hand
+    return replace(by_hand, schedule=TUNED, tile=Tile.parse(best.record.tile)).check()
 
 
 def _origin(best: Sourced) -> Row:

@@ -9,10 +9,11 @@ from tvmconv.algorithms.indirect import Indirect
 from tvmconv.algorithms.ir import Algorithm
 from tvmconv.algorithms.kn2col import Kn2col, Kn2colAs
 from tvmconv.algorithms.kn2row import Kn2row, Kn2rowAa, Kn2rowAs
+from tvmconv.algorithms.winograd import Winograd
 from tvmconv.names import unknown
 
 ALGORITHMS: tuple[Algorithm, ...] = (
-    *(Indirect(), Im2row(), Gemm(), Direct(), Kn2col(), Kn2colAs()),
+    *(Indirect(), Im2row(), Gemm(), Direct(), Kn2col(), Kn2colAs(), Winograd()),
     *(Im2col(), Kn2row(), Kn2rowAs(), Kn2rowAa(), GemmNchw(), DirectNchw()),
 )
 

@@ -93,6 +93,10 @@ class Algorithm(ABC):
         view = self.view(shape, tile)
         return view.tiles * view.layout.taps
 
+    def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
+        """How many rows there are that MC makes blocks of, and of how many a block is made up at least."""
+        return shape.m, tile.nr if self.layout == "nchw" else tile.mr
+
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         """Bytes of each part of the workspace, in its order."""
         return {}

@@ -33,21 +33,22 @@ class MatrixView:
         return Sweep(self.images * layout.groups, layout.panels, self.tiles, block, layout.k_blocks)
 
 
-def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = False) -> Any:
+def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = False, plane_rows: int = 0) -> Any:
     """The phase that computes units first … last−1 of the view's sweep.
 
     rows(row, x, workspace, address, image, group, row_tile, tap) is a T.inline macro that stores the byte addresses of
     the MR rows of a row tile for a tap into row[0:MR].
 
     With to_planes a call of the phase makes view.images planes at the start of the workspace, products without bias and
-    clamp, and rows is given the plane's number, counted over all calls: plane i is by weights i % layout.planes.
+    clamp, and rows is given the plane's number, counted over all calls: plane i is by weights i % layout.planes. Planes
+    are `plane_rows` rows apart, if they are not to follow on each other.
     """
     from tvm.script import tirx as T
 
     layout = view.layout
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, (_, P, KB, TAPS, KC, _) = layout.groups, layout.weights_shape
-    M = view.m
+    M, APART = view.m, plane_rows or view.m
     sweep = view.sweep
     BT, RB = sweep.block, sweep.blocks
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR)
@@ -65,7 +66,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
         weights = T.decl_buffer(
             (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
         )
-        Y = T.decl_buffer((view.images * M, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
+        Y = T.decl_buffer((view.images * APART, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
@@ -89,7 +90,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
                         rows(row, x, workspace, address, (image * view.images if to_planes else image) + n, g, rt, t)
                         start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
                         multiply(acc, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
-                    m: T.let[T.int32] = (n if to_planes else image + n) * M + rt * MR
+                    m: T.let[T.int32] = (n if to_planes else image + n) * APART + rt * MR
                     write_back(acc, Y, bias, bounds, g, p, m, M - rt * MR, vkb)
 
     return phase_function(symbol, body)

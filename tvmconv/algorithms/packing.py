@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,12 +88,20 @@ class PackedLayout:
         return self.zeros_offset + self.zeros
 
 
-def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
-    """pack(w OIHW, bias or NULL, packed): a plain C function without clamp (bounds are set to infinity)."""
+def pack_function(shape: ConvShape, layout: PackedLayout, weight: Callable[..., Any] | None = None) -> Any:
+    """pack(w OIHW, bias or NULL, packed): a plain C function without clamp (bounds are set to infinity).
+
+    weight(w, plane, channel, output channel), TIR, is what is packed of weights that are not packed as they are.
+    """
     from tvm.script import tirx as T
 
     PG, P, KB, TAPS, KC, NR = layout.weights_shape
     G, OCG, ICG = layout.groups, layout.oc, shape.icg
+
+    def taken(w: Any, group: Any, k: Any, oc: Any) -> Any:
+        if weight:
+            return weight(w, group, k % ICG, oc)
+        return w[group % G * OCG + oc, k % ICG, k // ICG // shape.kw, k // ICG % shape.kw]
 
     @T.prim_func(s_tir=True)
     def pack(w: T.handle("float32"), bias: T.handle("float32"), packed: T.handle("float32")):
@@ -124,9 +133,7 @@ def pack_function(shape: ConvShape, layout: PackedLayout) -> Any:
                 k: T.let[T.int32] = (vg // G * TAPS + vt) * (KB * KC) + vkb * KC + vc
                 start: T.let[T.int32] = layout.panel_start(vp)
                 packed_w[vg, vp, vkb, vt, vc, vj] = T.if_then_else(
-                    start + vj < OCG,
-                    W[vg % G * OCG + start + vj, k % ICG, k // ICG // shape.kw, k // ICG % shape.kw],
-                    T.float32(0),
+                    start + vj < OCG, taken(W, vg, k, start + vj), T.float32(0)
                 )
 
     return pack

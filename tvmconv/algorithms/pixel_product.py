@@ -16,15 +16,20 @@ from tvmconv.algorithms.ir import BYTES, ON_STACK, Phase, Program, no_preparatio
 from tvmconv.algorithms.packing import pack_function
 from tvmconv.algorithms.pixels import (
     PixelView,
+    all_lanes,
     locate_block,
     masked_load,
     masked_store,
     reach_block,
     read_vector,
+    readable,
     whole_vector,
 )
 from tvmconv.algorithms.sweep import Sweep
 from tvmconv.shape import ConvShape
+
+# Of a vector whose elements a multiply-add can take one by one, as NEON's can: then weights are loaded as vectors too.
+_LANES = 4
 
 
 class Taps(Enum):
@@ -122,7 +127,7 @@ def pixel_product(
                     for r, _whole in T.grid(RUN, 1):
                         reach(base, tap + r if SHIFTED else 0, 0, oh, ow, pixel, origin, start, valid, reached)
                         offset: T.let[T.int64] = T.cast((((g * P + p) * KB + kb) * TAPS + tap + r) * KC, "int64")
-                        multiply(acc, column, start, valid, weights, offset, r)
+                        multiply(acc, column, base, start, valid, weights, offset, r)
                     pass_: T.let[T.int32] = vs + kb
                     place: T.let[T.int32] = ((n if TO_Y else 0) * OC + (g * TU + tu) * OCG) * M
                     write_back(acc, output, bias, bounds, (g * P + p) * MR, p, place, pixel, inside, reached, pass_)
@@ -154,14 +159,19 @@ def product_program(
 
 
 def multiply_block(view: PixelView) -> Any:
-    """A macro that adds one tap's channels to a tile: of each channel V vectors of pixels and MR broadcast weights."""
+    """A macro that adds one tap's channels to a tile: of each channel V vectors of pixels and MR broadcast weights.
+
+    Where masks are not cheap, tiles that may be read as a whole, which most are, have code of their own (blocks
+    "column" and "product") beside that with masked loads ("column_masked" and "product_masked").
+    """
     from tvm.script import tirx as T
 
-    layout, L, V = view.layout, view.lanes, view.vectors
-    MR, KC, KR = layout.tile.nr, layout.kc, layout.tile.kr
+    L, V, MR = view.lanes, view.vectors, view.layout.tile.nr
+    always = view.masks_are_cheap
+    add_channels, add_channels_masked = (_channels_block(view, masked) for masked in (False, True))
 
     @T.inline
-    def multiply(acc, column, start, valid, weights, offset, r):
+    def multiply(acc, column, base, start, valid, weights, offset, r):
         if r == 0:
             for i, v in T.grid(MR, V):
                 with T.sblock("zero"):
@@ -169,22 +179,55 @@ def multiply_block(view: PixelView) -> Any:
                     T.reads()
                     T.writes(acc[vi, vv])
                     acc[vi, vv] = whole_vector(T.float32(0), L)
+        if always:
+            add_channels_masked(acc, column, start, valid, weights, offset)
+        else:
+            if readable(view, start, base):
+                add_channels(acc, column, start, valid, weights, offset)
+            else:
+                add_channels_masked(acc, column, start, valid, weights, offset)
+
+    return multiply
+
+
+def _channels_block(view: PixelView, masked: bool) -> Any:
+    """A macro: the loop over the channels of one tap."""
+    from tvm.script import tirx as T
+
+    layout, L, V = view.layout, view.lanes, view.vectors
+    MR, KC, KR = layout.tile.nr, layout.kc, layout.tile.kr
+    suffix = "_masked" if masked else ""
+    HELD = L == _LANES and MR % L == 0
+
+    @T.inline
+    def add_channels(acc, column, start, valid, weights, offset):
+        held = T.alloc_buffer((MR,), "float32", scope="local", annotations=ON_STACK)
         for co, ci in T.grid(KC // KR, KR):
+            if HELD:
+                for i in range(MR):
+                    with T.sblock(f"hold{suffix}"):
+                        vco, vci, vi = T.axis.remap("SSS", [co, ci, i])
+                        T.reads()
+                        T.writes(held[vi])
+                        held[vi] = weights[(offset + vco * KR + vci) * MR + vi]
             for v in T.unroll(V):
-                with T.sblock("column"):
+                with T.sblock(f"column{suffix}"):
                     vco, vci, vv = T.axis.remap("SSS", [co, ci, v])
                     T.reads(start[vv], valid[vv, 0 : view.source.sw])
                     T.writes(column[vv])
-                    column[vv] = read_vector(view, start, valid, vv, vco * KR + vci)
+                    column[vv] = read_vector(view, start, valid, vv, vco * KR + vci, readable=not masked)
             for i, v in T.grid(MR, V):
-                with T.sblock("product"):
+                with T.sblock(f"product{suffix}"):
                     vco, vci, vi, vv = T.axis.remap("RRSS", [co, ci, i, v])
                     T.reads(acc[vi, vv], column[vv])
                     T.writes(acc[vi, vv])
                     k: T.let[T.int32] = vco * KR + vci
-                    acc[vi, vv] = acc[vi, vv] + whole_vector(weights[(offset + k) * MR + vi], L) * column[vv]
+                    acc[vi, vv] = (
+                        acc[vi, vv]
+                        + whole_vector(held[vi] if HELD else weights[(offset + k) * MR + vi], L) * column[vv]
+                    )
 
-    return multiply
+    return add_channels
 
 
 def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
@@ -199,11 +242,15 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
     layout, L, V, M, OCG = view.layout, view.lanes, view.vectors, view.source.m, view.layout.oc
     MR = layout.tile.nr
     PASSES = layout.taps if partial else layout.k_blocks
+    always = view.masks_are_cheap
+
+    def taken(mask: Any, suffix: str) -> Any:
+        return mask if suffix else whole_vector(1, L)
 
     @T.inline
-    def write_back(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_):
+    def store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, suffix):
         for i, v in T.grid(MR, V):
-            with T.sblock("write_back_pixels"):
+            with T.sblock(f"write_back_pixels{suffix}"):
                 vi, vv = T.axis.remap("SS", [i, v])
                 T.reads(acc[vi, vv], pixel[vv], inside[vv], reached[vv])
                 T.writes()
@@ -219,9 +266,19 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
                         if pass_ == 0:
                             total[0] = total[0] + whole_vector(bias[channel + vi], L)
                         else:
-                            total[0] = total[0] + masked_load(f"float32x{L}", pointer, inside[vv], L)
+                            total[0] = total[0] + masked_load(f"float32x{L}", pointer, taken(inside[vv], suffix), L)
                         if pass_ == PASSES - 1:
                             total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
-                    T.evaluate(masked_store(total[0], pointer, inside[vv], L))
+                    T.evaluate(masked_store(total[0], pointer, taken(inside[vv], suffix), L))
+
+    @T.inline
+    def write_back(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_):
+        if always:
+            store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")
+        else:
+            if all_lanes([inside[v] for v in range(V)]):
+                store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "")
+            else:
+                store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")
 
     return write_back

@@ -8,6 +8,8 @@ nothing is read there, zeros are multiplied, nothing is written.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +41,11 @@ class PixelView:
     def vectors(self) -> int:
         """Vectors of one tile."""
         return self.tile.nr // self.lanes
+
+    @property
+    def masks_are_cheap(self) -> bool:
+        """Whether a masked load is one instruction, as for vectors of 8 and more (AVX); else it is a branch a lane."""
+        return self.lanes >= 8
 
     @property
     def flat(self) -> bool:
@@ -83,6 +90,22 @@ def masked_load(dtype: str, pointer: Any, mask: Any, lanes: int) -> Any:
 
     taken = mask != whole_vector(0, lanes)
     return T.call_llvm_intrin(dtype, "llvm.masked.load", pointer, taken, whole_vector(T.float32(0), lanes))
+
+
+def any_lane(masks: Sequence[Any]) -> Any:
+    """Whether one of the masks is not 0 somewhere."""
+    from tvm.script import tirx as T
+
+    together = functools.reduce(lambda one, other: one | other, masks)
+    return T.call_llvm_intrin("int32", "llvm.vector.reduce.or", together) != 0
+
+
+def all_lanes(masks: Sequence[Any]) -> Any:
+    """Whether none of the masks, of ones and zeros, has a zero."""
+    from tvm.script import tirx as T
+
+    together = functools.reduce(lambda one, other: one & other, masks)
+    return T.call_llvm_intrin("int32", "llvm.vector.reduce.and", together) != 0
 
 
 def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
@@ -138,11 +161,15 @@ def reach_block(view: PixelView) -> Any:
     address[v]   of what the first lane reads in the first plane, which begins at `base`,
     valid[v, j]  which elements of the j-th vector from there lie in the image (a stride of SW takes SW vectors),
     reached[v]   the lanes whose input lies in the image.
+
+    Where masks are not cheap, a vector that lies in the padding as a whole has the address of the plane itself, which
+    may be read.
     """
     from tvm.script import tirx as T
 
     s, L, V, SW = view.source, view.lanes, view.vectors, view.source.sw
     IH, IW, DH, DW = s.ih, s.iw, s.dh + 1, s.dw + 1
+    ALWAYS = view.masks_are_cheap
 
     def shifted(position: Any, stride: int, shift: Any) -> Any:
         return position * whole_vector(stride, L) + whole_vector(shift, L)
@@ -171,19 +198,44 @@ def reach_block(view: PixelView) -> Any:
                     first: T.let[T.int32] = pixel[vv] % s.ow * SW
                     for j in T.unroll(SW):
                         valid[vv, j] = within(shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(first + dx + j * L, 1, L))
+                if not ALWAYS:  # noqa: SIM102 - known to the compiler; what is nested, to the kernel alone
+                    if T.Not(any_lane([valid[vv, j] for j in range(SW)])):
+                        address[vv] = base
 
     return reach
 
 
-def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any) -> Any:
-    """What a tap reads into vector v from the plane of that number, as reach has prepared it."""
+def readable(view: PixelView, address: Any, base: Any) -> Any:
+    """Whether all that a tap reads into a tile lies in the plane that begins at `base`, be it valid or not."""
+    from tvm.script import tirx as T
+
+    last = (view.source.ih * view.source.iw - view.source.sw * view.lanes) * BYTES
+    if last < 0:
+        return T.bool(False)
+    return functools.reduce(T.And, [T.And(address[v] >= base, address[v] <= base + last) for v in range(view.vectors)])
+
+
+def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, readable: bool = False) -> Any:
+    """What a tap reads into vector v from the plane of that number, as reach has prepared it.
+
+    With readable, what is not valid may be read, and is replaced by zeros; or by anything, where it would only be
+    multiplied for lanes that are no pixels of the output.
+    """
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
-    L, SW, PLANE = view.lanes, view.source.sw, view.source.ih * view.source.iw
+    s, L = view.source, view.lanes
+    PLANE = s.ih * s.iw
     F32 = PointerType(PrimType("float32"))
     start = address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
-    parts = [masked_load(f"float32x{L}", T.reinterpret(F32, start + j * L * BYTES), valid[v, j], L) for j in range(SW)]
-    if SW == 1:
+    pointers = [T.reinterpret(F32, start + j * L * BYTES) for j in range(s.sw)]
+    if not readable:
+        parts = [masked_load(f"float32x{L}", pointer, valid[v, j], L) for j, pointer in enumerate(pointers)]
+    else:
+        parts = [masked_load(f"float32x{L}", pointer, whole_vector(1, L), L) for pointer in pointers]
+        if s.taps > 1 or max(s.ph, s.pw, s.pb, s.pr) > 0:
+            zeros = whole_vector(T.float32(0), L)
+            parts = [T.Select(valid[v, j] != whole_vector(0, L), part, zeros) for j, part in enumerate(parts)]
+    if s.sw == 1:
         return parts[0]
-    return T.Shuffle(parts, [lane * SW for lane in range(L)])
+    return T.Shuffle(parts, [lane * s.sw for lane in range(L)])

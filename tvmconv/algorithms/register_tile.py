@@ -24,9 +24,13 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     """A macro that adds one run of channels to a tile: `length` steps of KR channels.
 
     row[0:MR] are the addresses of the rows, of which `offset` channels are skipped; `start` is the number of packed
-    channels before the run; r and q are the loops around the runs, which make up K. While a block of weights is used
-    (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is the next element.
-    A function that has tiles of two heights tells their blocks apart by a suffix.
+    channels before the run, of one step at least; r and q are the loops around the runs, which make up K. While a block
+    of weights is used (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is
+    the next element. A function that has tiles of two heights tells their blocks apart by a suffix.
+
+    With GC = KR each row's next KR channels are held as a vector (blocks "gather" before the run, "rotate" behind the
+    last use of the ones before), so that a step begins with what it needs in registers. The last step is code of its
+    own (blocks "…_last"), as there is no next one to read.
     """
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
@@ -35,11 +39,10 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     MR, NR, KR, PF = tile.mr, tile.nr, tile.kr, tile.pf
     STRIDE = -(-layout.block // max(1, steps))
     LINES = -(-STRIDE // LINE) if tile.st else 0
-    HELD = tile.gc > 1
     F32 = PointerType(PrimType("float32"))
 
     @T.inline
-    def fetch(ahead, weights, start, co, name):
+    def fetch_panel(weights, ahead, name):
         if LINES > 0:
             for line in range(LINES):
                 with T.sblock(f"prefetch_panel{name}{suffix}"):
@@ -50,7 +53,7 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
             ahead[0] = ahead[0] + STRIDE
 
     @T.inline
-    def fetch_soon(weights, start, co, ci, name):
+    def fetch_weights(weights, start, co, ci, name):
         if PF > 0:
             for line in range(-(-NR // LINE)):
                 with T.sblock(f"prefetch_weights{name}{suffix}"):
@@ -62,9 +65,9 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     @T.inline
     def multiply_by_memory(acc, row, weights, ahead, start, offset, r, q, length):
         for co in range(length):
-            fetch(ahead, weights, start, co, "")
+            fetch_panel(weights, ahead, "")
             for ci in range(KR):
-                fetch_soon(weights, start, co, ci, "")
+                fetch_weights(weights, start, co, ci, "")
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"update{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSRRRR", [i, j, r, q, co, ci])
@@ -78,7 +81,7 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                         acc[vi, vj] = acc[vi, vj] + A[offset + k] * weights[(start + k) * NR + vj]
 
     @T.inline
-    def load(held, row, vi, vl, first):
+    def hold(held, row, vi, vl, first):
         data: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
         held[vi, vl] = A[T.cast(first, "int64") + vl]
@@ -91,15 +94,17 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                 vi, vl, _r, _q = T.axis.remap("SSSS", [i, lane, r, q])
                 T.reads(row[vi])
                 T.writes(held[vi, vl])
-                load(held, row, vi, vl, offset)
+                hold(held, row, vi, vl, offset)
+        # Without anything between the loads and the loop, LLVM would make one load at the loop's beginning of these and
+        # those at its end, and each step would wait for it.
         with T.sblock(f"gathered{suffix}"):
             T.reads()
             T.writes()
             T.evaluate(prefetch(weights[start * NR], _L1))
         for co in range(length - 1):
-            fetch(ahead, weights, start, co, "")
+            fetch_panel(weights, ahead, "")
             for ci in range(KR):
-                fetch_soon(weights, start, co, ci, "")
+                fetch_weights(weights, start, co, ci, "")
                 for i in range(MR):
                     for j in range(NR):
                         with T.sblock(f"update{suffix}"):
@@ -116,11 +121,11 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                             T.reads(row[vi])
                             T.writes(held[vi, vl])
                             if vci == KR - 1:
-                                load(held, row, vi, vl, offset + (vco + 1) * KR)
+                                hold(held, row, vi, vl, offset + (vco + 1) * KR)
         for co in range(1):
-            fetch(ahead, weights, start, co, "_last")
+            fetch_panel(weights, ahead, "_last")
             for ci in range(KR):
-                fetch_soon(weights, start, co, ci, "_last")
+                fetch_weights(weights, start + (length - 1) * KR, co, ci, "_last")
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"update_last{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSSSSS", [i, j, r, q, co, ci])
@@ -129,7 +134,7 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                         k: T.let[T.int32] = (length - 1) * KR + vci
                         acc[vi, vj] = acc[vi, vj] + held[vi, vci] * weights[(start + k) * NR + vj]
 
-    return multiply_by_registers if HELD else multiply_by_memory
+    return multiply_by_registers if tile.gc > 1 else multiply_by_memory
 
 
 def prefetch(element: Any, locality: int) -> Any:

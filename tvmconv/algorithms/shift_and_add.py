@@ -135,7 +135,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     for v in T.unroll(V):
                         inside[v] = ones(T.And(inside[v] != whole_vector(0, L), oh[v] < whole_vector(OH - row, L)))
                     offset: T.let[T.int64] = T.cast(((g * P + p) * TAPS + vtap) * KC, "int64")
-                    multiply(acc, column, start, valid, weights, offset, 0)
+                    multiply(acc, column, base, start, valid, weights, offset, 0)
                     place: T.let[T.int32] = (g * OCG + p * MR) * PLANE + row * WIDTH
                     for i, v in T.grid(MR, V):
                         with T.sblock("write_back_pixels"):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tvmconv.cli import arguments
 from tvmconv.cli.output import Output
+from tvmconv.cli.setting import setting_of
 from tvmconv.plan import Setting
 from tvmconv.rpc.address import Where, parse_address
 from tvmconv.rpc.described import Described, cpus_of
 from tvmconv.rpc.remote import Remote
+from tvmconv.rpc.trouble import Trouble
 
 _SECONDS = 30.0  # of the session that asks what the device is
 
@@ -44,10 +45,10 @@ def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
     cannot be had. Nothing that was started for it outlives the `with`.
     """
     if options.where is None:
-        yield Work(arguments.setting(options, output, runs_here=True))
+        yield Work(setting_of(options, output, runs_here=True))
         return
-    with _started(options.where, output) as where, Remote(where, output.note, output.warn) as remote:
-        setting = arguments.setting(options, output, runs_here=False)
+    with started(options.where, output) as where, Remote(where, output.note, output.warn) as remote:
+        setting = setting_of(options, output, runs_here=False)
         remote.begin(_SECONDS)
         remote.leave()
         described = remote.described
@@ -60,14 +61,18 @@ def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
 
 
 @contextmanager
-def _started(where: Where, output: Output) -> Iterator[Where]:
-    """The device, started if it is an emulated one."""
+def started(where: Where, output: Output) -> Iterator[Where]:
+    """The device, started if it is an emulated one. Raises Trouble where it cannot be."""
     if not where.emulated:
         yield where
         return
     from tvmconv.rpc.emulate import EmulatedDevice
 
-    with EmulatedDevice(say=output.note) as device:
+    with ExitStack() as running:
+        try:
+            device = running.enter_context(EmulatedDevice(say=output.note))
+        except RuntimeError as error:
+            raise Trouble("unreachable", f"{where.name} cannot be started here: {error}") from None
         yield replace(where, key=device.key, tracker=parse_address(device.tracker))
 
 
@@ -83,7 +88,9 @@ def _check(setting: Setting, described: Described, where: Where) -> None:
             "tvmconv's with `tvmconv rpc serve`, or use --threads 1"
         )
     if described.cpus and setting.threads > len(described.cpus):
-        raise ValueError(f"--threads {setting.threads}: {where.name} has {len(described.cpus)} CPUs for kernels")
+        raise ValueError(
+            f"--threads {setting.threads} needs as many CPUs, and {where.name} has {len(described.cpus)} for kernels"
+        )
 
 
 def _cpus(options: argparse.Namespace, where: Where, described: Described) -> tuple[int, ...]:

@@ -54,6 +54,27 @@ def add(parser: argparse.ArgumentParser, common: Callable[[], argparse.ArgumentP
         "glibc 2.28 or newer (default: %(default)s)",
     )
 
+    deploy = action("deploy", "send the server to a device, start it, and examine the way there; --stop undoes it")
+    deploy.add_argument("where", metavar="adb[:SERIAL]|ssh:USER@HOST", help="an Android phone, a board or a server")
+    deploy.add_argument("--stop", action="store_true", help="end what was deployed, and remove it from the device")
+    deploy.add_argument(
+        "-t", "--target", type=argument_type(targets.parse), metavar="T", help="default: by the device's model"
+    )
+    deploy.add_argument("--tracker", metavar="HOST:PORT", help="register there (default: TVM_TRACKER_HOST and _PORT)")
+    deploy.add_argument("--key", metavar="K", help="what it is called (default: TVM_KEY, else by its model)")
+    deploy.set_defaults(command="rpc_deploy")
+
+    doctor = action("doctor", "say what is wrong between here and a device, and what to do about it")
+    doctor.add_argument(
+        "--device",
+        dest="examined",
+        metavar="D",
+        help="KEY, HOST:PORT or emulated-aarch64 (default: the tracker's only key)",
+    )
+    doctor.add_argument("--tracker", metavar="HOST:PORT", help="default: TVM_TRACKER_HOST and _PORT, 127.0.0.1:9190")
+    doctor.add_argument("--key", metavar="K", help="the server's, if --device is its address (default: TVM_KEY)")
+    doctor.set_defaults(command="rpc_doctor")
+
 
 def _add_place(parser: argparse.ArgumentParser, default_port: int) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=_LOOPBACK)

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+
+from tvmconv.algorithms import ALGORITHMS, algorithm
+from tvmconv.choose import AUTO
+from tvmconv.names import unknown
+from tvmconv.tuned import HAND, TUNED
 
 _T = TypeVar("_T")
+
+
+class Algorithms(NamedTuple):
+    """What -a asks for. Those that were named have to run at least once, those that `all` brings need not."""
+
+    names: tuple[str, ...]
+    named: bool
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if self.named and name != AUTO)
+
+
+ALL = Algorithms(("all",), named=False)
 
 
 def argument_type(parse: Callable[[str], _T]) -> Callable[[str], _T]:
@@ -25,3 +45,86 @@ def port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise ValueError(f"{text!r} is not a port, or 0 for any that is free")
     return int(text)
+
+
+def all_algorithms(layout: str | None = None) -> Algorithms:
+    """What `-a all` stands for: those of one layout, nhwc if none is given."""
+    return Algorithms(tuple(known.name for known in ALGORITHMS if known.layout == (layout or "nhwc")), named=False)
+
+
+def algorithms(text: str) -> Algorithms:
+    if text == "all":
+        return ALL
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
+    if not names:
+        raise ValueError("name at least one algorithm, or all, or auto")
+    for name in names:
+        if name == "all":
+            raise ValueError("all stands for itself: name it alone")
+        if name != AUTO:
+            algorithm(name)
+    return Algorithms(names, named=True)
+
+
+def schedules(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
+    for name in names:
+        if name not in (HAND, TUNED, AUTO):
+            raise ValueError(unknown("schedule", name, (HAND, TUNED, AUTO)))
+    if not names or (AUTO in names and len(names) > 1):
+        raise ValueError("name hand, tuned, both, or auto alone")
+    return names
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper(), re.ASCII)
+    if not match:
+        raise ValueError(f"{text!r} is not a number of bytes such as 0, 4096, 64K, 2M or 1G")
+    return int(match[1]) << 10 * " KMG".index(match[2] or " ")
+
+
+def cpus(text: str) -> tuple[int, ...] | tuple[str, ...]:
+    """A list of CPUs, or a device's clusters by name, as in big+mid."""
+    if re.fullmatch(r"[a-z]+(\+[a-z]+)*", text):
+        return tuple(dict.fromkeys(text.split("+")))
+    return cpu_list(text)
+
+
+def cpu_list(text: str) -> tuple[int, ...]:
+    """CPU numbers from a list such as 0,2-3."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part, re.ASCII)
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"{text!r} is not a list of CPUs such as 0,2-3")
+        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(dict.fromkeys(cpus))
+
+
+def regex(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None

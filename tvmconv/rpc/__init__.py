@@ -1,5 +1,8 @@
-"""Kernels on devices: the server in C that a device runs, its bundle, TVM's tracker, an emulated device.
+"""Kernels on devices: the server that runs there, the way it gets there, and the client that cannot hang.
 
-`server/` speaks TVM's RPC protocol through TVM's own runtime libraries. `server_build` compiles it, `runtime` gets what
-it needs besides, `bundle` makes the folder for a device, `host` starts such a folder or a tracker on this machine.
+`server/`, in C, speaks TVM's RPC protocol through TVM's own runtime libraries. `server_build` compiles it, `runtime`
+gets what it needs besides, `bundle` makes the folder for a device, `deploy` sends and starts it, `doctor` says what is
+wrong; `emulate` starts such a folder, or the server natively, here, with a `tracker`.
+
+Light: address and tracker_client need no TVM; what speaks its RPC protocol (client) does so in a process of its own.
 """

@@ -64,10 +64,11 @@ def parse(device: str, tracker: str | None = None, key: str | None = None) -> Wh
     name, slash, cluster = device.partition("/")
     if not name or (slash and not cluster):
         raise ValueError(f"{device!r} is not a device: {LOCAL}, {EMULATOR}, {EMULATED}, KEY[/CLUSTER] or HOST:PORT")
-    return Where(device, key or name, cluster or None, tracker=_tracker(tracker))
+    return Where(device, key or name, cluster or None, tracker=tracker_address(tracker))
 
 
-def _tracker(text: str | None) -> Address:
+def tracker_address(text: str | None) -> Address:
+    """The tracker of that address, by default the environment's, else this machine's. Raises ValueError."""
     if text:
         return parse_address(text)
     host, port = os.environ.get(_HOST) or "127.0.0.1", os.environ.get(_PORT) or str(_TRACKER_PORT)

@@ -38,12 +38,12 @@ def downloaded(packages: Sequence[str], architecture: str) -> Iterator[list[Path
             raise AptError(f"this machine has no {program}: Debian's packages can be had on Debian and its relatives")
     with tempfile.TemporaryDirectory(prefix="tvmconv-apt-") as folder:
         command = _apt_get(Path(folder), architecture)
-        _run([*command, "update"], Path(folder))
+        _run(command, ["update"], Path(folder))
         files = []
         for index, package in enumerate(packages):
             place = Path(folder) / f"{index}"
             place.mkdir()
-            _run([*command, "download", package], place)
+            _run(command, ["download", package], place)
             files += list(place.glob("*.deb"))
         yield files
 
@@ -65,16 +65,17 @@ def _apt_get(folder: Path, architecture: str) -> list[str]:
     return ["apt-get", "-qq", *(word for item in options.items() for word in ("-o", "=".join(item)))]
 
 
-def _run(command: Sequence[str], folder: Path) -> None:
+def _run(command: Sequence[str], action: Sequence[str], folder: Path) -> None:
+    what = f"apt-get {' '.join(action)}"
     try:
         done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+            [*command, *action], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise AptError(f"apt-get {command[-1]} did not end within {_SECONDS} s") from None
+        raise AptError(f"{what} did not end within {_SECONDS} s") from None
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["it did not say why"]
-        raise AptError(f"apt-get {command[-1]} failed: {said[0]}")
+        said = [line for line in done.stderr.splitlines() if line.startswith("E: ")] or ["it did not say why"]
+        raise AptError(f"{what} failed: {said[0].removeprefix('E: ')}")
 
 
 def check(package: Path, sha256: str) -> None:

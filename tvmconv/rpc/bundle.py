@@ -26,9 +26,10 @@ exec {command} --work "$here" "$@"
 def make(target: Target, folder: Path, libc: str = PINNED, say: Say = lambda sentence: None) -> None:
     """Writes the bundle for a target to `folder`, which is made, or was a bundle before.
 
-    The same versions give the same files, byte for byte. `libc`: `pinned` and `newest` bring Debian's C library, `none` has the device use its own; `say` gets a sentence
-    before a download. Raises ValueError for a target without a server and for a folder of other things,
-    toolchain.LinkError, RuntimeError and apt.AptError (also one) where a part cannot be had.
+    The same versions give the same files, byte for byte. `libc`: `pinned` and `newest` bring Debian's C library, `none`
+    has the device use its own; `say` gets a sentence before a download. Raises ValueError for a target without a server
+    and for a folder of other things; toolchain.LinkError, apt.AptError or another RuntimeError where a part cannot be
+    had.
     """
     folder = folder.resolve()
     _check_free(folder)

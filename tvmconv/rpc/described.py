@@ -14,11 +14,12 @@ from tvmconv.rpc.trouble import Trouble
 
 @dataclass(frozen=True)
 class DeviceCluster:
-    """CPUs of one kind; part: the core's number as /proc/cpuinfo has it; max_mhz: None where the system hides it."""
+    """CPUs of one kind; part, implementer: of the core, as /proc/cpuinfo has them; max_mhz: None if hidden."""
 
     cpus: tuple[int, ...]
     part: str | None = None
     max_mhz: float | None = None
+    implementer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class Described:
     clusters: tuple[DeviceCluster, ...] = ()
     has_threads: bool = False
     can_pin: bool = False
+    tvm_ffi: str | None = None
+    libc: str | None = None
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The kinds of its cores, as target.host_parts has them; none where the system hides one."""
+        if not all(each.part and each.implementer for each in self.clusters):
+            return frozenset()
+        numbers = ((int(str(each.implementer), 16), int(str(each.part), 16)) for each in self.clusters)
+        return frozenset(f"{implementer:02x}:{part:03x}" for implementer, part in numbers)
 
     def refuses(self, description: Mapping[str, Any]) -> str | None:
         """Why a kernel of that description cannot run there; None if it can, as far as is known."""
@@ -57,9 +68,11 @@ def parse(text: str) -> Described:
             features=frozenset(map(str, said["features"])),
             cpus=cpu_list(said["cpus"]),
             clusters=tuple(
-                DeviceCluster(cpu_list(each["cpus"]), each.get("part"), each.get("max_mhz"))
+                DeviceCluster(cpu_list(each["cpus"]), each.get("part"), each.get("max_mhz"), each.get("implementer"))
                 for each in said.get("clusters", ())
             ),
+            tvm_ffi=said.get("tvm_ffi"),
+            libc=said.get("libc"),
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Trouble(

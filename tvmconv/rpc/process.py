@@ -47,10 +47,10 @@ class Listening:
         """What it has written to stderr."""
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
 
-    def stop(self) -> None:
-        """End it, gently and then not, and wait until it is gone."""
+    def stop(self) -> int:
+        """End it, gently and then not, and wait until it is gone; its exit code, as subprocess has it."""
         if self._log.closed:
-            return
+            return self._process.wait()
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         with contextlib.suppress(ProcessLookupError):
@@ -59,9 +59,9 @@ class Listening:
             self._process.wait(_SECONDS_TO_END)
         with contextlib.suppress(ProcessLookupError):  # all gone already
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
         self._process.stdout.close()
         self._log.close()
+        return self._process.wait()
 
     def __enter__(self) -> Listening:
         return self

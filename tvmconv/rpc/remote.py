@@ -152,7 +152,7 @@ class Remote:
         return CONNECT if self._is_away else WAIT
 
     def _look(self, tracker: Address) -> None:
-        """Who serves the key? One that was there a moment ago, or has just started, may need another. Raises Trouble."""
+        """Who serves the key? One that was there a moment ago, or has just started, gets another. Raises Trouble."""
         is_expected = self.where.emulated or self._was_there
         end = time.monotonic() + (AGAIN if is_expected and not self._is_away else 0)
         while True:

@@ -26,7 +26,7 @@ def server(architecture: str) -> Path:
     """The program for Linux with glibc, compiled now unless the cache has it. Raises toolchain.LinkError."""
     triple = f"{architecture}-linux-gnu.{GLIBC}"
     sources = [*sorted(SOURCES.glob("*.c")), NATIVE / "pool.c"]
-    headers = [*SOURCES.glob("*.h"), *NATIVE.glob("*.h"), *_tvm_headers().rglob("c_api.h")]
+    headers = [*SOURCES.glob("*.h"), *NATIVE.glob("*.h"), *tvm_headers().rglob("c_api.h")]
     flags = (*_FLAGS, f'-DVERSION="{tvmconv.__version__}"', *page_size(triple))
     digest = hashlib.sha256(repr((triple, flags)).encode())
     for path in [*sources, *sorted(headers)]:
@@ -36,13 +36,14 @@ def server(architecture: str) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{SERVER}-") as folder:
             made = Path(folder) / SERVER
-            includes = (f"-I{_tvm_headers()}", f"-I{NATIVE}")
+            includes = (f"-I{tvm_headers()}", f"-I{NATIVE}")
             zig_program(triple, *flags, *includes, "-o", made, *sources, static=False)
             os.replace(made, output)  # at once: two processes may do this at the same time
     return output
 
 
-def _tvm_headers() -> Path:
+def tvm_headers() -> Path:
+    """Where tvm/ffi/c_api.h of the installed TVM lies."""
     return _package("tvm_ffi") / "include"
 
 

@@ -6,7 +6,10 @@ import os
 import socket
 import sys
 import threading
+from types import ModuleType
+from typing import cast
 
+from tvmconv.extras import install_line
 from tvmconv.rpc.process import Listening
 
 _PATIENCE = 60  # importing TVM takes 5 s of a free core when it is cold
@@ -22,17 +25,24 @@ def start() -> Listening:
 def serve(host: str, port: int, stop_at_eof: bool = False) -> None:
     """Run a tracker for good, or until stdin ends. Prints `listening on HOST:PORT` first.
 
-    Raises OSError, with one sentence, where it cannot listen there; ModuleNotFoundError without the extra `tune`.
+    Raises OSError, with one sentence, where it cannot listen there; ValueError without the extra `tune`.
     """
     with _listener(host, port) as listener:
-        from tvm.rpc import tracker
-
+        tracker = _tvms_tracker()
         if stop_at_eof:
             threading.Thread(target=_exit_at_eof, daemon=True).start()
         name, port = listener.getsockname()[:2]
         print(f"listening on {f'[{name}]' if ':' in name else name}:{port}", flush=True)
         # What TVM's own constructor runs in a worker. Nobody is told the key that would stop it.
         tracker._tracker_server(listener, os.urandom(16).hex())
+
+
+def _tvms_tracker() -> ModuleType:
+    try:
+        from tvm.rpc import tracker
+    except ImportError as error:
+        raise ValueError(f"TVM's tracker cannot be imported ({error}); {install_line('tune')}") from None
+    return cast(ModuleType, tracker)
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -56,12 +56,22 @@ class TrackerClient:
                 "or give its address with --tracker",
             ) from None
         try:
-            self._socket.sendall(struct.pack("<i", _MAGIC))
-            if self._receive(4, _PATIENCE) != struct.pack("<i", _MAGIC):
-                raise Trouble("unreachable", f"what answers at {address} is no tracker: give another --tracker")
+            self._greet()
         except BaseException:
             self._socket.close()
             raise
+
+    def _greet(self) -> None:
+        magic = struct.pack("<i", _MAGIC)
+        try:
+            self._socket.sendall(magic)
+            is_tracker = self._receive(len(magic), _PATIENCE) == magic
+        except Trouble as trouble:
+            if trouble.kind == "silent":
+                raise
+            is_tracker = False
+        if not is_tracker:
+            raise self._nonsense()
 
     def __enter__(self) -> TrackerClient:
         return self

@@ -17,7 +17,7 @@ Kind = Literal[
 ]
 
 # Where a new session can help: what was wrong may have been the session, or the network for a moment.
-_WORTH_ANOTHER_TRY = ("lost", "silent", "timeout", "disk")
+_WORTH_ANOTHER_TRY = ("lost", "silent", "timeout")
 # Where the device itself cannot be had.
 _AWAY = ("nobody", "busy", "unreachable")
 
@@ -59,7 +59,14 @@ _SIGNS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     (
         "lost",
         (
-            *("kShutdown", "Broken pipe", "Connection reset", "Connection aborted", "Connection timed out"),
+            *(
+                "RPCCode::kReturn",
+                "kShutdown",
+                "Broken pipe",
+                "Connection reset",
+                "Connection aborted",
+                "Connection timed out",
+            ),
             *("Socket closed", "closed by", "No route to host", "Transport endpoint", "recv", "Send error"),
         ),
     ),

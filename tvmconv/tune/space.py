@@ -92,7 +92,7 @@ class Space:
                     return (self.default.kr,) if kc % self.default.kr == 0 else ()
                 return tuple(step for step in _STEPS if kc % step == 0)
             case "mc":
-                return _blocks_of_rows(shape.m, drawn["nr"] if algorithm.layout == "nchw" else drawn["mr"])
+                return _blocks_of_rows(*algorithm.row_blocks(shape, Tile(drawn["mr"], drawn["nr"])))
             case "pf":
                 return _AHEAD if target.arch == "x86_64" and algorithm.layout == "nhwc" else (0,)
             case _:

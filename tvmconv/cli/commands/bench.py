@@ -10,7 +10,7 @@ from pathlib import Path
 from tvmconv import figure, peers, plot
 from tvmconv.bench import Bench, measured_peak
 from tvmconv.bench_report import bench_table
-from tvmconv.cli import arguments
+from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code, within_layer
@@ -36,14 +36,14 @@ def run(options: argparse.Namespace, output: Output) -> int:
 def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
     setting, remote = work.setting, work.remote
     output.machine = work.machine
-    algorithms = options.algorithm or arguments.all_algorithms(options.layout)
+    algorithms = options.algorithm or values.all_algorithms(options.layout)
     contenders = _peers(options.peers, are_run=remote is None)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}
     output.table_at_end(partial(bench_table, uncounted=uncounted))
 
     tasks = list(plan(layers, algorithms.names, setting))
-    with _results(options.output) as file:
+    with results(options.output) as file:
         peak = _peak(work, output)
         kernels = iter(build(tasks, setting, options.jobs, output, peak))
         if file:
@@ -86,7 +86,7 @@ def _drawn(path: Path, output: Output, code: int) -> int:
     return code
 
 
-def _results(path: Path | None) -> AbstractContextManager[ResultFile | None]:
+def results(path: Path | None) -> AbstractContextManager[ResultFile | None]:
     """The file that --output names, opened and read before anything is built, as it may turn out to be unfit."""
     if path is None:
         return nullcontext()

@@ -12,9 +12,10 @@ from tvmconv import report, results, standalone
 from tvmconv.batch import Built
 from tvmconv.builder import Request
 from tvmconv.choose import AUTO, LAYOUT
-from tvmconv.cli import arguments
+from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code
+from tvmconv.cli.setting import setting_of
 from tvmconv.entries import C_FUNCTIONS
 from tvmconv.kernel import read
 from tvmconv.library import write_library
@@ -29,8 +30,8 @@ _FIGURES: Row = dict.fromkeys(
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    setting = arguments.setting(options, output, runs_here=False)
-    algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
+    setting = setting_of(options, output, runs_here=False)
+    algorithms = options.algorithm or values.Algorithms((AUTO,), named=False)
     if len(setting.schedules) > 1:
         raise ValueError("compile writes each kernel once: name one --schedule")
     folder, file = _destination(options.output)
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     return exit_code(output.rows, algorithms.required)
 
 
-def _results(options: argparse.Namespace, algorithms: arguments.Algorithms, setting: Setting) -> results.Results | None:
+def _results(options: argparse.Namespace, algorithms: values.Algorithms, setting: Setting) -> results.Results | None:
     """The results that --results names. Raises ValueError where it makes no sense beside the other options."""
     if options.results is None:
         return None

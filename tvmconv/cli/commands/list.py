@@ -12,7 +12,7 @@ from tvmconv import networks
 from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli.output import Output
-from tvmconv.device import DEVICES, EMULATOR, LOCAL
+from tvmconv.device import DEVICES, EMULATED, EMULATOR, LOCAL
 from tvmconv.workload import resolve
 
 Item = dict[str, Any]
@@ -88,6 +88,7 @@ def _devices(options: argparse.Namespace, output: Output) -> Iterator[Item]:
     native = targets.native()
     yield _device(LOCAL, "this machine", "linux", None, len(os.sched_getaffinity(0)), native.mcpu, None, None, None)
     yield _device(EMULATOR, "Unicorn, in this process: for verify", "linux", None, 1, "cortex-a72", None, None, None)
+    yield _device(EMULATED, "qemu-user, as a device behind a tracker", "linux", None, 1, "generic", None, None, None)
     for device in DEVICES:
         for cluster in device.clusters:
             caches = [size and size // 1024 for size in (cluster.l1d, cluster.l2)]

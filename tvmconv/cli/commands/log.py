@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from tvmconv import figure, log_plot, log_report
-from tvmconv.cli import arguments
 from tvmconv.cli.output import Output
+from tvmconv.cli.setting import log_folders
 from tvmconv.files import write_whole
 from tvmconv.log import Log, Sourced
 from tvmconv.log.merge import merged
@@ -19,7 +19,7 @@ from tvmconv.record import Row
 
 def run(options: argparse.Namespace, output: Output) -> int:
     _check_output(options)
-    folders = arguments.log_folders(options)
+    folders = log_folders(options)
     files = _files(options.files or [folder for folder in folders if folder.is_dir()])
     if not files:
         where = " or ".join(map(str, options.files or folders))

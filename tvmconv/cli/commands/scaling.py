@@ -14,8 +14,8 @@ from tvmconv.batch import llvm_version
 from tvmconv.bench import measured_peak
 from tvmconv.builder import build_all
 from tvmconv.claims import mean_ratio
-from tvmconv.cli.arguments import cpus_of
 from tvmconv.cli.output import Output, exit_code, within_layer
+from tvmconv.cli.setting import cpus_of
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import Setting
 from tvmconv.record import Row

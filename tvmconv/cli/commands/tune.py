@@ -10,7 +10,7 @@ from typing import Any
 
 from tvmconv import networks
 from tvmconv.choose import AUTO
-from tvmconv.cli import arguments
+from tvmconv.cli import values
 from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.device import EMULATOR
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 
 def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: Output) -> int:
-    algorithms = options.algorithm or arguments.Algorithms((AUTO,), named=False)
+    algorithms = options.algorithm or values.Algorithms((AUTO,), named=False)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
     new_model = _models(options.searcher, output)
     output.table_at_end(tune_table)

@@ -7,7 +7,7 @@ from itertools import islice
 
 from tvmconv import report
 from tvmconv.batch import verified
-from tvmconv.cli import arguments
+from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 def _verify(options: argparse.Namespace, output: Output, work: Work) -> int:
     output.machine = work.machine
-    algorithms = options.algorithm or arguments.all_algorithms(options.layout)
+    algorithms = options.algorithm or values.all_algorithms(options.layout)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, work.setting))
     output.table_at_end(report.verify_table)
 

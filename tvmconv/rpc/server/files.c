@@ -57,8 +57,10 @@ void remove_abandoned(const char *parent) {
         if (strncmp(entry->d_name, PREFIX, strlen(PREFIX))) continue;
         int server = atoi(entry->d_name + strlen(PREFIX));
         char path[PATH + 256];
+        struct stat about;
         snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
-        if (server > 0 && server != getpid() && kill(server, 0) && errno == ESRCH) remove_folder(path);
+        int ours = !lstat(path, &about) && S_ISDIR(about.st_mode) && about.st_uid == geteuid();
+        if (ours && server > 0 && server != getpid() && kill(server, 0) && errno == ESRCH) remove_folder(path);
     }
     closedir(entries);
 }

@@ -1,10 +1,8 @@
 #include <getopt.h>
 #include <math.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include "server.h"
 
@@ -25,8 +23,7 @@ static const char usage[] =
     "  --version, --help\n\n"
     "The first line on stdout is `listening on HOST:PORT`.\n";
 
-/* Seconds for a client to say who it is. */
-static const double HANDSHAKE = 3;
+enum { INTERRUPTED = 130 }; /* as shells, and tvmconv, have it for Ctrl-C */
 
 typedef struct {
     const char *host, *key, *lib;
@@ -100,34 +97,6 @@ static options parse(int count, char **arguments) {
     return o;
 }
 
-/* What a client wants: client:MATCH, then -timeout=S if it likes. Seconds of its session, or −1 for a stranger. */
-static double wanted(char *hello, const char *match) {
-    char *rest, *word = strtok_r(hello, " ", &rest);
-    if (!word || strncmp(word, "client:", 7) || strcmp(word + 7, match)) return -1;
-    double timeout = 0;
-    while ((word = strtok_r(NULL, " ", &rest)))
-        if (!strncmp(word, "-timeout=", 9)) timeout = fmax(0, strtod(word + 9, NULL));
-    return timeout;
-}
-
-/* The client's session, if it introduces itself as it should; whether there was one. */
-static int welcome(int fd, const char *match, const char *key, const session_rules *rules) {
-    double deadline = now() + HANDSHAKE;
-    int32_t magic;
-    char hello[2 * KEY], own[KEY + 8];
-    if (receive_all(fd, &magic, sizeof magic, deadline) || magic != RPC_MAGIC || receive_text(fd, hello, sizeof hello, deadline)) {
-        say("somebody connected who does not speak TVM's RPC");
-        return 0;
-    }
-    double timeout = match ? wanted(hello, match) : -1;
-    magic = timeout < 0 ? RPC_MISMATCH : RPC_MAGIC;
-    if (timeout < 0) say("a client asked for another key, or an old one: %.100s", hello);
-    snprintf(own, sizeof own, "server:%s", key);
-    if (send_all(fd, &magic, sizeof magic, deadline) || timeout < 0 || send_text(fd, own, deadline)) return 0;
-    run_session(fd, timeout, rules);
-    return 1;
-}
-
 /* What the next client has to know; NULL while the tracker does not know us. */
 static const char *match_of(const options *o) {
     if (!o->has_tracker) return o->key;
@@ -135,16 +104,17 @@ static const char *match_of(const options *o) {
 }
 
 static void serve(options *o) {
+    static guests waiting;
     while (!stopping) {
-        struct pollfd listener = {.fd = o->rules.listener, .events = POLLIN};
         if (o->has_tracker && now() >= o->registry.next) tracker_check(&o->registry);
-        if (wait_any(&listener, 1, o->has_tracker ? o->registry.next : INFINITY) <= 0) continue;
-        int fd = accept4(o->rules.listener, NULL, NULL, SOCK_CLOEXEC);
+        double timeout;
+        int fd = next_client(&waiting, o->rules.listener, match_of(o), o->has_tracker ? o->registry.next : INFINITY, &timeout);
         if (fd < 0) continue;
         o->rules.tracker = o->registry.fd;
-        int served = welcome(fd, match_of(o), o->key, &o->rules);
+        if (!welcome(fd, o->key)) run_session(fd, timeout, &o->rules);
         close(fd);
-        if (served && o->has_tracker && !stopping) tracker_offer(&o->registry);
+        keep_waiting(&waiting);
+        if (o->has_tracker && !stopping) tracker_offer(&o->registry);
     }
 }
 
@@ -162,5 +132,5 @@ int main(int count, char **arguments) {
     fflush(stdout);
     serve(&o);
     if (o.registry.fd >= 0) close(o.registry.fd);
-    return 0;
+    return stopping == SIGINT ? INTERRUPTED : 0;
 }

@@ -37,10 +37,11 @@ int dial(const char *host, const char *port, double deadline); /* a connected so
 int listen_on(const char *host, int port, char address[ADDRESS], int *taken); /* the socket; says why it ends if not */
 
 /* stop.c: what ends the server, SIGTERM, SIGINT, SIGHUP, and with --stop-at-eof the end of stdin. */
-extern volatile sig_atomic_t stopping;
+extern volatile sig_atomic_t stopping; /* the signal; SIGHUP for stdin; 0: go on */
 extern int watch_stdin;
 void catch_signals(void);  /* they arrive in wait_any alone, and so does SIGCHLD */
-void reset_signals(void);  /* as they were, in a session */
+void reset_signals(void);  /* in a session: as they were, and a crash ends it at once */
+enum { MOST_WATCHED = 16 };
 struct pollfd;
 int wait_any(struct pollfd *fds, int count, double deadline); /* poll's result; sets `stopping` */
 
@@ -89,6 +90,23 @@ typedef struct {
     int listener, tracker;  /* to be closed in a session; -1: none */
 } session_rules;
 void run_session(int fd, double timeout, const session_rules *rules); /* returns when it has ended; timeout as longest */
+
+/* guests.c: those who have connected and not yet said who they are. */
+enum { MOST_GUESTS = 8, HELLO = 2 * KEY };
+typedef struct {
+    int fd;
+    double deadline;
+    size_t size; /* bytes of what it has said: magic, length, key and options */
+    char said[8 + HELLO];
+} guest;
+typedef struct {
+    int count;
+    guest all[MOST_GUESTS];
+} guests;
+/* The socket of one that knows `match` (NULL: nobody can), with the seconds it wants; −1 if none has come by then. */
+int next_client(guests *g, int listener, const char *match, double deadline, double *timeout);
+int welcome(int fd, const char *key); /* its answer; 0 or -1 */
+void keep_waiting(guests *g);         /* those who could not be heard for a while have their time again */
 
 /* tracker.c: our entry in a TVM tracker's list. */
 typedef struct {

@@ -55,12 +55,13 @@ static void serve(int fd, const folder *own, const session_rules *rules, pid_t s
 
 /* A client whose machine has vanished is noticed after half a minute. */
 static void watch_link(int fd) {
-    int on = 1, idle = 10, interval = 5, count = 4;
+    int on = 1, idle = 10, interval = 5, count = 4, unheard = 30000;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard, sizeof unheard); /* milliseconds */
 }
 
 static void kill_session(pid_t session, int *status) {

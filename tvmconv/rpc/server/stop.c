@@ -6,15 +6,15 @@
 #include <unistd.h>
 #include "server.h"
 
-enum { MOST_WATCHED = 8 };
-
 volatile sig_atomic_t stopping;
 int watch_stdin;
 static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+/* TVM's runtime catches some of these for a backtrace, of which a process with a broken heap may never see the end. */
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 static sigset_t outside; /* the signals blocked in wait_any: those that were when the server was started */
 
 static void on_signal(int number) {
-    if (number != SIGCHLD) stopping = 1;
+    if (number != SIGCHLD) stopping = number;
 }
 
 void catch_signals(void) {
@@ -31,6 +31,7 @@ void catch_signals(void) {
 }
 
 void reset_signals(void) {
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) signal(crashes[i], SIG_DFL);
     for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) signal(caught[i], SIG_DFL);
     sigprocmask(SIG_SETMASK, &outside, NULL);
 }
@@ -38,11 +39,11 @@ void reset_signals(void) {
 static void read_stdin(void) {
     char ignored[256];
     ssize_t size = read(STDIN_FILENO, ignored, sizeof ignored);
-    if (size == 0 || (size < 0 && errno != EINTR && errno != EAGAIN)) stopping = 1;
+    if (size == 0 || (size < 0 && errno != EINTR && errno != EAGAIN)) stopping = SIGHUP;
 }
 
 int wait_any(struct pollfd *fds, int count, double deadline) {
-    struct pollfd all[MOST_WATCHED] = {{.fd = watch_stdin ? STDIN_FILENO : -1, .events = POLLIN}};
+    struct pollfd all[MOST_WATCHED + 1] = {{.fd = watch_stdin ? STDIN_FILENO : -1, .events = POLLIN}};
     for (int i = 0; i < count; i++) all[i + 1] = fds[i];
     double left = fmax(0, deadline - now());
     struct timespec patience = {(time_t)left, (long)((left - floor(left)) * 1e9)};

@@ -1,0 +1,181 @@
+"""What a device is given: complete, the same every time, and an aarch64 under qemu-user that runs with nothing else.
+
+TVM's aarch64 wheel, Debian's packages and qemu come from this machine's pip and apt, once; without them the tests that
+need them are skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+import tvmconv
+from tests.serving import KEY, PATIENCE, Client, faulty_module, processes, until
+from tvmconv import cli
+from tvmconv import target as targets
+from tvmconv.rpc import apt, bundle, emulate, runtime
+from tvmconv.rpc.process import Listening
+
+WORKLOAD = "mb2ic8ih6oc20kh3ph1"
+NATIVE = targets.parse("aarch64" if platform.machine() == "aarch64" else "x86-64-v2")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    made = Client()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="module")
+def device_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "pixel6"
+    try:
+        bundle.make(targets.parse("pixel6"), folder)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[emulate.EmulatedDevice]:
+    try:
+        device = emulate.EmulatedDevice().__enter__()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    yield device
+    device.__exit__()
+    assert not processes(device._server.pid) and not processes(device._tracker.pid)
+
+
+def elves(folder: Path) -> Iterator[tuple[str, ELFFile]]:
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            if file.read(4) == b"\x7fELF":
+                yield path.name, ELFFile(file)
+
+
+def test_three_files_where_there_is_a_c_library(tmp_path: Path, client: Client) -> None:
+    """run.sh starts them, from wherever it is called, and the sessions' folders are in the bundle's."""
+    folder = tmp_path / "a device's"
+    bundle.make(NATIVE, folder, runtime.NONE)
+    assert sorted(os.listdir(folder)) == [
+        "SHA256SUMS",
+        "libtvm_ffi.so",
+        "libtvm_runtime.so",
+        "run.sh",
+        "tvmconv-server",
+    ]
+    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, timeout=10)
+    assert (done.returncode, done.stdout.count(": OK")) == (0, 4)
+    command = ["/bin/sh", str(folder / "run.sh"), "--port", "0", "--key", KEY, "--stop-at-eof"]
+    with Listening(command, PATIENCE, {"PATH": os.environ["PATH"], "LD_PRELOAD": "/nowhere.so"}) as running:
+        path = client.ask("call", running.address, KEY, "tvm.rpc.server.workpath", "x")
+        assert re.fullmatch(rf"{re.escape(str(folder))}/tvmconv-session-\d+-\w+/x", path)
+    assert len(os.listdir(folder)) == 5
+
+
+def test_the_same_again(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    bundle.make(NATIVE, folder, runtime.NONE)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "old").write_text("of another version")
+    bundle.make(NATIVE, folder, runtime.NONE)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert os.listdir(tmp_path) == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("target", "folder", "options", "code", "sentence"),
+    [
+        ("pixel6", "new", ["--libc", "none"], 2, "pixel6 runs Android, which has no glibc"),
+        ("x86-64-v3", "new", [], 2, "no C library is pinned for x86_64: use --libc none"),
+        ("pixel6", "nowhere/new", [], 2, "make it first"),
+        ("pixel6", ".", [], 2, "holds other things than a bundle"),
+        ("pixel6", "file", [], 2, "holds other things than a bundle"),
+        ("raspberrypi5", "new", ["--libc", "newest"], 1, "this machine has no apt-get"),
+    ],
+)
+def test_what_cannot_be_bundled(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    folder: str,
+    options: list[str],
+    code: int,
+    sentence: str,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    monkeypatch.setattr(bundle, "tvm_libraries", lambda architecture, say: {})
+    argv = ["rpc", "bundle", "-t", target, "-o", str(tmp_path / folder), *options, "-q"]
+    assert cli.main(argv) == code
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.splitlines()) == 1
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_another_package_than_the_pinned_one(tmp_path: Path) -> None:
+    package = tmp_path / "libc6_2.99_arm64.deb"
+    package.write_bytes(b"something else")
+    with pytest.raises(apt.AptError, match=r"has the checksum [0-9a-f]{64}, and 0123 is the one that was tested"):
+        apt.check(package, "0123")
+    with pytest.raises(apt.AptError, match="dpkg-deb cannot unpack libc6"):
+        apt.unpacked(package, {"libc.so.6": "lib/libc.so.6"})
+
+
+def test_a_device_needs_nothing_else(device_folder: Path) -> None:
+    """Every library that one of the files wants is there; all fit pages of 64 KB; 11 MB at most."""
+    found = {name: elf for name, elf in elves(device_folder)}
+    assert {"tvmconv-server", "libtvm_ffi.so", "libtvm_runtime.so", "ld-linux-aarch64.so.1", "libc.so.6"} <= {*found}
+    for path in device_folder.iterdir():
+        if path.name not in found:
+            continue
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            assert elf["e_machine"] == "EM_AARCH64"
+            assert min(segment["p_align"] for segment in elf.iter_segments("PT_LOAD")) >= 65536
+            dynamic = elf.get_section_by_name(".dynamic")
+            assert {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")} <= {*found}, path.name
+    assert sum(path.stat().st_size for path in device_folder.iterdir()) < 11e6
+
+
+def test_it_runs_under_qemu(client: Client, emulated: emulate.EmulatedDevice, tmp_path: Path) -> None:
+    """With its own libraries alone: a kernel, a crash, a loop."""
+    kernel = tvmconv.build(WORKLOAD, algorithm="indirect", target="pixel6")
+    assert client.ask("convolve_through", emulated.tracker, emulated.key, kernel.path) is True
+    mapped = set(re.findall(r"/\S+\.so\S*", Path(f"/proc/{emulated._server.pid}/maps").read_text()))
+    assert {Path(path).parent.name[:14] for path in mapped} == {"bundle-aarch64"}
+    faulty = faulty_module("aarch64", tmp_path)
+    for fault, logged in (("crash", "crashed (Segmentation fault)"), ("loop", "was killed: its time is over")):
+        answer = client.ask("fault_through", emulated.tracker, emulated.key, faulty, fault, 3)
+        assert answer["error"]
+        until(lambda logged=logged: logged in emulated.log)  # type: ignore[misc]
+    described = client.ask("describe_through", emulated.tracker, emulated.key)
+    assert (described["machine"], described["libc"]) == ("aarch64", "glibc 2.36")
+    assert {"asimd", "fphp"} <= {*described["features"]}
+
+
+def test_it_dies_with_its_owner_under_qemu_too(emulated: emulate.EmulatedDevice, tmp_path: Path) -> None:
+    """A session of a server that is killed."""
+    command = [*emulate.emulated_command(print), "--port", "0", "--key", KEY, "--work", str(tmp_path)]
+    began = time.monotonic()
+    running = Listening(command, PATIENCE, environment={})
+    assert time.monotonic() - began < PATIENCE
+    client = Client()
+    client.send("fault", running.address, KEY, faulty_module("aarch64", tmp_path), "loop", 60)
+    until(lambda: "looping" in running.log)
+    (session,) = (int(line.split()[2]) for line in running.log.splitlines() if "begins" in line)
+    os.kill(running.pid, 9)
+    until(lambda: not Path(f"/proc/{session}").exists())
+    client.kill()
+    running.stop()

@@ -1,0 +1,35 @@
+"""tvmconv import: what other tools have measured, as rows of peers."""
+
+from __future__ import annotations
+
+import argparse
+
+from tvmconv import imported, report
+from tvmconv.cli.commands.bench import results
+from tvmconv.cli.output import Output, exit_code
+from tvmconv.device import DEVICES, LOCAL
+from tvmconv.imported.rows import Origin, rows
+from tvmconv.workload import resolve
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    profiles = imported.read(options.file)
+    layers = resolve(options.workloads, output.warn)
+    if any(profile.peer == "ncnn" for profile in profiles):
+        output.warn("ncnn computes in fp16 on ARM where the CPU has it, and does not say so: compare f32 with care")
+    if options.made_on != LOCAL:
+        output.machine = {"cpu": _chip(options.made_on), "features": []}
+    output.table_at_end(report.import_table)
+    with results(options.output) as file:
+        if file:
+            file.begin(output.context())
+        for row in rows(profiles, layers, Origin(options.file.name, options.made_on, options.threads)):
+            output.row(row)
+            if file:
+                file.append(row)
+    return exit_code(output.rows)
+
+
+def _chip(device: str) -> str:
+    """What ran the tool, as far as the table of devices knows."""
+    return next((known.chip for known in DEVICES if known.name == device.partition("/")[0]), "unknown")
