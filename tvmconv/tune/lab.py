@@ -57,7 +57,7 @@ class Pace:
     hopeless: float = 1.5
     final_samples: int = 15
     final_min_time: float = 0.03
-    final_max_time: float = 30.0
+    final_max_time: float = 20.0
 
     @property
     def final(self) -> Rules:
