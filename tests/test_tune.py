@@ -100,6 +100,7 @@ def test_no_resume_measures_all_anew(tmp_path: Path) -> None:
     [
         {"device": "KEY at 127.0.0.1:1"},
         {"protocol": {}},
+        {"cpu": "another CPU"},
         {"versions": replace(record().versions, space=-1)},
         {"key": replace(Key.of(request(), 1), threads=2)},
         {"key": replace(Key.of(request(), 1), features=("avx",))},
