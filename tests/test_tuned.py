@@ -218,6 +218,8 @@ def test_logs_are_merged(tmp_path: Path, capsys: Capture) -> None:
     assert cli.main(["log", "merge", "-o", str(one), str(one), str(two)]) == 0
     assert "5 records of 2 files" in capsys.readouterr().out
     assert Log(one).records() == RECORDS
+    assert cli.main(["log", "merge", "--finals", "-o", str(two), str(one)]) == 0
+    assert Log(two).records() == [record for record in RECORDS if record.stage == "final"]
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="no matplotlib")

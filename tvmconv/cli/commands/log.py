@@ -12,7 +12,7 @@ from tvmconv import figure, log_plot, log_report
 from tvmconv.cli.output import Output
 from tvmconv.cli.setting import log_folders
 from tvmconv.files import write_whole
-from tvmconv.log import Log, Sourced
+from tvmconv.log import Log, Record, Sourced
 from tvmconv.log.merge import merged
 from tvmconv.record import Row
 
@@ -67,7 +67,10 @@ def _lines_checked(options: argparse.Namespace, output: Output, files: Sequence[
 
 
 def _merge(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    content = merged(entry for path in files for entry in Log(path, output.warn).entries())
+    entries = [entry for path in files for entry in Log(path, output.warn).entries()]
+    if options.finals:
+        entries = [entry for entry in entries if isinstance(entry, Record) and entry.stage == "final"]
+    content = merged(entries)
     write_whole(options.output, content)
     count = len(content.splitlines())
     output.show(f"{options.output}: {count} records of {len(files)} files")
