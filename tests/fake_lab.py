@@ -20,6 +20,7 @@ class FakeLab:
 
     dies_at: int | None = None
     device: str = "local"
+    cpu: str = "a CPU"
     made: list[tuple[str, Tile]] = field(default_factory=list)
     finals_made: int = 0
 

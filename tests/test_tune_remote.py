@@ -66,7 +66,7 @@ def test_all_devices_of_a_key_at_once(device: NativeDevice) -> None:
     with Listening(command, 60, environment={}), Remote(at(device)) as remote:
         _until(lambda: len(remote.all_of_its_key()) == 2)
         used: list[Remote] = []
-        with RemoteLab(remote, 1, 1, QUICK) as lab:
+        with RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
             measure = lab._measure
             lab._measure = lambda remote, *rest: used.append(remote) or measure(remote, *rest)  # type: ignore[method-assign]
             assert [found.status for found in lab.trials(REQUEST, TILES, 1.0)] == ["ok"] * 4
@@ -87,7 +87,7 @@ def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice)
         time.sleep(2)
         servers.append(Listening([*command, "--work", "/tmp"], 60, environment={}))
 
-    with Remote(mortal) as remote, RemoteLab(remote, 1, 1, QUICK) as lab:
+    with Remote(mortal) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
         trials = lab.trials(REQUEST, TILES, 1.0)
         first = next(trials)
         killer = threading.Thread(target=restart)

@@ -44,6 +44,7 @@ class Rules:
 
     After `max_time` seconds no other round begins. `cold`: caches are emptied before each call. `patience`: seconds
     that a contestant may be silent before it counts as hanging, on top of those that its layer's size is worth.
+    `own_time`: the time in which others had the core is left out.
     """
 
     samples: int = 11
@@ -51,6 +52,7 @@ class Rules:
     max_time: float = 30.0
     cold: bool = False
     patience: float = 60.0
+    own_time: bool = False
     seed: int = 0
 
 
@@ -214,7 +216,7 @@ class _Contestant:
         choice = chosen(self.turns, self.rules.samples, best.tile_gflops)
         counted = [*choice.fast, *choice.slow]
         whole_calls = [turn.whole_call or turn.seconds for turn in counted]
-        p20, median, p80 = np.percentile([turn.seconds for turn in counted], (20, 50, 80))
+        p20, median, p80 = np.percentile([*map(self._counted, counted)], (20, 50, 80))
         slow = len(choice.slow)
         return Measurement(
             status="ok",
@@ -231,6 +233,10 @@ class _Contestant:
             whole_call=float(np.median(whole_calls)) if any(turn.whole_call for turn in counted) else None,
             sensors=self._sensors(),
         )
+
+    def _counted(self, turn: Turn) -> float:
+        """Seconds of a call."""
+        return turn.seconds * turn.share if self.rules.own_time else turn.seconds
 
     def _sensors(self) -> Mapping[str, Any] | None:
         if not (self.ready and self.right and (self.ready.sensors or self.right.sensors)):

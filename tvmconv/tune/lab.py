@@ -21,6 +21,7 @@ from tvmconv.contestant import Failure, KernelEntry
 from tvmconv.crew import Crew
 from tvmconv.device import LOCAL
 from tvmconv.measure import Measurement, Rules, Seconds, measure
+from tvmconv.record import here
 from tvmconv.reference import integer_case
 from tvmconv.tile import Tile
 from tvmconv.tune.stopwatch import Try
@@ -61,16 +62,17 @@ class Pace:
 
     @property
     def final(self) -> Rules:
-        return Rules(self.final_samples, self.final_min_time, self.final_max_time)
+        return Rules(self.final_samples, self.final_min_time, self.final_max_time, own_time=True)
 
 
 PACE = Pace()
 
 
 class Lab(Protocol):
-    """Makes trials of one problem's tiles. device: where, as a record has it."""
+    """Makes trials of one problem's tiles. device, cpu: where, as a record has it."""
 
     device: str
+    cpu: str
 
     @property
     def protocol(self) -> Mapping[str, Any]:
@@ -118,6 +120,7 @@ class LocalLab:
     device = LOCAL
 
     def __init__(self, threads: int, cpus: Sequence[int], jobs: int, pace: Pace = PACE) -> None:
+        self.cpu = str(here()["cpu"])
         self._threads, self._cpus, self._jobs, self._pace = threads, tuple(cpus), jobs, pace
         self._compilers, self._stopwatch = Compilers(jobs), Crew(_STOPWATCH, 1)
 

@@ -33,13 +33,14 @@ _MAX_TIME = 20.0  # seconds of a trial after which no other round begins
 
 
 class RemoteLab:
-    """Devices: `remote`, and as many more clients of its key as the tracker has servers of it. For a `with` statement.
+    """Devices: `remote`, and as many more clients of its key as the tracker has servers of it, all of the same `cpu`.
+    For a `with` statement.
 
     Raises Trouble where no device can be had any more.
     """
 
-    def __init__(self, remote: Remote, threads: int, jobs: int, pace: Pace = PACE) -> None:
-        self.device = remote.where.name
+    def __init__(self, remote: Remote, cpu: str, threads: int, jobs: int, pace: Pace = PACE) -> None:
+        self.device, self.cpu = remote.where.name, cpu
         self._remotes = remote.all_of_its_key()
         self._threads, self._jobs, self._pace = threads, jobs, pace
         self._compilers = Compilers(jobs)

@@ -121,6 +121,7 @@ def _widths(algorithm: Algorithm, request: Request, target: Target) -> Sequence[
     return tuple(vectors * lanes for vectors in range(1, most + 1))
 
 
+@functools.lru_cache(maxsize=256)
 def _heights(target: Target, nr: int, default: Tile) -> Sequence[int]:
     isa, vectors = target.isa, nr // target.isa.lanes
     fitting = [mr for mr in range(1, isa.registers) if isa.fits(replace(default, mr=mr, nr=nr))]

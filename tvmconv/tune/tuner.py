@@ -182,6 +182,7 @@ class _Run:
             searcher=self._plan.model.name,
             protocol=self._protocol,
             device=self._lab.device,
+            cpu=self._lab.cpu,
         )
 
     def _state(self, trouble: str | None = None) -> State:
@@ -203,7 +204,7 @@ class _Run:
             not record.versions.foreign_to(Versions.here())
             and (record.key.target, record.key.mcpu, record.key.features)
             == (self._key.target, self._key.mcpu, self._key.features)
-            and record.device == self._lab.device
+            and (record.device, record.cpu) == (self._lab.device, self._lab.cpu)
             and dict(record.protocol) == self._protocol
         )
 

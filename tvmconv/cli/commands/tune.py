@@ -52,8 +52,8 @@ def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: O
 
 def _lab(work: Work, jobs: int) -> LocalLab | RemoteLab:
     setting = work.setting
-    if work.remote:
-        return RemoteLab(work.remote, setting.threads, jobs)
+    if work.remote and work.machine:
+        return RemoteLab(work.remote, work.machine["cpu"], setting.threads, jobs)
     return LocalLab(setting.threads, setting.cpus, jobs)
 
 
