@@ -99,7 +99,7 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
     ("argv", "sentence"),
     [
         ([], "COMMAND"),
-        (["tune", "resnet18"], "invalid choice: 'tune'"),
+        (["tone", "resnet18"], "invalid choice: 'tone'"),
         (["verify"], "required: WORKLOAD"),
         (["verify", ""], "the descriptor is empty"),
         (["verify", " "], "the descriptor is empty"),

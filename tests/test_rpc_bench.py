@@ -159,8 +159,8 @@ def test_measure_on_a_device(there: Remote) -> None:
     assert direct.seconds and direct.seconds.n == 3 and direct.overhead and indirect.overhead is None
 
 
-# A stride, a remainder of pixels and channels; and what gemm takes.
-EVERY_KIND = ("ic8ih7oc20kh3ph1sh2", "mb2ic8ih6oc20kh1ph0")
+# A stride, a remainder of pixels and channels; what gemm takes; what winograd takes.
+EVERY_KIND = ("ic8ih7oc20kh3ph1sh2", "mb2ic8ih6oc20kh1ph0", "ic8ih6oc20kh3ph1")
 
 
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
