@@ -4,6 +4,7 @@ MetaSchedule's XGBModel on its PerStoreFeature was tried in this place, on 280 m
 on 32 tiles of a layer it ranks the others with a correlation of 0.44, this one on features.py with 0.72 (on 16: 0.34
 and 0.63; on 16 and two other layers: 0.17 and 0.72). It sees a kernel's stores, but neither its caches' sizes nor its
 tails, and needs the finished TIR, 0.4 s of a core for each tile that is only weighed.
+"""
 
 from __future__ import annotations
 
