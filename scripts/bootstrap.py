@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEV_SIZE = "1.5 GB"
 EXTRA_SIZES = {
     "emulator": "0.1 GB",
+    "estimate": "0.1 GB",
     "peers": "0.3 GB",
     "peers-onednn": "0.2 GB",
     "peers-torch": "1.3 GB, 6 GB where pip finds the CUDA build",

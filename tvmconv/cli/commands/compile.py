@@ -122,8 +122,10 @@ def _measurable(path: Path, setting: Setting) -> Row:
     """What the row of a kernel in a program has, as bench's rows have it, before it is measured."""
     kernel = read(path)
     return {
-        **dict.fromkeys(("peak_fraction", "peer_package", "peer_version", "overhead_us", "whole_call_seconds")),
+        **dict.fromkeys(("peak_fraction", "peer_package", "peer_version", "overhead_us")),
+        **dict.fromkeys(("whole_call_seconds", "sensors")),
         "cold": False,
+        "emulated": False,
         "flops": kernel.shape.flops,
         "workspace_bytes": kernel.workspace_bytes(setting.threads),
         "indirection_bytes": kernel.indirection_bytes,
