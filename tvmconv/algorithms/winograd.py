@@ -21,6 +21,7 @@ from tvmconv.tile import Tile
 
 _PATCH, STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
 PLACES = _PATCH * _PATCH
+_TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
 # Rows of G: what each of the three taps contributes.
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
@@ -67,7 +68,11 @@ class Winograd(Algorithm):
                 "product": matrix_product("product", view, patch_rows(shape, view), True, _plane_rows(view)),
                 "output": output_transform(shape, view),
             },
-            phases=(Phase("input", view.m), view.sweep.phase("product"), Phase("output", view.m)),
+            phases=(
+                Phase("input", view.m, _TASKS),
+                view.sweep.phase("product"),
+                Phase("output", view.m, _TASKS),
+            ),
             images=shape.mb * _bands(shape, tile),
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),
