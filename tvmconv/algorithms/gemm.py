@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program, no_preparation
-from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
 from tvmconv.algorithms.pixels import PixelView, swapped
@@ -39,24 +41,15 @@ class Gemm(Algorithm):
         from tvm.script import tirx as T
 
         view = self.view(shape, tile)
-        MR, M = tile.mr, view.m
-        PIXEL, GROUP = shape.ic * BYTES, shape.icg * BYTES
 
-        @T.inline
-        def rows(row, x, workspace, address, n, g, rt, t):
-            for i in range(MR):
-                with T.sblock("rows"):
-                    vi = T.axis.spatial(MR, i)
-                    T.reads()
-                    T.writes(row[vi])
-                    m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
-                    row[vi] = x + T.cast(m, "int64") * PIXEL + T.cast(g, "int64") * GROUP
+        def pixel(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
+            return x + T.cast(m, "int64") * (shape.ic * BYTES) + T.cast(g, "int64") * (shape.icg * BYTES)
 
         return Program(
             functions={
                 "pack": pack_function(shape, view.layout),
                 "prepare": no_preparation(),
-                "run": matrix_product("run", view, rows),
+                "run": matrix_product("run", view, row_addresses(view, pixel)),
             },
             phases=(view.sweep.phase("run"),),
             images=1,

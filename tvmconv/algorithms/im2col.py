@@ -10,7 +10,7 @@ from typing import Any
 
 from tvmconv.algorithms.gemm import Gemm, GemmNchw, why_not_gemm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation, phase_function
-from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
 from tvmconv.algorithms.pixels import PixelView, swapped
@@ -48,27 +48,17 @@ class Im2row(Algorithm):
         if why_not_gemm(shape) is None:
             return Gemm().module(shape, tile)
         view = self.view(shape, tile)
-        MR, M = tile.mr, view.m
-        ROW, TAP, GROUP = shape.taps * shape.ic * BYTES, shape.ic * BYTES, shape.icg * BYTES
 
-        @T.inline
-        def rows(row, x, workspace, address, n, g, rt, t):
-            for i in range(MR):
-                with T.sblock("rows"):
-                    vi, vt = T.axis.remap("SS", [i, t])
-                    T.reads()
-                    T.writes(row[vi])
-                    m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
-                    row[vi] = (
-                        address + T.cast(m, "int64") * ROW + T.cast(vt, "int64") * TAP + T.cast(g, "int64") * GROUP
-                    )
+        def patch(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
+            start = workspace + T.cast(m, "int64") * (shape.taps * shape.ic * BYTES)
+            return start + T.cast(tap, "int64") * (shape.ic * BYTES) + T.cast(g, "int64") * (shape.icg * BYTES)
 
         return Program(
             functions={
                 "pack": pack_function(shape, view.layout),
                 "prepare": no_preparation(),
                 "copy": copy_patches(shape),
-                "run": matrix_product("run", view, rows),
+                "run": matrix_product("run", view, row_addresses(view, patch)),
             },
             phases=(Phase("copy", shape.oh), view.sweep.phase("run")),
             images=shape.mb,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation, phase_function
-from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
@@ -105,25 +105,19 @@ def pixel_rows(shape: ConvShape, view: MatrixView) -> Any:
     """
     from tvm.script import tirx as T
 
-    MR, M, TAPS, WHOLE = view.layout.tile.mr, view.m, shape.taps, _whole(shape)
-    IH, IW, OW, KW, DH, DW = shape.ih, shape.iw, shape.ow, shape.kw, shape.dh + 1, shape.dw + 1
-    PIXEL, GROUP, IMAGE = shape.ic * BYTES, shape.icg * BYTES, IH * IW * shape.ic * BYTES
+    taps, iw, last_h, last_w = shape.taps, shape.iw, shape.ih - 1, shape.iw - 1
 
-    @T.inline
-    def rows(row, x, workspace, address, n, g, rt, t):
-        for i in range(MR):
-            with T.sblock("rows"):
-                vi = T.axis.spatial(MR, i)
-                T.reads()
-                T.writes(row[vi])
-                m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
-                h: T.let[T.int32] = m // OW * shape.sh - shape.ph + n % TAPS // KW * DH
-                w: T.let[T.int32] = m % OW * shape.sw - shape.pw + n % TAPS % KW * DW
-                near: T.let[T.int32] = T.max(T.min(h, IH - 1), 0) * IW + T.max(T.min(w, IW - 1), 0)
-                start: T.let[T.int64] = x + T.cast(n // TAPS, "int64") * IMAGE + T.cast(g, "int64") * GROUP
-                row[vi] = start + T.cast(m if WHOLE else near, "int64") * PIXEL
+    def near(m: Any, tap: Any) -> Any:
+        h = m // shape.ow * shape.sh - shape.ph + tap // shape.kw * (shape.dh + 1)
+        w = m % shape.ow * shape.sw - shape.pw + tap % shape.kw * (shape.dw + 1)
+        return T.max(T.min(h, last_h), 0) * iw + T.max(T.min(w, last_w), 0)
 
-    return rows
+    def pixel(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
+        image = T.cast(n // taps, "int64") * (shape.ih * iw * shape.ic * BYTES)
+        number = m if _whole(shape) else near(m, n % taps)
+        return x + image + T.cast(g, "int64") * (shape.icg * BYTES) + T.cast(number, "int64") * (shape.ic * BYTES)
+
+    return row_addresses(view, pixel)
 
 
 def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:

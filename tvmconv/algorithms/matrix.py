@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,29 @@ class MatrixView:
         layout = self.layout
         block = tiles_of_block(self.tiles, layout.tile)
         return Sweep(self.images * layout.groups, layout.panels, self.tiles, block, layout.k_blocks)
+
+
+def row_addresses(view: MatrixView, address: Callable[..., Any]) -> Any:
+    """A macro `rows` for matrix_product; rows behind the last one repeat it.
+
+    address(x, workspace, image, group, m, tap) gives, as TIR, the byte address of row m of the matrix, where x and
+    workspace are addresses.
+    """
+    from tvm.script import tirx as T
+
+    MR, M = view.layout.tile.mr, view.m
+
+    @T.inline
+    def rows(row, x, workspace, base, n, g, rt, t):
+        for i in range(MR):
+            with T.sblock("rows"):
+                vi, vt = T.axis.remap("SS", [i, t])
+                T.reads()
+                T.writes(row[vi])
+                m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
+                row[vi] = address(x, base, n, g, m, vt)
+
+    return rows
 
 
 def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = False, plane_rows: int = 0) -> Any:
