@@ -41,9 +41,9 @@ class FakeLab:
 
 
 def outcome(request: Request, tile: Tile) -> Outcome:
-    """Tiles near 4x32 in blocks of 4 rows are fast; one in sixteen gives wrong results."""
+    """Tiles near 4x32 in blocks of 4 rows are fast; one in eight gives wrong results."""
     noise = hashlib.sha256(f"{request.shape} {tile}".encode()).digest()
-    if noise[0] < 16:
+    if noise[0] < 32:
         return Outcome("wrong", "1 of 720 outputs is wrong")
     far = abs(math.log2(tile.mr / 4)) + abs(math.log2(tile.nr / 32)) + 0.3 * (tile.pf != 4) + 0.2 * (tile.kr != 2)
     seconds = 1e-3 * (1 + far + noise[1] / 2560)

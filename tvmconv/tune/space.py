@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvmconv.algorithms.ir import Algorithm
@@ -74,7 +74,7 @@ class Space:
         return replace(self.default, **drawn)
 
     def _choices(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
-        """What a size may be beside those drawn before it."""
+        """What a size may be beside those drawn before it; none twice, in rising order."""
         return _depthwise(name, drawn, self.request) if self.request.shape.depthwise else self._of_gemm(name, drawn)
 
     def _of_gemm(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
@@ -90,11 +90,13 @@ class Space:
                 kc = drawn["kc"] or self._channels
                 if self.default.gc > 1:  # channels held in registers are as many as are unrolled
                     return (self.default.kr,) if kc % self.default.kr == 0 else ()
-                return tuple(step for step in _STEPS if kc % step == 0)
+                return tuple(step for step in _with(_STEPS, self.default.kr) if kc % step == 0)
             case "mc":
-                return _blocks_of_rows(*algorithm.row_blocks(shape, Tile(drawn["mr"], drawn["nr"])))
+                rows, unit = algorithm.row_blocks(shape, Tile(drawn["mr"], drawn["nr"]))
+                return _with(_blocks_of_rows(rows, unit), *([] if self.default.mc % unit else [self.default.mc]))
             case "pf":
-                return _AHEAD if target.arch == "x86_64" and algorithm.layout == "nhwc" else (0,)
+                prefetches = target.arch == "x86_64" and algorithm.layout == "nhwc"
+                return _with(_AHEAD, self.default.pf) if prefetches else (0,)
             case _:
                 return (0, 1) if algorithm.layout == "nhwc" and target.arch == "x86_64" else (0,)
 
@@ -132,13 +134,19 @@ def _heights(target: Target, nr: int, default: Tile) -> Sequence[int]:
 
 def _blocks_of_channels(channels: int, default: Tile) -> Sequence[int]:
     lengths = {channels // blocks for blocks in _K_BLOCKS if channels % blocks == 0 and blocks > 1}
-    return (0, *sorted({length for length in lengths if length >= _LEAST_CHANNELS} | {default.kc} - {0}))
+    return _with((0, *(length for length in lengths if length >= _LEAST_CHANNELS)), default.kc)
 
 
 def _blocks_of_rows(rows: int, unit: int) -> Sequence[int]:
-    """Row blocks of about equal size, in whole tiles."""
+    """Row blocks of about equal size, in whole tiles. They decide the order of the loops, too: one block for all rows
+    has panels outermost, blocks of one tile have rows outermost."""
     tiles = -(-rows // unit)
-    return (0, *sorted({-(-tiles // blocks) * unit for blocks in _ROW_BLOCKS if 1 < blocks <= tiles}))
+    return _with((0, unit, *(-(-tiles // blocks) * unit for blocks in _ROW_BLOCKS if 1 < blocks <= tiles)))
+
+
+def _with(choices: Iterable[int], *more: int) -> Sequence[int]:
+    """The choices and the default's, so that its neighbours differ from it in one size and not in several."""
+    return tuple(sorted({*choices, *more}))
 
 
 def _depthwise(name: str, drawn: Mapping[str, int], request: Request) -> Sequence[int]:
