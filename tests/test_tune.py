@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from tvmconv.log import Key, Log
 from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
+from tvmconv.tune.lab import Outcome
 from tvmconv.tune.model import Boosted, Model, Nothing
+from tvmconv.tune.run import Plan
 from tvmconv.tune.space import Space
-from tvmconv.tune.tuner import Plan, State, Winner, tune
+from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.verify import Check, verify
 
 LAYERS = ("ic64ih14oc64kh3ph1", "ic32ih28oc64kh1", "ic64ih7oc128kh3ph1")
@@ -37,8 +40,8 @@ def run(
     model: type[Model] = Boosted,
     resume: bool = True,
 ) -> list[Winner]:
-    plans = [Plan(request(layer), 1, trials, seed, model(), resume) for layer in layers]
-    return [tune(plan, lab, Log(log), lambda state: None) for plan in plans]
+    plans = [Plan(request(layer), 1, seed, model(), resume) for layer in layers]
+    return [tune([plan], trials, lab, Log(log), lambda state: None) for plan in plans]
 
 
 def test_the_same_seed_brings_the_same_trials_and_the_first_is_the_default(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_what_is_killed_and_resumed_makes_the_trials_of_an_uninterrupted_run(
         run(tmp_path / "log", first, LAYERS, 16, model=model)
     again = run(tmp_path / "log", second, LAYERS, 16, model=model)
     assert first.made + second.made == whole.made
-    assert [winner.tile for winner in again] == [winner.tile for winner in winners]
+    assert [winner.request.tile for winner in again] == [winner.request.tile for winner in winners]
     names = [(item.key.workload, item.tile, item.trial, item.stage) for item in Log(tmp_path / "whole").records()]
     assert names == [(item.key.workload, item.tile, item.trial, item.stage) for item in Log(tmp_path / "log").records()]
 
@@ -93,6 +96,43 @@ def test_no_resume_measures_all_anew(tmp_path: Path) -> None:
     run(tmp_path / "log", one)
     run(tmp_path / "log", other, resume=False)
     assert other.made == one.made and other.finals_made == 1
+
+
+RACE = ("direct", "im2row", "indirect", "kn2col", "winograd")  # the first: by hand
+
+
+def race(log: Path, lab: FakeLab, trials: int, seed: int = 0) -> Winner:
+    plans = [Plan(request(LAYERS[0], name), 1, seed, Boosted()) for name in RACE]
+    return tune(plans, trials, lab, Log(log), lambda state: None)
+
+
+@pytest.mark.parametrize("trials", [1, 3, 5, 9, 40, 60])
+def test_algorithms_share_a_budget_and_the_fastest_has_most_of_it(tmp_path: Path, trials: int) -> None:
+    lab = FakeLab()
+    winner = race(tmp_path / "log", lab, trials)
+    made = Counter(lab.algorithms)
+    assert made.total() == len(set(zip(lab.algorithms, lab.made, strict=True))) == winner.state.done == trials
+    assert set(made) == set(RACE[:trials])
+    if trials >= 40:
+        assert made["kn2col"] == made["im2row"] == 1 and made["direct"] > 1
+        assert made[winner.request.algorithm] > trials / 2
+    finals = [item for item in Log(tmp_path / "log").records() if item.stage == "final"]
+    assert {item.key.algorithm for item in finals} == {"direct", winner.request.algorithm}
+    assert [item.key.algorithm for item in finals if item.default].count("direct") == 1
+    assert winner.default.median == outcome(request(LAYERS[0], "direct"), request().tile or Tile(1, 16)).median
+    assert winner.outcome.median <= winner.default.median
+
+
+@pytest.mark.parametrize("dies_at", [0, 3, 5, 12, 25, 39])
+def test_a_race_that_is_killed_goes_on_as_it_would_have(tmp_path: Path, dies_at: int) -> None:
+    whole, first, second, none = FakeLab(), FakeLab(dies_at=dies_at), FakeLab(), FakeLab()
+    winner = race(tmp_path / "whole", whole, 40)
+    with pytest.raises(KeyboardInterrupt):
+        race(tmp_path / "log", first, 40)
+    assert race(tmp_path / "log", second, 40).request == winner.request
+    assert first.made + second.made == whole.made
+    assert first.algorithms + second.algorithms == whole.algorithms
+    assert race(tmp_path / "log", none, 40).request == winner.request and (none.made, none.finals_made) == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -127,25 +167,23 @@ def test_the_final_decides_and_the_default_keeps_its_place_unless_another_is_cle
     class Level(FakeLab):
         """Finals in which all are as fast, but for half a percent."""
 
-        def finals(self, asked: Request, tiles: Sequence[Tile]) -> object:
-            seconds = outcome(asked, request().tile or Tile(1, 16)).seconds
-            assert seconds
-            for number, _ in enumerate(tiles):
-                yield replace(
-                    outcome(asked, tiles[0]), seconds=replace(seconds, median=seconds.median * (1 - number * 1e-3))
-                )
+        def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+            first = outcome(requests[0], request().tile or Tile(1, 16))
+            assert first.seconds
+            for number, _ in enumerate(requests):
+                yield replace(first, seconds=replace(first.seconds, median=first.median * (1 - number * 1e-3)))
 
     (winner,) = run(tmp_path / "log", FakeLab())
-    assert winner.tile != request().tile and winner.outcome.median < winner.default.median
+    assert winner.request.tile != request().tile and winner.outcome.median < winner.default.median
     (level,) = run(tmp_path / "level", Level())
-    assert level.tile == request().tile
+    assert level.request.tile == request().tile
     finals = [item for item in Log(tmp_path / "log").records() if item.stage == "final"]
     assert 2 <= len(finals) <= 6 and [item.default for item in finals].count(True) == 1
 
 
 def test_progress_tells_of_every_trial_and_of_what_went_wrong(tmp_path: Path) -> None:
     states: list[State] = []
-    tune(Plan(request(), 1, 40, 0, Boosted()), FakeLab(), Log(tmp_path / "log"), states.append)
+    tune([Plan(request(), 1, 0, Boosted())], 40, FakeLab(), Log(tmp_path / "log"), states.append)
     assert [state.done for state in states] == list(range(41))
     troubles = [state.trouble for state in states if state.trouble]
     assert troubles and all("1 of 720 outputs is wrong" in trouble for trouble in troubles)
@@ -163,7 +201,7 @@ def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:
 
 
 def _small(log: Path, lab: FakeLab, shape: str) -> list[Winner]:
-    return [tune(Plan(request(shape, "direct"), 1, 500, 0, Nothing()), lab, Log(log), lambda state: None)]
+    return [tune([Plan(request(shape, "direct"), 1, 0, Nothing())], 500, lab, Log(log), lambda state: None)]
 
 
 # Every algorithm in its layout; groups, depthwise, strides, channels that are no multiple of anything.

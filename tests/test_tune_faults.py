@@ -27,7 +27,7 @@ from tvmconv.cli.commands import tune as command
 from tvmconv.log import Log, Record
 from tvmconv.tune import lab
 from tvmconv.tune.model import Nothing
-from tvmconv.tune.tuner import Plan
+from tvmconv.tune.run import Plan
 from tvmconv.tune.tuner import tune as search
 
 HERE = Path(__file__).parent
@@ -91,8 +91,7 @@ def records(folder: Path) -> list[Record]:
 def fates(folder: Path, faults: Sequence[str]) -> dict[str, str]:
     """Decides what becomes of the tiles that will be tried: the default is right, then each fault has its turn."""
     rehearsal = FakeLab()
-    run = Plan(REQUEST, 1, len(faults) + 1, 0, Nothing())
-    search(run, rehearsal, Log(folder / "rehearsal"), lambda state: None)
+    search([Plan(REQUEST, 1, 0, Nothing())], len(faults) + 1, rehearsal, Log(folder / "rehearsal"), lambda state: None)
     chosen = dict(zip([str(tile) for _, tile in rehearsal.made], ("NONE", *faults), strict=True))
     (folder / "fates").write_text(json.dumps(chosen))
     return chosen
@@ -162,7 +161,7 @@ def test_what_was_interrupted_goes_on(
 
 
 def fake(lab: FakeLab, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
-    """The command with a lab whose times are made up."""
+    """The command with a lab whose times are made up, 12 trials."""
 
     class InPlace(FakeLab):
         def __init__(self, *arguments: object) -> None:
@@ -229,3 +228,22 @@ def test_logs_that_are_torn_foreign_or_of_another_cpu_do_no_harm(
     log.write_bytes(b"text\n")
     assert fake(FakeLab(), tmp_path, monkeypatch) == 1
     assert re.fullmatch(r"tvmconv: \S+:1 is not a tuning record: .*\n", capsys.readouterr().err)
+
+
+def test_auto_searches_all_algorithms_of_a_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their trials make one row: of the best, beside what the layer is by hand."""
+
+    def row(lab: FakeLab, code: int) -> dict[str, Any]:
+        assert fake(lab, tmp_path, monkeypatch, "-a", "auto", "--json") == code
+        *_, last = map(json.loads, capsys.readouterr().out.splitlines())
+        return dict(last)
+
+    stopped = row(FakeLab(dies_at=9), cli.INTERRUPTED)
+    assert (stopped["status"], stopped["trials"]["done"], stopped["by_hand"]) == ("skipped", 9, "direct")
+    done = row(FakeLab(), 0)
+    assert (done["status"], done["trials"]) == ("ok", {"done": 12, "measured": 3, "failed": done["trials"]["failed"]})
+    assert done["algorithm"] not in ("direct", "im2row") and done["by_hand"] == "direct"
+    assert done["gain"] == pytest.approx(done["default"]["median"] / done["seconds"]["median"]) and done["gain"] > 1.2
+    assert len({item.key.algorithm for item in records(tmp_path)}) == 6

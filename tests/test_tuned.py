@@ -27,6 +27,7 @@ from tvmconv.workload import Layer
 Capture = pytest.CaptureFixture[str]
 
 SHAPE = ConvShape.parse(WORKLOAD)
+TILES = {"indirect": "4x16", "direct": "3x16", "winograd": "4x32_kr1_mc18"}
 HAND = str(Request(SHAPE, "indirect").check().tile)
 OLD = replace(Versions.here(), tvm="0.26.0")
 
@@ -92,17 +93,28 @@ def test_auto_takes_the_fastest_of_the_records_where_they_know_the_rules_choice(
     shape = ConvShape.parse("ic64ih12oc64kh3ph1")
     setting = Setting(native(), cpus=(0,), logs=Logs([tmp_path]))
 
-    def chosen(**seconds: float) -> tuple[str, str]:
+    def chosen(schedule: str = "auto", limit: int | None = None, **seconds: float) -> tuple[str, str]:
         for path in tmp_path.rglob("*.jsonl"):
             path.unlink()
-        logged(tmp_path, *(record("4x16", ms, Key.of(Request(shape, name), 1)) for name, ms in seconds.items()))
-        (only,) = plan([Layer("here", shape)], ["auto"], replace(setting, logs=Logs([tmp_path])))
+        logged(tmp_path, *(record(TILES[name], ms, Key.of(Request(shape, name), 1)) for name, ms in seconds.items()))
+        changes = {"schedules": (schedule,), "max_workspace": limit, "logs": Logs([tmp_path])}
+        (only,) = plan([Layer("here", shape)], ["auto"], replace(setting, **changes))
+        assert only.tuned_by is None or str(only.request and only.request.tile).startswith(TILES[only.algorithm])
         return only.algorithm, only.chosen_by
 
     assert chosen(indirect=2.0, direct=1.0) == ("direct", "records")
     assert chosen(indirect=1.0, direct=2.0) == ("indirect", "records")
-    assert chosen(direct=1.0) == ("indirect", "rule")
+    assert chosen(direct=1.0) == chosen(winograd=1.0) == ("indirect", "rule")
     assert chosen(indirect=1.0) == ("indirect", "rule")
+    # Algorithms that the rule never takes, too; not where they need more memory than there is, nor by hand.
+    assert chosen(indirect=2.0, direct=1.5, winograd=1.0) == ("winograd", "records")
+    assert chosen(indirect=2.0, direct=1.5, winograd=1.0, limit=0) == ("direct", "records")
+    assert chosen(indirect=2.0, winograd=1.0, schedule="hand") == ("indirect", "rule")
+    assert chosen(indirect=1.0, winograd=0.999) == ("indirect", "records")
+    # Asked for a tuned schedule, it is content with what there is.
+    assert chosen(winograd=1.0, schedule="tuned") == ("winograd", "records")
+    assert chosen(indirect=2.0, winograd=1.0, schedule="tuned") == ("winograd", "records")
+    assert tvmconv.build(shape, "auto", log_dir=tmp_path).description["algorithm"] == "winograd"
 
 
 def test_build_takes_a_tuned_schedule(tmp_path: Path, no_tuning_logs_of_its_own: Path) -> None:

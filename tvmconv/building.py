@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
-from tvmconv import choose
+from tvmconv import auto
 from tvmconv.builder import Request, build_path
 from tvmconv.choose import AUTO
 from tvmconv.kernel import Kernel, read
@@ -29,13 +29,14 @@ def build(
 ) -> Kernel:
     """Compiles one problem, or takes it from the cache.
 
-    workload is a benchdnn descriptor or a ConvShape; algorithm "auto" is the one that the rule gives; schedule "auto"
-    is the tuned one where the logs of `log_dir` (the user's own if it is None) or the shipped ones have a record of
-    exactly this kernel and number of threads, else the one by hand; the kernel's description says which. threads is
-    what prepare uses unless it is told otherwise, and the kernel serves any number. The target may be another machine:
-    such a kernel can be saved, and refuses to prepare. Raises ValueError for a descriptor, name, tile or number of
-    threads that is wrong, where the algorithm rejects the problem, or where a tuned schedule is asked for and there is
-    none; toolchain.LinkError where the linker fails.
+    workload is a benchdnn descriptor or a ConvShape. algorithm "auto" is the fastest by the tuning logs, where they
+    know the one that the rule gives and another, else that one. schedule "auto" is the tuned one where the logs of
+    `log_dir` (the user's own if it is None) or the shipped ones have a record of exactly this kernel and number of
+    threads, else the one by hand; the kernel's description says which. threads is what prepare uses unless it is told
+    otherwise, and the kernel serves any number. The target may be another machine: such a kernel can be saved, and
+    refuses to prepare. Raises ValueError for a descriptor, name, tile or number of threads that is wrong, where the
+    algorithm rejects the problem, or where a tuned schedule is asked for and there is none; toolchain.LinkError where
+    the linker fails.
     """
     if threads < 1:
         raise ValueError(f"threads={threads}: at least one thread has to compute")
@@ -47,9 +48,9 @@ def build(
         raise ValueError(unknown("layout", layout, tuple(AXES)))
     shape = workload if isinstance(workload, ConvShape) else ConvShape.parse(workload)
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
-    algorithm = choose.by_rule(shape, layout or choose.LAYOUT) if algorithm == AUTO else algorithm
     logs = Logs(folders(None if log_dir is None else Path(log_dir)), warn=warnings.warn)
-    found = scheduled(Request(shape, algorithm, target, schedule, tile, layout), threads, logs)
+    asked = Request(shape, algorithm, target, schedule, tile, layout)
+    found = auto.best(asked, threads, logs) if algorithm == AUTO else scheduled(asked, threads, logs)
     kernel = read(build_path(found.request))
     kernel.threads = threads
     return kernel

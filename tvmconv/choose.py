@@ -56,6 +56,13 @@ def preferred(shape: ConvShape, layout: str = LAYOUT) -> list[str]:
     return [name for name in suited if name in algorithms and algorithms[name].rejects(shape) is None]
 
 
+def able(shape: ConvShape, layout: str = LAYOUT) -> list[str]:
+    """The names of all algorithms that take a shape in a layout, those that suit it first."""
+    suited = preferred(shape, layout)
+    taking = [known.name for known in ALGORITHMS if known.layout == layout and known.rejects(shape) is None]
+    return [*suited, *(name for name in taking if name not in suited)]
+
+
 def by_rule(shape: ConvShape, layout: str = LAYOUT) -> str:
     """The name of the algorithm that the rule gives. Raises ValueError if none computes this shape in this layout."""
     names = preferred(shape, layout)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from schedules.unsuited import Unsuited
-from tvmconv import choose
+from tvmconv import auto, choose
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.choose import AUTO
 from tvmconv.device import LOCAL
@@ -52,10 +52,13 @@ class Setting:
 
     def scheduled(self, shape: ConvShape, algorithm: str, schedule: str) -> Scheduled:
         """The same by a schedule: hand, tuned or auto. Raises Unsuited for one that this problem alone has not, too."""
+        return scheduled(self.asked(shape, algorithm, schedule), self.threads, self.logs)
+
+    def asked(self, shape: ConvShape, algorithm: str, schedule: str) -> Request:
+        """What is asked for, neither checked nor decided."""
         from tvmconv.builder import Request  # NumPy comes with it: too much for a command that only lists
 
-        asked = Request(shape, algorithm, self.target.name, schedule, self.tile, self.layout)
-        return scheduled(asked, self.threads, self.logs)
+        return Request(shape, algorithm, self.target.name, schedule, self.tile, self.layout)
 
     def workspace(self, request: Request) -> int:
         """Bytes of extra memory that a request's kernel needs here."""
@@ -160,14 +163,7 @@ def _candidates(
                 yield "results", _as_measured(row, shape, setting)
             except ValueError as error:  # an algorithm, a schedule or a tile that there was then and is not now
                 yield "results", error
-    by_rule: list[Scheduled] = []
-    for name in choose.preferred(shape, setting.layout or choose.LAYOUT):
-        try:
-            by_rule.append(setting.scheduled(shape, name, schedule))
-        except Unsuited as error:
-            yield "rule", error
-    yield from (("records", found) for found in _by_speed(by_rule))
-    yield from (("rule", found) for found in by_rule)
+    yield from auto.candidates(setting.asked(shape, AUTO, schedule), setting.threads, setting.logs)
 
 
 def _as_measured(row: Row, shape: ConvShape, setting: Setting) -> Scheduled:
@@ -177,16 +173,6 @@ def _as_measured(row: Row, shape: ConvShape, setting: Setting) -> Scheduled:
     tile = Tile.parse(row["tile"])
     asked = Request(shape, row["algorithm"], setting.target.name, row["schedule"], tile, row["layout"])
     return Scheduled(asked.check(), row.get("tuned_by"))
-
-
-def _by_speed(by_rule: Sequence[Scheduled]) -> list[Scheduled]:
-    """Those whose records are of the same CPU as the record of the rule's first choice, fastest first.
-
-    None if that has no record, or if it is the only one that has: then there is nothing to choose by.
-    """
-    cpus = [found.tuned_by["cpu"] if found.tuned_by else None for found in by_rule]
-    known = [found for found, cpu in zip(by_rule, cpus, strict=True) if cpu is not None and cpu == cpus[0]]
-    return sorted(known, key=lambda found: found.seconds) if len(known) > 1 else []
 
 
 def blank_row(

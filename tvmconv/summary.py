@@ -13,6 +13,7 @@ from tvmconv.record import Row
 from tvmconv.tuned import HAND, TUNED
 
 PATCH_BUILDERS = ("im2row", "im2col")
+_BEST = ("best tuned", "best hand")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def against_patches(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], R
 
 
 def against_hand(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Ratios]:
-    """Each algorithm by its tuned schedule beside the same by hand, and the best of both, by names.
+    """Each algorithm by its tuned schedule beside the same by hand, and the best of both where it says more; by names.
 
     Of the runs in which both were asked for by name, so that both were measured side by side.
     """
@@ -158,10 +159,10 @@ def against_hand(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Rati
                 pairs.setdefault((contestant(one), contestant(other)), []).append((one, other))
         if tuned and hand:
             best = [min(rows, key=lambda row: row["seconds"]["median"]) for rows in (tuned, hand)]
-            pairs.setdefault(("best tuned", "best hand"), []).append((best[0], best[1]))
+            pairs.setdefault(_BEST, []).append((best[0], best[1]))
     found = {names: _ratios(rows) for names, rows in pairs.items()}
-    several = len(found) > 2
-    return {names: ratios for names, ratios in found.items() if several or names[0] != "best tuned"}
+    best_of_all = found.pop(_BEST, None)
+    return found if best_of_all is None or best_of_all in found.values() else {**found, _BEST: best_of_all}
 
 
 def _same_kind(one: Row, other: Row) -> bool:

@@ -31,5 +31,7 @@ def _figures(row: Row) -> tuple[RenderableType, ...]:
     trials = row["trials"]
     failed = f", {trials['failed']} failed" if trials["failed"] else ""
     hand = milliseconds(row["default"]["median"]) if row["default"] else "–"
+    if row["by_hand"] != row["algorithm"]:
+        hand = f"{row['by_hand']} {hand}"
     gain = Text(f"{row['gain']:.3f}", GOOD if row["gain"] > 1 else "") if row["gain"] else "–"
     return hand, milliseconds(row["seconds"]["median"]), gain, f"{row['gflops']:.0f}", f"{trials['done']}{failed}"

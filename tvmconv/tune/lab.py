@@ -81,8 +81,8 @@ class Lab(Protocol):
     def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
         """One outcome for each tile, in order, as soon as it is known. best: seconds of the fastest one so far."""
 
-    def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
-        """All tiles measured side by side, interleaved, as bench does it; outcomes in order."""
+    def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        """Kernels of one layer measured side by side, interleaved, as bench does it; outcomes in order."""
 
 
 class Compilers:
@@ -144,14 +144,15 @@ class LocalLab:
                 best = min(best, outcome.median)
                 yield outcome
 
-    def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
-        files = build_all([replace(request, tile=tile) for tile in tiles], self._jobs)
+    def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+        (shape,), (isa,) = {each.shape for each in requests}, {each.made_for.isa for each in requests}
+        files = build_all(requests, self._jobs)
         entries = [KernelEntry(file) for file in files.values() if isinstance(file, Path)]
         measured = measure(
             entries,
-            request.shape,
-            integer_case(request.shape),
-            isa=request.made_for.isa,
+            shape,
+            integer_case(shape),
+            isa=isa,
             cpus=self._cpus,
             threads=self._threads,
             rules=self._pace.final,
@@ -177,7 +178,7 @@ class LocalLab:
         if isinstance(answer, WorkerLost):
             return Outcome("error", f"the kernel {answer}")
         if isinstance(answer, Failure):
-            return Outcome("wrong" if answer.status == "mismatch" else "error", answer.reason)
+            return failed(answer.status, answer.reason)
         return Outcome("ok", seconds=answer)
 
 
@@ -193,7 +194,12 @@ def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
 def measured_outcome(result: Measurement) -> Outcome:
     if result.status == "ok":
         return Outcome("ok", result.reason, result.seconds)
-    return Outcome("wrong" if result.status == "mismatch" else "error", result.reason)
+    return failed(result.status, result.reason)
+
+
+def failed(status: str, reason: str | None) -> Outcome:
+    """What has no time, by the status that measuring or verifying gives it."""
+    return Outcome("wrong" if status == "mismatch" else "error", reason)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -24,7 +24,7 @@ from tvmconv.rpc.stage import Stage
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.rpc.verify import verify
 from tvmconv.tile import Tile
-from tvmconv.tune.lab import PACE, Compilers, Outcome, Pace, measured_outcome, temporary_folder
+from tvmconv.tune.lab import PACE, Compilers, Outcome, Pace, failed, measured_outcome, temporary_folder
 from tvmconv.verify import Check, cached_case
 
 RETURN = 60.0  # seconds that a device which has gone may take to come back, on top of those that its tracker is given
@@ -82,14 +82,15 @@ class RemoteLab:
                     if isinstance(each, Future):
                         each.cancel()
 
-    def finals(self, request: Request, tiles: Sequence[Tile]) -> Iterator[Outcome]:
+    def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """On one device, proved there in every way that verify knows."""
-        remote, case = self._remotes[0], integer_case(request.shape)
-        files = list(build_all([replace(request, tile=tile) for tile in tiles], self._jobs).values())
+        remote, first = self._remotes[0], requests[0]
+        files = list(build_all(requests, self._jobs).values())
         built = [file for file in files if isinstance(file, Path)]
-        verdicts = list(verify([Check(file, request.shape, self._threads) for file in built], remote))
+        verdicts = list(verify([Check(file, first.shape, self._threads) for file in built], remote))
         right = [file for file, verdict in zip(built, verdicts, strict=True) if verdict.exact]
-        results = dict(zip(right, self._measure(remote, request, right, case, self._pace.final), strict=True))
+        times = self._measure(remote, first, right, integer_case(first.shape), self._pace.final)
+        results = dict(zip(right, times, strict=True))
         said = dict(zip(built, verdicts, strict=True))
         for file in files:
             if not isinstance(file, Path):
@@ -97,7 +98,7 @@ class RemoteLab:
             elif file in results:
                 yield results[file]
             else:
-                yield Outcome("wrong" if said[file].status == "mismatch" else "error", said[file].reason)
+                yield failed(said[file].status, said[file].reason)
 
     def _trial(self, request: Request, kernel: Path, case: Case) -> Outcome:
         """On whichever device is free; again on one that is back, if it was gone. Raises Trouble."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tvmconv import networks
+from tvmconv import choose, networks
 from tvmconv.choose import AUTO
 from tvmconv.cli import values
 from tvmconv.cli.device import Work, at_work
@@ -22,11 +22,15 @@ from tvmconv.rpc.trouble import Trouble
 from tvmconv.tune.lab import Lab, LocalLab
 from tvmconv.tune.model import Boosted, Model, Nothing
 from tvmconv.tune.remote_lab import RemoteLab
+from tvmconv.tune.run import Plan
 from tvmconv.tune.search import BATCH
-from tvmconv.tune.tuner import Plan, State, Winner, tune
+from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.tune_report import tune_table
 from tvmconv.tuned import TUNED
 from tvmconv.workload import Layer, resolve
+
+if TYPE_CHECKING:
+    from tvmconv.builder import Request
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -39,15 +43,26 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: Output) -> int:
     algorithms = options.algorithm or values.Algorithms((AUTO,), named=False)
-    tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting))
+    races = list(_races(resolve(options.workloads, output.warn), algorithms.names, setting))
     new_model = _models(options.searcher, output)
     output.table_at_end(tune_table)
     output.context()
-    for number, task in enumerate(tasks):
-        log = Log(_file(task.layer, setting, options.log_dir), output.note)
+    for number, race in enumerate(races):
+        log = Log(_file(race[0].layer, setting, options.log_dir), output.note)
         tuner = _Tuner(options, setting, lab, log, new_model, output)
-        tuner.tune(task, f"{number + 1}/{len(tasks)}")
+        tuner.tune(race, f"{number + 1}/{len(races)}")
     return exit_code(output.rows, algorithms.required)
+
+
+def _races(layers: Sequence[Layer], names: Sequence[str], setting: Setting) -> Iterator[list[Task]]:
+    """What is searched together: a layer by one algorithm; by auto, by all that can compute it, the rule's first."""
+    for layer in layers:
+        for name, task in zip(names, plan([layer], names, setting), strict=True):
+            race = [task]
+            if name == AUTO and layer.shape and task.request:
+                able = choose.able(layer.shape, setting.layout or choose.LAYOUT)
+                race += plan([layer], [other for other in able if other != task.algorithm], setting)
+            yield race
 
 
 def _lab(work: Work, jobs: int) -> LocalLab | RemoteLab:
@@ -73,26 +88,31 @@ class _Tuner:
         self._new_model, self._output = new_model, output
         self._state: State | None = None
 
-    def tune(self, task: Task, place: str) -> None:
-        self._state = None
-        row = blank_row(task.layer, self._setting, algorithm=task.algorithm, schedule=TUNED)
-        row |= dict.fromkeys(("seconds", "gflops", "flops", "gain", "default", "trials", "log"))
-        if task.request is None:
-            self._output.row(finished(row, "rejected", task.reason))
+    def tune(self, race: Sequence[Task], place: str) -> None:
+        """One layer by one algorithm or by several; the first is the one that is taken by hand."""
+        first, self._state = race[0], None
+        row = blank_row(first.layer, self._setting, algorithm=first.algorithm, schedule=TUNED)
+        row |= dict.fromkeys(("seconds", "gflops", "flops", "gain", "by_hand", "default", "trials", "log"))
+        if first.request is None:
+            self._output.row(finished(row, "rejected", first.reason))
             return
-        row |= {"flops": task.request.shape.flops, "log": str(self._log.path)}
-        options = self._options
-        job = Plan(task.request, self._setting.threads, options.trials, options.seed, self._new_model(), options.resume)
-        title = f"{place} {task.layer.name or task.layer.shape} {task.algorithm}"
+        row |= {"flops": first.request.shape.flops, "by_hand": first.algorithm, "log": str(self._log.path)}
+        title = f"{place} {first.layer.name or first.layer.shape} {first.algorithm if len(race) == 1 else AUTO}"
+        plans = [self._plan(task.request) for task in race if task.request]
         try:
             with self._output.steps(title, BATCH) as step:
-                winner = tune(job, self._lab, self._log, partial(self._progress, step, task.request.shape.flops))
+                progress = partial(self._progress, step, row["flops"])
+                winner = tune(plans, self._options.trials, self._lab, self._log, progress)
         except (KeyboardInterrupt, OSError, Trouble):
             self._output.row(finished(row, "skipped", self._stopped(), **_so_far(self._state)))
             raise
         if winner.outcome.seconds and winner.outcome.reason:
             self._output.warn(f"{title}: {winner.outcome.reason}: let the machine be idle, and tune again")
         self._output.row(_row(row, winner))
+
+    def _plan(self, request: Request) -> Plan:
+        options = self._options
+        return Plan(request, self._setting.threads, options.seed, self._new_model(), options.resume)
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
         self._state = state
@@ -110,27 +130,34 @@ class _Tuner:
 
 def _row(row: Row, winner: Winner) -> Row:
     """A finished layer. Where nothing was ever right, that is an error."""
-    state = winner.state
-    trials = {"done": state.done, "measured": state.measured, "failed": state.failed}
+    row = {**row, "algorithm": winner.request.algorithm, "trials": _trials(winner.state)}
     if winner.outcome.seconds is None:
-        return finished(row, "error", winner.outcome.reason or "no candidate could be measured", trials=trials)
+        return finished(row, "error", winner.outcome.reason or "no candidate could be measured")
     return finished(
         row,
         "ok",
-        tile=str(winner.tile),
+        tile=str(winner.request.tile),
         seconds=vars(winner.outcome.seconds),
         gflops=row["flops"] / winner.outcome.median / 1e9,
         gain=winner.default.median / winner.outcome.median if winner.default.seconds else None,
         default=vars(winner.default.seconds) if winner.default.seconds else None,
-        trials=trials,
     )
 
 
 def _so_far(state: State | None) -> dict[str, Any]:
     if state is None:
         return {}
-    trials = {"done": state.done, "measured": state.measured, "failed": state.failed}
-    return {"tile": str(state.best), "gain": state.gain, "trials": trials}
+    best = state.best
+    return {
+        "algorithm": best.algorithm,
+        "tile": str(best.tile),
+        "gain": state.gain,
+        "trials": _trials(state),
+    }
+
+
+def _trials(state: State) -> dict[str, int]:
+    return {"done": state.done, "measured": state.measured, "failed": state.failed}
 
 
 def _models(searcher: str, output: Output) -> Callable[[], Model]:

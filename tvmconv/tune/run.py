@@ -1,0 +1,181 @@
+"""The trials of one problem by one algorithm, each written down as soon as it is made.
+
+A run goes on from its log: the trials made with the same seed are told to the search again, in their order, so that
+what was interrupted ends as it would have, and a larger budget continues it. What the log knows of other layers
+teaches the model, and what other seeds have found of this one is not measured again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+
+from tvmconv.builder import Request
+from tvmconv.log import Key, Log, Record, Versions
+from tvmconv.log.record import Stage
+from tvmconv.measure import Seconds
+from tvmconv.shape import ConvShape
+from tvmconv.tile import Tile
+from tvmconv.tune.lab import Lab, Outcome
+from tvmconv.tune.model import Model
+from tvmconv.tune.search import BATCH, Search
+from tvmconv.tune.space import Space
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a problem is searched: the checked request (by hand), the threads; the seed and the model, which knows
+    nothing yet. Without `resume` what the log has of this problem does not count."""
+
+    request: Request
+    threads: int
+    seed: int
+    model: Model
+    resume: bool = True
+
+
+class Run:
+    """One plan in a lab, from `records` that the log has and to it. measured: trials made now; others were known."""
+
+    def __init__(self, plan: Plan, lab: Lab, log: Log, records: Sequence[Record]) -> None:
+        self.plan, self._lab, self._log = plan, lab, log
+        self.measured = 0
+        self._key = Key.of(plan.request, plan.threads)
+        self._space = Space(plan.request)
+        self._search = Search(self._space, plan.model, plan.seed)
+        self._protocol = dict(lab.protocol)
+        self._records = [record for record in records if self._comparable(record)]
+        self._outcomes: dict[Tile, Outcome] = {}  # of this run
+        self._elsewhere: dict[Tile, Outcome] = {}  # of others of this key
+        self._remember()
+
+    @property
+    def default(self) -> Tile:
+        """The hand-written schedule's tile."""
+        return self._space.default
+
+    @property
+    def done(self) -> int:
+        """Trials of this run, those that the log had included."""
+        return len(self._outcomes)
+
+    @property
+    def failed(self) -> int:
+        return sum(outcome.seconds is None for outcome in self._outcomes.values())
+
+    def fastest(self, count: int) -> list[Tile]:
+        """Tiles by their trials, the fastest first; none that failed."""
+        return sorted(self._times, key=lambda tile: self._times[tile])[:count]
+
+    def seconds(self, tile: Tile) -> float:
+        """Of a call, by the trial; infinite if there was none or it failed."""
+        return self._times.get(tile, math.inf)
+
+    def trials(self, budget: int) -> Iterator[str | None]:
+        """Makes what is missing of `budget` trials, all told; for each, what went wrong in it, or None.
+
+        Raises OSError where the log cannot be written.
+        """
+        told = self.done - self.done % BATCH  # a batch that was interrupted is proposed again
+        while self.done < budget:
+            missing = min(BATCH, budget - told) - (self.done - told)
+            new = [tile for tile in self._search.batch(told // BATCH) if tile not in self._outcomes][:missing]
+            if not new:
+                return
+            yield from self._made(new)
+            if self.done % BATCH == 0:
+                self._tell(told, self.done)
+                told = self.done
+
+    def last_final(self, tiles: Sequence[Tile]) -> list[Outcome] | None:
+        """What the log's last final of just these tiles found, unless something has been measured since."""
+        if self.measured or not self.plan.resume:
+            return None
+        last = {Tile.parse(record.tile): record for record in self._records if self._is_final(record)}
+        return [_outcome(last[tile]) for tile in tiles] if all(tile in last for tile in tiles) else None
+
+    def write_final(self, tile: Tile, outcome: Outcome) -> None:
+        self._log.append(self._record(tile, outcome, "final"))
+
+    @property
+    def _times(self) -> dict[Tile, float]:
+        known = self._elsewhere | self._outcomes
+        return {tile: outcome.median for tile, outcome in known.items() if outcome.seconds}
+
+    def _remember(self) -> None:
+        """Sort the log's trials: of this run, of this problem, of other layers. Those of this layer by other algorithms
+        teach nothing, as they may be made while this run is."""
+        for record in self._records:
+            if record.stage != "trial" or record.key.threads != self.plan.threads:
+                continue
+            tile = Tile.parse(record.tile)
+            if record.key.workload != self._key.workload:
+                self._search.learn(_request(record), tile, record.median)
+            elif record.key == self._key and self.plan.resume:
+                own = (record.seed, record.searcher) == (self.plan.seed, self.plan.model.name)
+                (self._outcomes if own else self._elsewhere).setdefault(tile, _outcome(record))
+        for tile, outcome in self._elsewhere.items():
+            self._search.tell(tile, outcome.median)
+        self._tell(0, self.done - self.done % BATCH)
+
+    def _tell(self, first: int, end: int) -> None:
+        """Tell the search what came out in these trials."""
+        for tile, outcome in list(self._outcomes.items())[first:end]:
+            self._search.tell(tile, outcome.median)
+
+    def _made(self, tiles: Sequence[Tile]) -> Iterator[str | None]:
+        """Each trial is in the log before the next one begins."""
+        best = min(self._times.values(), default=math.inf)
+        with closing(self._lab.trials(self.plan.request, tiles, best)) as made:
+            for tile, outcome in zip(tiles, made, strict=True):
+                self._log.append(self._record(tile, outcome, "trial"))
+                self._outcomes[tile] = outcome
+                self.measured += 1
+                yield f"tile {tile}: {outcome.reason}" if outcome.reason else None
+
+    def _record(self, tile: Tile, outcome: Outcome, stage: Stage) -> Record:
+        number = {known: number for number, known in enumerate(self._outcomes)}
+        return Record(
+            key=self._key,
+            tile=str(tile),
+            status=outcome.status,
+            reason=outcome.reason,
+            seconds=asdict(outcome.seconds) if outcome.seconds else None,
+            gflops=self.plan.request.shape.flops / outcome.median / 1e9 if outcome.seconds else None,
+            stage=stage,
+            trial=number.get(tile, len(number)),
+            seed=self.plan.seed,
+            default=tile == self.default,
+            searcher=self.plan.model.name,
+            protocol=self._protocol,
+            device=self._lab.device,
+            cpu=self._lab.cpu,
+        )
+
+    def _comparable(self, record: Record) -> bool:
+        """Whether a record was measured as this run measures."""
+        return (
+            not record.versions.foreign_to(Versions.here())
+            and (record.key.target, record.key.mcpu, record.key.features)
+            == (self._key.target, self._key.mcpu, self._key.features)
+            and (record.device, record.cpu) == (self._lab.device, self._lab.cpu)
+            and dict(record.protocol) == self._protocol
+        )
+
+    def _is_final(self, record: Record) -> bool:
+        return record.key == self._key and record.stage == "final"
+
+
+def _outcome(record: Record) -> Outcome:
+    seconds = None
+    if record.seconds:
+        times = record.seconds
+        seconds = Seconds(times["median"], times["p20"], times["p80"], int(times["n"]))
+    return Outcome(record.status, record.reason, seconds)
+
+
+def _request(record: Record) -> Request:
+    key = record.key
+    return Request(ConvShape.parse(key.workload), key.algorithm, key.target, layout=key.layout)
