@@ -11,19 +11,55 @@ stay in the cache between the three phases.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
-from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
-_PATCH, STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
+_PATCH, _STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
 PLACES = _PATCH * _PATCH
 _TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
 # Rows of G: what each of the three taps contributes.
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of an image: rows of so many columns, worked off in bands of `band` rows; the last may have fewer."""
+
+    rows: int
+    columns: int
+    band: int
+
+    @classmethod
+    def of(cls, shape: ConvShape, most: int) -> Patches:
+        """In bands of about equal size with at most so many patches, or a single row of them; 0 makes one band."""
+        rows, columns = -(-shape.oh // _STEP), -(-shape.ow // _STEP)
+        bands = -(-rows // max(1, most // columns)) if most > 0 else 1
+        return cls(rows, columns, -(-rows // bands))
+
+    @property
+    def bands(self) -> int:
+        return -(-self.rows // self.band)
+
+    @property
+    def count(self) -> int:
+        """Of a band."""
+        return self.band * self.columns
+
+    @property
+    def apart(self) -> int:
+        """By how many rows a band's 16 planes are apart: an odd number, or all would need the same few sets of L1."""
+        return self.count | 1
+
+    @property
+    def plane_rows(self) -> int:
+        """Rows of a band's 16 planes together."""
+        return PLACES * self.apart
 
 
 class Winograd(Algorithm):
@@ -44,63 +80,40 @@ class Winograd(Algorithm):
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         layout = PackedLayout(1, shape.oc, 1, shape.ic, tile, zeros=shape.ic, planes=PLACES)
-        return MatrixView(PLACES, _band_rows(shape, tile) * _columns(shape), layout)
+        return MatrixView(PLACES, Patches.of(shape, tile.mc).count, layout)
 
     def work(self, shape: ConvShape, tile: Tile) -> float:
         """Of all places and bands."""
-        return self.view(shape, tile).tiles * PLACES * _bands(shape, tile)
+        return self.view(shape, tile).tiles * PLACES * Patches.of(shape, tile.mc).bands
 
     def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
         """Patches; whole rows of them."""
-        return _rows(shape) * _columns(shape), _columns(shape)
+        image = Patches.of(shape, 0)
+        return image.count, image.columns
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        patches = PLACES * _plane_rows(self.view(shape, tile)) * BYTES
-        return {"products": patches * shape.oc, "patches": patches * shape.ic}
+        rows = Patches.of(shape, tile.mc).plane_rows
+        return {"products": rows * shape.oc * BYTES, "patches": rows * shape.ic * BYTES}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
-        view = self.view(shape, tile)
+        view, patches = self.view(shape, tile), Patches.of(shape, tile.mc)
         return Program(
             functions={
                 "pack": pack_function(shape, view.layout, transformed_weight),
                 "prepare": no_preparation(),
-                "input": input_transform(shape, view),
-                "product": matrix_product("product", view, patch_rows(shape, view), True, _plane_rows(view)),
-                "output": output_transform(shape, view),
+                "input": input_transform(shape, patches, view.layout),
+                "product": matrix_product("product", view, patch_rows(shape, patches, view), True, patches.apart),
+                "output": output_transform(shape, patches, view.layout),
             },
             phases=(
-                Phase("input", view.m, _TASKS),
+                Phase("input", patches.count, _TASKS),
                 view.sweep.phase("product"),
-                Phase("output", view.m, _TASKS),
+                Phase("output", patches.count, _TASKS),
             ),
-            images=shape.mb * _bands(shape, tile),
+            images=shape.mb * patches.bands,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),
         )
-
-
-def _rows(shape: ConvShape) -> int:
-    """Of patches."""
-    return -(-shape.oh // STEP)
-
-
-def _columns(shape: ConvShape) -> int:
-    return -(-shape.ow // STEP)
-
-
-def _bands(shape: ConvShape, tile: Tile) -> int:
-    most = max(1, tile.mc // _columns(shape)) if tile.mc > 0 else _rows(shape)
-    return -(-_rows(shape) // most)
-
-
-def _band_rows(shape: ConvShape, tile: Tile) -> int:
-    """Rows of patches of a band, of which the last may have fewer."""
-    return -(-_rows(shape) // _bands(shape, tile))
-
-
-def _plane_rows(view: MatrixView) -> int:
-    """By how many rows the 16 planes are apart: an odd number, or all of them would need the same few sets of L1."""
-    return view.m | 1
 
 
 def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
@@ -121,36 +134,25 @@ def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
     return sum((factor(place // _PATCH, r) * row(r) for r in range(3)), T.float32(0))
 
 
-def patch_rows(shape: ConvShape, view: MatrixView) -> Any:
-    """A macro for matrix_product: the rows are transformed patches."""
+def patch_rows(shape: ConvShape, patches: Patches, view: MatrixView) -> Any:
+    """A macro for matrix_product: the rows of place n are the transformed patches of a band."""
     from tvm.script import tirx as T
 
-    MR, M, IC, APART = view.layout.tile.mr, view.m, shape.ic, _plane_rows(view)
-    PATCHES = PLACES * APART * shape.oc  # elements before them
+    before = patches.plane_rows * shape.oc  # elements: the products
 
-    @T.inline
-    def rows(row, x, workspace, address, n, g, rt, t):
-        for i in range(MR):
-            with T.sblock("rows"):
-                vi = T.axis.spatial(MR, i)
-                T.reads()
-                T.writes(row[vi])
-                m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
-                row[vi] = address + T.cast((n % PLACES * APART + m) * IC + PATCHES, "int64") * BYTES
+    def patch(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
+        return workspace + T.cast((n % PLACES * patches.apart + m) * shape.ic + before, "int64") * BYTES
 
-    return rows
+    return row_addresses(view, patch)
 
 
-def input_transform(shape: ConvShape, view: MatrixView) -> Any:
+def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
     """The phase that transforms patches first … last−1 of a band: Bᵀ d B."""
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
-    IH, IW, IC, M, L = shape.ih, shape.iw, shape.ic, view.m, view.layout.tile.vl
-    APART = _plane_rows(view)
-    ROWS, COLUMNS, BAND = _rows(shape), _columns(shape), view.m // _columns(shape)
-    BANDS = -(-ROWS // BAND)
-    ZEROS = view.layout.zeros_offset * BYTES
+    IH, IW, IC, L = shape.ih, shape.iw, shape.ic, layout.tile.vl
+    ZEROS = layout.zeros_offset * BYTES
     F32 = PointerType(PrimType("float32"))
 
     def vectors(lanes: int) -> Any:
@@ -161,7 +163,7 @@ def input_transform(shape: ConvShape, view: MatrixView) -> Any:
             return T.Ramp(start, 1, lanes) if lanes > 1 else start
 
         @T.inline
-        def transform(pixel, patches, patch, channel):
+        def transform(pixel, transformed, patch, channel):
             d = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
             b = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
@@ -174,10 +176,10 @@ def input_transform(shape: ConvShape, view: MatrixView) -> Any:
                 b[8 + j] = d[8 + j] - d[4 + j]
                 b[12 + j] = d[4 + j] - d[12 + j]
             for i in T.unroll(_PATCH):
-                patches[some(((i * 4) * APART + patch) * IC + channel)] = b[i * 4] - b[i * 4 + 2]
-                patches[some(((i * 4 + 1) * APART + patch) * IC + channel)] = b[i * 4 + 1] + b[i * 4 + 2]
-                patches[some(((i * 4 + 2) * APART + patch) * IC + channel)] = b[i * 4 + 2] - b[i * 4 + 1]
-                patches[some(((i * 4 + 3) * APART + patch) * IC + channel)] = b[i * 4 + 1] - b[i * 4 + 3]
+                transformed[some(((i * 4) * patches.apart + patch) * IC + channel)] = b[i * 4] - b[i * 4 + 2]
+                transformed[some(((i * 4 + 1) * patches.apart + patch) * IC + channel)] = b[i * 4 + 1] + b[i * 4 + 2]
+                transformed[some(((i * 4 + 2) * patches.apart + patch) * IC + channel)] = b[i * 4 + 2] - b[i * 4 + 1]
+                transformed[some(((i * 4 + 3) * patches.apart + patch) * IC + channel)] = b[i * 4 + 1] - b[i * 4 + 3]
 
         return transform
 
@@ -185,20 +187,20 @@ def input_transform(shape: ConvShape, view: MatrixView) -> Any:
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
-        patches = T.decl_buffer(
-            (PLACES * APART * IC,), "float32", data=workspace, elem_offset=PLACES * APART * shape.oc, align=4
+        transformed = T.decl_buffer(
+            (patches.plane_rows * IC,), "float32", data=workspace, elem_offset=patches.plane_rows * shape.oc, align=4
         )
         pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
         for number in range(last - first):
             with T.sblock("patch"):
-                m = T.axis.spatial(M, first + number)
+                m = T.axis.spatial(patches.count, first + number)
                 T.reads()
                 T.writes()
-                row: T.let[T.int32] = image % BANDS * BAND + m // COLUMNS
-                top: T.let[T.int32] = row * STEP - shape.ph
-                left: T.let[T.int32] = m % COLUMNS * STEP - shape.pw
-                start: T.let[T.int64] = x + T.cast(image // BANDS, "int64") * (IH * IW * IC * BYTES)
-                if row < ROWS:
+                row: T.let[T.int32] = image % patches.bands * patches.band + m // patches.columns
+                top: T.let[T.int32] = row * _STEP - shape.ph
+                left: T.let[T.int32] = m % patches.columns * _STEP - shape.pw
+                start: T.let[T.int64] = x + T.cast(image // patches.bands, "int64") * (IH * IW * IC * BYTES)
+                if row < patches.rows:
                     for i, j in T.grid(_PATCH, _PATCH):
                         h: T.let[T.int32] = top + i
                         w: T.let[T.int32] = left + j
@@ -206,21 +208,18 @@ def input_transform(shape: ConvShape, view: MatrixView) -> Any:
                         there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
                         pixel[i * _PATCH + j] = T.Select(inside, there, operand + ZEROS)
                     for c in range(IC // L):
-                        transform(pixel, patches, m, c * L)
+                        transform(pixel, transformed, m, c * L)
                     for c in range(IC % L):
-                        transform_one(pixel, patches, m, IC // L * L + c)
+                        transform_one(pixel, transformed, m, IC // L * L + c)
 
     return phase_function("input", body, noalias=False)
 
 
-def output_transform(shape: ConvShape, view: MatrixView) -> Any:
+def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
     """The phase that makes the outputs of patches first … last−1 of a band: Aᵀ m A, then bias and clamp."""
     from tvm.script import tirx as T
 
-    OC, OH, OW, M, L = shape.oc, shape.oh, shape.ow, view.m, view.layout.tile.vl
-    APART = _plane_rows(view)
-    ROWS, COLUMNS, BAND = _rows(shape), _columns(shape), view.m // _columns(shape)
-    BANDS = -(-ROWS // BAND)
+    OC, OH, OW, L = shape.oc, shape.oh, shape.ow, layout.tile.vl
 
     def vectors(lanes: int) -> Any:
         """A macro for so many output channels at once."""
@@ -236,21 +235,21 @@ def output_transform(shape: ConvShape, view: MatrixView) -> Any:
         def transform(products, Y, bias, bounds, patch, n, oy, ox, channel):
             p = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
             a = T.alloc_buffer((2 * _PATCH,), dtype, scope="local", annotations=ON_STACK)
-            out = T.alloc_buffer((STEP * STEP,), dtype, scope="local", annotations=ON_STACK)
+            out = T.alloc_buffer((_STEP * _STEP,), dtype, scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
-                p[k] = products[some((k * APART + patch) * OC + channel)]
+                p[k] = products[some((k * patches.apart + patch) * OC + channel)]
             for j in T.unroll(_PATCH):
                 a[j] = p[j] + p[4 + j] + p[8 + j]
                 a[4 + j] = p[4 + j] - p[8 + j] - p[12 + j]
-            for i in T.unroll(STEP):
+            for i in T.unroll(_STEP):
                 out[i * 2] = a[i * 4] + a[i * 4 + 1] + a[i * 4 + 2]
                 out[i * 2 + 1] = a[i * 4 + 1] - a[i * 4 + 2] - a[i * 4 + 3]
-            for k in T.unroll(STEP * STEP):
+            for k in T.unroll(_STEP * _STEP):
                 out[k] = T.max(all_of(bounds[0]), T.min(all_of(bounds[1]), out[k] + bias[some(channel)]))
-            for i in T.unroll(STEP):
-                for j in T.unroll(STEP):
+            for i in T.unroll(_STEP):
+                for j in T.unroll(_STEP):
                     if T.And(oy + i < OH, ox + j < OW):
-                        Y[some(((n * OH + oy + i) * OW + ox + j) * OC + channel)] = out[i * STEP + j]
+                        Y[some(((n * OH + oy + i) * OW + ox + j) * OC + channel)] = out[i * _STEP + j]
 
         return transform
 
@@ -260,23 +259,33 @@ def output_transform(shape: ConvShape, view: MatrixView) -> Any:
     def body(x, operand, packed, y, workspace, address, image, first, last):
         bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
         bias = T.decl_buffer(
-            (view.layout.panels * view.layout.tile.nr,),
+            (layout.panels * layout.tile.nr,),
             "float32",
             data=packed,
-            elem_offset=view.layout.bias_offset,
+            elem_offset=layout.bias_offset,
             align=4,
         )
-        products = T.decl_buffer((PLACES * APART * OC,), "float32", data=workspace, align=4)
+        products = T.decl_buffer((patches.plane_rows * OC,), "float32", data=workspace, align=4)
         Y = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
         for number in range(last - first):
             with T.sblock("patch"):
-                m = T.axis.spatial(M, first + number)
+                m = T.axis.spatial(patches.count, first + number)
                 T.reads()
                 T.writes()
-                row: T.let[T.int32] = image % BANDS * BAND + m // COLUMNS
-                if row < ROWS:
+                row: T.let[T.int32] = image % patches.bands * patches.band + m // patches.columns
+                if row < patches.rows:
                     for c in range(OC // L):
-                        transform(products, Y, bias, bounds, m, image // BANDS, row * STEP, m % COLUMNS * STEP, c * L)
+                        transform(
+                            products,
+                            Y,
+                            bias,
+                            bounds,
+                            m,
+                            image // patches.bands,
+                            row * _STEP,
+                            m % patches.columns * _STEP,
+                            c * L,
+                        )
                     for c in range(OC % L):
                         transform_one(
                             products,
@@ -284,9 +293,9 @@ def output_transform(shape: ConvShape, view: MatrixView) -> Any:
                             bias,
                             bounds,
                             m,
-                            image // BANDS,
-                            row * STEP,
-                            m % COLUMNS * STEP,
+                            image // patches.bands,
+                            row * _STEP,
+                            m % patches.columns * _STEP,
                             OC // L * L + c,
                         )
 
