@@ -11,7 +11,10 @@ stay in the cache between the three phases.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add, sub
 from typing import Any
 
 from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
@@ -23,8 +26,10 @@ from tvmconv.tile import Tile
 _PATCH, _STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
 PLACES = _PATCH * _PATCH
 _TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
-# Rows of G: what each of the three taps contributes.
+# Section 4.1: weights are transformed by G, pixels by Bᵀ, products by Aᵀ.
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+_BT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
+_AT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,47 @@ def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
     return sum((factor(place // _PATCH, r) * row(r) for r in range(3)), T.float32(0))
 
 
+def transform(matrix: tuple[tuple[int, ...], ...], v: Any, half: Any, store: Callable[[int, int, Any], None]) -> None:
+    """Emits matrix · v · matrixᵀ by way of half = matrix · v, buffers of two axes; store(i, j, value) emits its stores."""
+    from tvm.script import tirx as T
+
+    with T.unroll(_PATCH) as j:
+        for i, row in enumerate(matrix):
+            T.buffer_store(half, combined(row, [v[k, j] for k in range(_PATCH)]), [i, j])
+    with T.unroll(len(matrix)) as i:
+        for j, row in enumerate(matrix):
+            store(i, j, combined(row, [half[i, k] for k in range(_PATCH)]))
+
+
+def combined(factors: tuple[int, ...], values: list[Any]) -> Any:
+    """The sum of values by factors of 1, 0 and −1, as TIR; those added come first, so that none is negated."""
+    added = [value for factor, value in zip(factors, values, strict=True) if factor > 0]
+    subtracted = [value for factor, value in zip(factors, values, strict=True) if factor < 0]
+    return reduce(sub, subtracted, reduce(add, added))
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Neighbouring channels that are computed at once."""
+
+    count: int
+
+    @property
+    def dtype(self) -> str:
+        return f"float32x{self.count}" if self.count > 1 else "float32"
+
+    def at(self, first: Any) -> Any:
+        """The index of so many elements, from the first on."""
+        from tvm.script import tirx as T
+
+        return T.Ramp(first, 1, self.count) if self.count > 1 else first
+
+    def all_of(self, value: Any) -> Any:
+        from tvm.script import tirx as T
+
+        return T.Broadcast(value, self.count) if self.count > 1 else value
+
+
 def patch_rows(shape: ConvShape, patches: Patches, view: MatrixView) -> Any:
     """A macro for matrix_product: the rows of place n are the transformed patches of a band."""
     from tvm.script import tirx as T
@@ -155,35 +201,29 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
     ZEROS = layout.zeros_offset * BYTES
     F32 = PointerType(PrimType("float32"))
 
-    def vectors(lanes: int) -> Any:
-        """A macro for so many channels at once."""
-        dtype = f"float32x{lanes}" if lanes > 1 else "float32"
-
-        def some(start: Any) -> Any:
-            return T.Ramp(start, 1, lanes) if lanes > 1 else start
+    def transform_by(lanes: Lanes) -> Any:
+        """A macro for so many channels."""
 
         @T.inline
-        def transform(pixel, transformed, patch, channel):
-            d = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
-            b = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
+        def transform_some(pixel, transformed, m, channel):
+            d = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
+            half = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
                 data: T.let[T.handle("float32")] = T.reinterpret(F32, pixel[k])
                 A = T.decl_buffer((IC,), "float32", data=data, align=4)
-                d[k] = A[some(channel)]
-            for j in T.unroll(_PATCH):
-                b[j] = d[j] - d[8 + j]
-                b[4 + j] = d[4 + j] + d[8 + j]
-                b[8 + j] = d[8 + j] - d[4 + j]
-                b[12 + j] = d[4 + j] - d[12 + j]
-            for i in T.unroll(_PATCH):
-                transformed[some(((i * 4) * patches.apart + patch) * IC + channel)] = b[i * 4] - b[i * 4 + 2]
-                transformed[some(((i * 4 + 1) * patches.apart + patch) * IC + channel)] = b[i * 4 + 1] + b[i * 4 + 2]
-                transformed[some(((i * 4 + 2) * patches.apart + patch) * IC + channel)] = b[i * 4 + 2] - b[i * 4 + 1]
-                transformed[some(((i * 4 + 3) * patches.apart + patch) * IC + channel)] = b[i * 4 + 1] - b[i * 4 + 3]
+                d[k // _PATCH, k % _PATCH] = A[lanes.at(channel)]
+            transform(
+                _BT,
+                d,
+                half,
+                lambda i, j, value: T.buffer_store(
+                    transformed, value, [lanes.at(((i * _PATCH + j) * patches.apart + m) * IC + channel)]
+                ),
+            )
 
-        return transform
+        return transform_some
 
-    transform, transform_one = vectors(L), vectors(1)
+    vector, single = transform_by(Lanes(L)), transform_by(Lanes(1))
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
@@ -208,9 +248,9 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
                         there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
                         pixel[i * _PATCH + j] = T.Select(inside, there, operand + ZEROS)
                     for c in range(IC // L):
-                        transform(pixel, transformed, m, c * L)
+                        vector(pixel, transformed, m, c * L)
                     for c in range(IC % L):
-                        transform_one(pixel, transformed, m, IC // L * L + c)
+                        single(pixel, transformed, m, IC // L * L + c)
 
     return phase_function("input", body, noalias=False)
 
@@ -220,51 +260,37 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -
     from tvm.script import tirx as T
 
     OC, OH, OW, L = shape.oc, shape.oh, shape.ow, layout.tile.vl
+    BIAS = layout.panels * layout.tile.nr  # elements
 
-    def vectors(lanes: int) -> Any:
-        """A macro for so many output channels at once."""
-        dtype = f"float32x{lanes}" if lanes > 1 else "float32"
-
-        def some(start: Any) -> Any:
-            return T.Ramp(start, 1, lanes) if lanes > 1 else start
-
-        def all_of(value: Any) -> Any:
-            return T.Broadcast(value, lanes) if lanes > 1 else value
+    def transform_by(lanes: Lanes) -> Any:
+        """A macro for so many output channels."""
 
         @T.inline
-        def transform(products, Y, bias, bounds, patch, n, oy, ox, channel):
-            p = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
-            a = T.alloc_buffer((2 * _PATCH,), dtype, scope="local", annotations=ON_STACK)
-            out = T.alloc_buffer((_STEP * _STEP,), dtype, scope="local", annotations=ON_STACK)
+        def transform_some(products, Y, bias, bounds, m, n, top, left, channel):
+            p = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
+            half = T.alloc_buffer((_STEP, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
+            out = T.alloc_buffer((_STEP, _STEP), lanes.dtype, scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
-                p[k] = products[some((k * patches.apart + patch) * OC + channel)]
-            for j in T.unroll(_PATCH):
-                a[j] = p[j] + p[4 + j] + p[8 + j]
-                a[4 + j] = p[4 + j] - p[8 + j] - p[12 + j]
-            for i in T.unroll(_STEP):
-                out[i * 2] = a[i * 4] + a[i * 4 + 1] + a[i * 4 + 2]
-                out[i * 2 + 1] = a[i * 4 + 1] - a[i * 4 + 2] - a[i * 4 + 3]
-            for k in T.unroll(_STEP * _STEP):
-                out[k] = T.max(all_of(bounds[0]), T.min(all_of(bounds[1]), out[k] + bias[some(channel)]))
+                p[k // _PATCH, k % _PATCH] = products[lanes.at((k * patches.apart + m) * OC + channel)]
+            transform(_AT, p, half, lambda i, j, value: T.buffer_store(out, value, [i, j]))
             for i in T.unroll(_STEP):
                 for j in T.unroll(_STEP):
-                    if T.And(oy + i < OH, ox + j < OW):
-                        Y[some(((n * OH + oy + i) * OW + ox + j) * OC + channel)] = out[i * _STEP + j]
+                    out[i, j] = T.max(
+                        lanes.all_of(bounds[0]), T.min(lanes.all_of(bounds[1]), out[i, j] + bias[lanes.at(channel)])
+                    )
+            for i in T.unroll(_STEP):
+                for j in T.unroll(_STEP):
+                    if T.And(top + i < OH, left + j < OW):
+                        Y[lanes.at(((n * OH + top + i) * OW + left + j) * OC + channel)] = out[i, j]
 
-        return transform
+        return transform_some
 
-    transform, transform_one = vectors(L), vectors(1)
+    vector, single = transform_by(Lanes(L)), transform_by(Lanes(1))
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
         bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer(
-            (layout.panels * layout.tile.nr,),
-            "float32",
-            data=packed,
-            elem_offset=layout.bias_offset,
-            align=4,
-        )
+        bias = T.decl_buffer((BIAS,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
         products = T.decl_buffer((patches.plane_rows * OC,), "float32", data=workspace, align=4)
         Y = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
         for number in range(last - first):
@@ -274,29 +300,11 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -
                 T.writes()
                 row: T.let[T.int32] = image % patches.bands * patches.band + m // patches.columns
                 if row < patches.rows:
+                    n: T.let[T.int32] = image // patches.bands
+                    left: T.let[T.int32] = m % patches.columns * _STEP
                     for c in range(OC // L):
-                        transform(
-                            products,
-                            Y,
-                            bias,
-                            bounds,
-                            m,
-                            image // patches.bands,
-                            row * _STEP,
-                            m % patches.columns * _STEP,
-                            c * L,
-                        )
+                        vector(products, Y, bias, bounds, m, n, row * _STEP, left, c * L)
                     for c in range(OC % L):
-                        transform_one(
-                            products,
-                            Y,
-                            bias,
-                            bounds,
-                            m,
-                            image // patches.bands,
-                            row * _STEP,
-                            m % patches.columns * _STEP,
-                            OC // L * L + c,
-                        )
+                        single(products, Y, bias, bounds, m, n, row * _STEP, left, OC // L * L + c)
 
     return phase_function("output", body)
