@@ -26,6 +26,7 @@ from tvmconv.tile import Tile
 _PATCH, _STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
 PLACES = _PATCH * _PATCH
 _TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
+Matrix = tuple[tuple[int, ...], ...]
 # Section 4.1: weights are transformed by G, pixels by Bᵀ, products by Aᵀ.
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 _BT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
@@ -139,16 +140,17 @@ def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
     return sum((factor(place // _PATCH, r) * row(r) for r in range(3)), T.float32(0))
 
 
-def transform(matrix: tuple[tuple[int, ...], ...], v: Any, half: Any, store: Callable[[int, int, Any], None]) -> None:
-    """Emits matrix · v · matrixᵀ by way of half = matrix · v, buffers of two axes; store(i, j, value) emits its stores."""
+def transform(matrix: Matrix, v: Any, result: Any, index: Callable[[Any, int], list[Any]]) -> None:
+    """Emits result[index(i, j)] = (matrix · v · matrixᵀ)[i, j], where v and result are buffers, v of 4x4 vectors."""
     from tvm.script import tirx as T
 
+    half = T.alloc_buffer((len(matrix), _PATCH), v.dtype, scope="local", annotations=ON_STACK)
     with T.unroll(_PATCH) as j:
         for i, row in enumerate(matrix):
             T.buffer_store(half, combined(row, [v[k, j] for k in range(_PATCH)]), [i, j])
     with T.unroll(len(matrix)) as i:
         for j, row in enumerate(matrix):
-            store(i, j, combined(row, [half[i, k] for k in range(_PATCH)]))
+            T.buffer_store(result, combined(row, [half[i, k] for k in range(_PATCH)]), index(i, j))
 
 
 def combined(factors: tuple[int, ...], values: list[Any]) -> Any:
@@ -193,86 +195,65 @@ def patch_rows(shape: ConvShape, patches: Patches, view: MatrixView) -> Any:
 
 
 def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
-    """The phase that transforms patches first … last−1 of a band: Bᵀ d B."""
+    """The phase that transforms patches of pixels: Bᵀ d B. Pixels outside the image are zeros."""
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
-    IH, IW, IC, L = shape.ih, shape.iw, shape.ic, layout.tile.vl
+    IH, IW, IC, PH, PW = shape.ih, shape.iw, shape.ic, shape.ph, shape.pw
     ZEROS = layout.zeros_offset * BYTES
     F32 = PointerType(PrimType("float32"))
 
-    def transform_by(lanes: Lanes) -> Any:
-        """A macro for so many channels."""
+    @T.inline
+    def transform_patch(x, operand, packed, y, workspace, m, n, oh, ow):
+        transformed = T.decl_buffer(
+            (patches.plane_rows * IC,), "float32", data=workspace, elem_offset=patches.plane_rows * shape.oc, align=4
+        )
+        pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
+        start: T.let[T.int64] = x + T.cast(n, "int64") * (IH * IW * IC * BYTES)
+        for i, j in T.grid(_PATCH, _PATCH):
+            h: T.let[T.int32] = oh - PH + i
+            w: T.let[T.int32] = ow - PW + j
+            inside: T.let[T.bool] = T.And(T.And(h >= 0, h < IH), T.And(w >= 0, w < IW))
+            there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
+            pixel[i * _PATCH + j] = T.Select(inside, there, operand + ZEROS)
 
         @T.inline
-        def transform_some(pixel, transformed, m, channel):
+        def transform_channels(lanes, channel):
             d = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
-            half = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
                 data: T.let[T.handle("float32")] = T.reinterpret(F32, pixel[k])
                 A = T.decl_buffer((IC,), "float32", data=data, align=4)
                 d[k // _PATCH, k % _PATCH] = A[lanes.at(channel)]
             transform(
-                _BT,
-                d,
-                half,
-                lambda i, j, value: T.buffer_store(
-                    transformed, value, [lanes.at(((i * _PATCH + j) * patches.apart + m) * IC + channel)]
-                ),
+                _BT, d, transformed, lambda i, j: [lanes.at(((i * _PATCH + j) * patches.apart + m) * IC + channel)]
             )
 
-        return transform_some
+        over_channels(IC, layout.tile.vl, transform_channels)
 
-    vector, single = transform_by(Lanes(L)), transform_by(Lanes(1))
-
-    @T.inline
-    def body(x, operand, packed, y, workspace, address, image, first, last):
-        transformed = T.decl_buffer(
-            (patches.plane_rows * IC,), "float32", data=workspace, elem_offset=patches.plane_rows * shape.oc, align=4
-        )
-        pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
-        for number in range(last - first):
-            with T.sblock("patch"):
-                m = T.axis.spatial(patches.count, first + number)
-                T.reads()
-                T.writes()
-                row: T.let[T.int32] = image % patches.bands * patches.band + m // patches.columns
-                top: T.let[T.int32] = row * _STEP - shape.ph
-                left: T.let[T.int32] = m % patches.columns * _STEP - shape.pw
-                start: T.let[T.int64] = x + T.cast(image // patches.bands, "int64") * (IH * IW * IC * BYTES)
-                if row < patches.rows:
-                    for i, j in T.grid(_PATCH, _PATCH):
-                        h: T.let[T.int32] = top + i
-                        w: T.let[T.int32] = left + j
-                        inside: T.let[T.bool] = T.And(T.And(h >= 0, h < IH), T.And(w >= 0, w < IW))
-                        there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
-                        pixel[i * _PATCH + j] = T.Select(inside, there, operand + ZEROS)
-                    for c in range(IC // L):
-                        vector(pixel, transformed, m, c * L)
-                    for c in range(IC % L):
-                        single(pixel, transformed, m, IC // L * L + c)
-
-    return phase_function("input", body, noalias=False)
+    return patch_phase("input", patches, transform_patch, noalias=False)
 
 
 def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
-    """The phase that makes the outputs of patches first … last−1 of a band: Aᵀ m A, then bias and clamp."""
+    """The phase that makes outputs of patches of products: Aᵀ m A, then bias and clamp."""
     from tvm.script import tirx as T
 
-    OC, OH, OW, L = shape.oc, shape.oh, shape.ow, layout.tile.vl
+    OC, OH, OW = shape.oc, shape.oh, shape.ow
     BIAS = layout.panels * layout.tile.nr  # elements
 
-    def transform_by(lanes: Lanes) -> Any:
-        """A macro for so many output channels."""
+    @T.inline
+    def transform_patch(x, operand, packed, y, workspace, m, n, oh, ow):
+        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
+        bias = T.decl_buffer((BIAS,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        products = T.decl_buffer((patches.plane_rows * OC,), "float32", data=workspace, align=4)
+        Y = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
 
         @T.inline
-        def transform_some(products, Y, bias, bounds, m, n, top, left, channel):
+        def transform_channels(lanes, channel):
             p = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
-            half = T.alloc_buffer((_STEP, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
             out = T.alloc_buffer((_STEP, _STEP), lanes.dtype, scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
                 p[k // _PATCH, k % _PATCH] = products[lanes.at((k * patches.apart + m) * OC + channel)]
-            transform(_AT, p, half, lambda i, j, value: T.buffer_store(out, value, [i, j]))
+            transform(_AT, p, out, lambda i, j: [i, j])
             for i in T.unroll(_STEP):
                 for j in T.unroll(_STEP):
                     out[i, j] = T.max(
@@ -280,31 +261,42 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -
                     )
             for i in T.unroll(_STEP):
                 for j in T.unroll(_STEP):
-                    if T.And(top + i < OH, left + j < OW):
-                        Y[lanes.at(((n * OH + top + i) * OW + left + j) * OC + channel)] = out[i, j]
+                    if T.And(oh + i < OH, ow + j < OW):
+                        Y[lanes.at(((n * OH + oh + i) * OW + ow + j) * OC + channel)] = out[i, j]
 
-        return transform_some
+        over_channels(OC, layout.tile.vl, transform_channels)
 
-    vector, single = transform_by(Lanes(L)), transform_by(Lanes(1))
+    return patch_phase("output", patches, transform_patch)
+
+
+def patch_phase(symbol: str, patches: Patches, work: Any, noalias: bool = True) -> Any:
+    """The phase that does some work for patches first … last−1 of a band.
+
+    work(x, operand, packed, y, workspace, m, n, oh, ow) is a macro, for patch m of the band, which is one of image n,
+    and whose first output is (oh, ow).
+    """
+    from tvm.script import tirx as T
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer((BIAS,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
-        products = T.decl_buffer((patches.plane_rows * OC,), "float32", data=workspace, align=4)
-        Y = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
         for number in range(last - first):
             with T.sblock("patch"):
                 m = T.axis.spatial(patches.count, first + number)
                 T.reads()
                 T.writes()
                 row: T.let[T.int32] = image % patches.bands * patches.band + m // patches.columns
+                column: T.let[T.int32] = m % patches.columns
                 if row < patches.rows:
-                    n: T.let[T.int32] = image // patches.bands
-                    left: T.let[T.int32] = m % patches.columns * _STEP
-                    for c in range(OC // L):
-                        vector(products, Y, bias, bounds, m, n, row * _STEP, left, c * L)
-                    for c in range(OC % L):
-                        single(products, Y, bias, bounds, m, n, row * _STEP, left, OC // L * L + c)
+                    work(x, operand, packed, y, workspace, m, image // patches.bands, row * _STEP, column * _STEP)
 
-    return phase_function("output", body)
+    return phase_function(symbol, body, noalias)
+
+
+def over_channels(channels: int, lanes: int, work: Any) -> None:
+    """Emits loops over all channels; work(lanes, channel) is a macro for so many of them."""
+    from tvm.script import tirx as T
+
+    with T.serial(channels // lanes) as c:
+        work(Lanes(lanes), c * lanes)
+    with T.serial(channels % lanes) as c:
+        work(Lanes(1), channels // lanes * lanes + c)
