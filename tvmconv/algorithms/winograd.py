@@ -160,28 +160,6 @@ def combined(factors: tuple[int, ...], values: list[Any]) -> Any:
     return reduce(sub, subtracted, reduce(add, added))
 
 
-@dataclass(frozen=True)
-class Lanes:
-    """Neighbouring channels that are computed at once."""
-
-    count: int
-
-    @property
-    def dtype(self) -> str:
-        return f"float32x{self.count}" if self.count > 1 else "float32"
-
-    def at(self, first: Any) -> Any:
-        """The index of so many elements, from the first on."""
-        from tvm.script import tirx as T
-
-        return T.Ramp(first, 1, self.count) if self.count > 1 else first
-
-    def all_of(self, value: Any) -> Any:
-        from tvm.script import tirx as T
-
-        return T.Broadcast(value, self.count) if self.count > 1 else value
-
-
 def patch_rows(shape: ConvShape, patches: Patches, view: MatrixView) -> Any:
     """A macro for matrix_product: the rows of place n are the transformed patches of a band."""
     from tvm.script import tirx as T
@@ -219,13 +197,13 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
 
         @T.inline
         def transform_channels(lanes, channel):
-            d = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
+            d = T.alloc_buffer((_PATCH, _PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
                 data: T.let[T.handle("float32")] = T.reinterpret(F32, pixel[k])
                 A = T.decl_buffer((IC,), "float32", data=data, align=4)
-                d[k // _PATCH, k % _PATCH] = A[lanes.at(channel)]
+                d[k // _PATCH, k % _PATCH] = A[vector(channel, lanes)]
             transform(
-                _BT, d, transformed, lambda i, j: [lanes.at(((i * _PATCH + j) * patches.apart + m) * IC + channel)]
+                _BT, d, transformed, lambda i, j: [vector(((i * _PATCH + j) * patches.apart + m) * IC + channel, lanes)]
             )
 
         over_channels(IC, layout.tile.vl, transform_channels)
@@ -249,20 +227,18 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -
 
         @T.inline
         def transform_channels(lanes, channel):
-            p = T.alloc_buffer((_PATCH, _PATCH), lanes.dtype, scope="local", annotations=ON_STACK)
-            out = T.alloc_buffer((_STEP, _STEP), lanes.dtype, scope="local", annotations=ON_STACK)
+            p = T.alloc_buffer((_PATCH, _PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            out = T.alloc_buffer((_STEP, _STEP), f"float32x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
-                p[k // _PATCH, k % _PATCH] = products[lanes.at((k * patches.apart + m) * OC + channel)]
+                p[k // _PATCH, k % _PATCH] = products[vector((k * patches.apart + m) * OC + channel, lanes)]
             transform(_AT, p, out, lambda i, j: [i, j])
             for i in T.unroll(_STEP):
                 for j in T.unroll(_STEP):
-                    out[i, j] = T.max(
-                        lanes.all_of(bounds[0]), T.min(lanes.all_of(bounds[1]), out[i, j] + bias[lanes.at(channel)])
-                    )
+                    out[i, j] = T.max(bounds[0], T.min(bounds[1], out[i, j] + bias[vector(channel, lanes)]))
             for i in T.unroll(_STEP):
                 for j in T.unroll(_STEP):
                     if T.And(oh + i < OH, ow + j < OW):
-                        Y[lanes.at(((n * OH + oh + i) * OW + ow + j) * OC + channel)] = out[i, j]
+                        Y[vector(((n * OH + oh + i) * OW + ow + j) * OC + channel, lanes)] = out[i, j]
 
         over_channels(OC, layout.tile.vl, transform_channels)
 
@@ -292,11 +268,18 @@ def patch_phase(symbol: str, patches: Patches, work: Any, noalias: bool = True) 
     return phase_function(symbol, body, noalias)
 
 
+def vector(first: Any, lanes: int) -> Any:
+    """The index of so many elements, from the first on."""
+    from tvm.script import tirx as T
+
+    return T.Ramp(first, 1, lanes) if lanes > 1 else first
+
+
 def over_channels(channels: int, lanes: int, work: Any) -> None:
     """Emits loops over all channels; work(lanes, channel) is a macro for so many of them."""
     from tvm.script import tirx as T
 
     with T.serial(channels // lanes) as c:
-        work(Lanes(lanes), c * lanes)
+        work(lanes, c * lanes)
     with T.serial(channels % lanes) as c:
-        work(Lanes(1), channels // lanes * lanes + c)
+        work(1, channels // lanes * lanes + c)
