@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvmconv.algorithms.ir import BYTES
-from tvmconv.algorithms.winograd import PLACES, Patches
+from tvmconv.algorithms.patches import PLACES, Patches
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 

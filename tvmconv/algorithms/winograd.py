@@ -12,60 +12,23 @@ stay in the cache between the three phases.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import reduce
 from operator import add, sub
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation
 from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.patches import PATCH, PLACES, STEP, Patches, patch_phase
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
-_PATCH, _STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
-PLACES = _PATCH * _PATCH
 _TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
 Matrix = tuple[tuple[int, ...], ...]
 # Section 4.1: weights are transformed by G, pixels by Bᵀ, products by Aᵀ.
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 _BT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _AT = ((1, 1, 1, 0), (0, 1, -1, -1))
-
-
-@dataclass(frozen=True)
-class Patches:
-    """The patches of an image: rows of so many columns, worked off in bands of `band` rows; the last may have fewer."""
-
-    rows: int
-    columns: int
-    band: int
-
-    @classmethod
-    def of(cls, shape: ConvShape, most: int) -> Patches:
-        """In bands of about equal size with at most so many patches, or a single row of them; 0 makes one band."""
-        rows, columns = -(-shape.oh // _STEP), -(-shape.ow // _STEP)
-        bands = -(-rows // max(1, most // columns)) if most > 0 else 1
-        return cls(rows, columns, -(-rows // bands))
-
-    @property
-    def bands(self) -> int:
-        return -(-self.rows // self.band)
-
-    @property
-    def count(self) -> int:
-        """Of a band."""
-        return self.band * self.columns
-
-    @property
-    def apart(self) -> int:
-        """By how many rows a band's 16 planes are apart: an odd number, or all would need the same few sets of L1."""
-        return self.count | 1
-
-    @property
-    def plane_rows(self) -> int:
-        """Rows of a band's 16 planes together."""
-        return PLACES * self.apart
 
 
 class Winograd(Algorithm):
@@ -129,28 +92,28 @@ def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
     def factor(row: Any, tap: int) -> Any:
         """G[row][tap], where row is TIR."""
         chosen = T.float32(_G[-1][tap])
-        for number in reversed(range(_PATCH - 1)):
+        for number in reversed(range(PATCH - 1)):
             chosen = T.Select(row == number, T.float32(_G[number][tap]), chosen)
         return chosen
 
     def row(r: int) -> Any:
         """The taps of a row, with the factors of the place's column."""
-        return sum((factor(place % _PATCH, s) * weights[oc, channel, r, s] for s in range(3)), T.float32(0))
+        return sum((factor(place % PATCH, s) * weights[oc, channel, r, s] for s in range(3)), T.float32(0))
 
-    return sum((factor(place // _PATCH, r) * row(r) for r in range(3)), T.float32(0))
+    return sum((factor(place // PATCH, r) * row(r) for r in range(3)), T.float32(0))
 
 
 def transform(matrix: Matrix, v: Any, result: Any, index: Callable[[Any, int], list[Any]]) -> None:
     """Emits result[index(i, j)] = (matrix · v · matrixᵀ)[i, j], where v and result are buffers, v of 4x4 vectors."""
     from tvm.script import tirx as T
 
-    half = T.alloc_buffer((len(matrix), _PATCH), v.dtype, scope="local", annotations=ON_STACK)
-    with T.unroll(_PATCH) as j:
+    half = T.alloc_buffer((len(matrix), PATCH), v.dtype, scope="local", annotations=ON_STACK)
+    with T.unroll(PATCH) as j:
         for i, row in enumerate(matrix):
-            T.buffer_store(half, combined(row, [v[k, j] for k in range(_PATCH)]), [i, j])
+            T.buffer_store(half, combined(row, [v[k, j] for k in range(PATCH)]), [i, j])
     with T.unroll(len(matrix)) as i:
         for j, row in enumerate(matrix):
-            T.buffer_store(result, combined(row, [half[i, k] for k in range(_PATCH)]), index(i, j))
+            T.buffer_store(result, combined(row, [half[i, k] for k in range(PATCH)]), index(i, j))
 
 
 def combined(factors: tuple[int, ...], values: list[Any]) -> Any:
@@ -188,22 +151,22 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
         )
         pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
         start: T.let[T.int64] = x + T.cast(n, "int64") * (IH * IW * IC * BYTES)
-        for i, j in T.grid(_PATCH, _PATCH):
+        for i, j in T.grid(PATCH, PATCH):
             h: T.let[T.int32] = oh - PH + i
             w: T.let[T.int32] = ow - PW + j
             inside: T.let[T.bool] = T.And(T.And(h >= 0, h < IH), T.And(w >= 0, w < IW))
             there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
-            pixel[i * _PATCH + j] = T.Select(inside, there, operand + ZEROS)
+            pixel[i * PATCH + j] = T.Select(inside, there, operand + ZEROS)
 
         @T.inline
         def transform_channels(lanes, channel):
-            d = T.alloc_buffer((_PATCH, _PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            d = T.alloc_buffer((PATCH, PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
                 data: T.let[T.handle("float32")] = T.reinterpret(F32, pixel[k])
                 A = T.decl_buffer((IC,), "float32", data=data, align=4)
-                d[k // _PATCH, k % _PATCH] = A[vector(channel, lanes)]
+                d[k // PATCH, k % PATCH] = A[vector(channel, lanes)]
             transform(
-                _BT, d, transformed, lambda i, j: [vector(((i * _PATCH + j) * patches.apart + m) * IC + channel, lanes)]
+                _BT, d, transformed, lambda i, j: [vector(((i * PATCH + j) * patches.apart + m) * IC + channel, lanes)]
             )
 
         over_channels(IC, layout.tile.vl, transform_channels)
@@ -227,45 +190,22 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -
 
         @T.inline
         def transform_channels(lanes, channel):
-            p = T.alloc_buffer((_PATCH, _PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
-            out = T.alloc_buffer((_STEP, _STEP), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            p = T.alloc_buffer((PATCH, PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            out = T.alloc_buffer((STEP, STEP), f"float32x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
-                p[k // _PATCH, k % _PATCH] = products[vector((k * patches.apart + m) * OC + channel, lanes)]
+                p[k // PATCH, k % PATCH] = products[vector((k * patches.apart + m) * OC + channel, lanes)]
             transform(_AT, p, out, lambda i, j: [i, j])
-            for i in T.unroll(_STEP):
-                for j in T.unroll(_STEP):
+            for i in T.unroll(STEP):
+                for j in T.unroll(STEP):
                     out[i, j] = T.max(bounds[0], T.min(bounds[1], out[i, j] + bias[vector(channel, lanes)]))
-            for i in T.unroll(_STEP):
-                for j in T.unroll(_STEP):
+            for i in T.unroll(STEP):
+                for j in T.unroll(STEP):
                     if T.And(oh + i < OH, ow + j < OW):
                         Y[vector(((n * OH + oh + i) * OW + ow + j) * OC + channel, lanes)] = out[i, j]
 
         over_channels(OC, layout.tile.vl, transform_channels)
 
     return patch_phase("output", patches, transform_patch)
-
-
-def patch_phase(symbol: str, patches: Patches, work: Any, noalias: bool = True) -> Any:
-    """The phase that does some work for patches first … last−1 of a band.
-
-    work(x, operand, packed, y, workspace, m, n, oh, ow) is a macro, for patch m of the band, which is one of image n,
-    and whose first output is (oh, ow).
-    """
-    from tvm.script import tirx as T
-
-    @T.inline
-    def body(x, operand, packed, y, workspace, address, image, first, last):
-        for number in range(last - first):
-            with T.sblock("patch"):
-                m = T.axis.spatial(patches.count, first + number)
-                T.reads()
-                T.writes()
-                row: T.let[T.int32] = image % patches.bands * patches.band + m // patches.columns
-                column: T.let[T.int32] = m % patches.columns
-                if row < patches.rows:
-                    work(x, operand, packed, y, workspace, m, image // patches.bands, row * _STEP, column * _STEP)
-
-    return phase_function(symbol, body, noalias)
 
 
 def vector(first: Any, lanes: int) -> Any:
