@@ -61,8 +61,6 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         chosen = depthwise.completed(shape, mr, nr)
     else:
         chosen = _completed(algorithm, shape, target, mr, nr, costs)
-    if algorithm.name == Winograd.name:
-        chosen = replace(chosen, vl=isa.lanes)
     tile = replace(chosen, **wanted.decided) if wanted else chosen
     if not shape.depthwise and costs.gathered and (wanted is None or "gc" not in wanted.decided):
         gathered = replace(tile, gc=isa.lanes)
@@ -104,25 +102,27 @@ def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, 
         mr,
         nr,
         kr=_largest_divisor(kc, _STEP),
-        mc=_row_block(algorithm, shape, target),
         kc=0 if kc == layout.channels else kc,
         pf=costs.ahead // nr,
         st=int(costs.streams and layout.elements * BYTES > 2 * block),
+        **_row_sizes(algorithm, shape, target),
     )
 
 
-def _row_block(algorithm: Algorithm, shape: ConvShape, target: Target) -> int:
-    """MC: all rows, as panels of weights stay in L2; of a band where rows are made band by band."""
-    return winograd.band(shape, target) if algorithm.name == Winograd.name else 0
+def _row_sizes(algorithm: Algorithm, shape: ConvShape, target: Target) -> dict[str, int]:
+    """MC: all rows, as panels of weights stay in L2; a band where bands of rows are made, and VL, to make them with."""
+    if algorithm.name != Winograd.name:
+        return {"mc": 0}
+    return {"mc": winograd.band(shape, target), "vl": target.isa.lanes}
 
 
 def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: Costs) -> tuple[int, int]:
     """MR and NR with the fewest estimated cycles for the layer, tails computed in full; of equals the tallest."""
-    isa, mc = target.isa, _row_block(algorithm, shape, target)
+    isa, sizes = target.isa, _row_sizes(algorithm, shape, target)
     gathered = _gathers(algorithm.view(shape, Tile(1, isa.lanes)).layout.channels, isa, costs)
 
     def cost(mr: int, vectors: int) -> float:
-        tile = Tile(mr, vectors * isa.lanes, mc=mc)
+        tile = Tile(mr, vectors * isa.lanes, **sizes)
         panels = algorithm.view(shape, tile).layout.panels
         return algorithm.work(shape, tile) * panels * costs.cycles(isa, mr, vectors, gathered)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvmconv.algorithms.ir import BYTES
-from tvmconv.algorithms.winograd import PLACES, STEP
+from tvmconv.algorithms.patches import PLACES, Patches
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 
@@ -14,7 +14,4 @@ _NEAR, _FAR = 56, 112
 def band(shape: ConvShape, target: Target) -> int:
     """MC: the patches of a band, whole rows of them, in bands of about equal size."""
     weights = PLACES * shape.ic * shape.oc * BYTES
-    rows, columns = -(-shape.oh // STEP), -(-shape.ow // STEP)
-    wanted = max(1, (_NEAR if 2 * weights <= target.l2 else _FAR) // columns)
-    bands = -(-rows // wanted)
-    return -(-rows // bands) * columns
+    return Patches.of(shape, _NEAR if 2 * weights <= target.l2 else _FAR).count

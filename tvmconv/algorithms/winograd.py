@@ -11,19 +11,24 @@ stay in the cache between the three phases.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+from operator import add, sub
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
-from tvmconv.algorithms.matrix import MatrixView, matrix_product
+from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation
+from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.patches import PATCH, PLACES, STEP, Patches, patch_phase
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
-_PATCH, STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
-PLACES = _PATCH * _PATCH
 _TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
-# Rows of G: what each of the three taps contributes.
+Matrix = tuple[tuple[int, ...], ...]
+# Section 4.1: weights are transformed by G, pixels by Bᵀ, products by Aᵀ.
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+_BT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
+_AT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
 
 class Winograd(Algorithm):
@@ -44,63 +49,40 @@ class Winograd(Algorithm):
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         layout = PackedLayout(1, shape.oc, 1, shape.ic, tile, zeros=shape.ic, planes=PLACES)
-        return MatrixView(PLACES, _band_rows(shape, tile) * _columns(shape), layout)
+        return MatrixView(PLACES, Patches.of(shape, tile.mc).count, layout)
 
     def work(self, shape: ConvShape, tile: Tile) -> float:
         """Of all places and bands."""
-        return self.view(shape, tile).tiles * PLACES * _bands(shape, tile)
+        return self.view(shape, tile).tiles * PLACES * Patches.of(shape, tile.mc).bands
 
     def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
         """Patches; whole rows of them."""
-        return _rows(shape) * _columns(shape), _columns(shape)
+        image = Patches.of(shape, 0)
+        return image.count, image.columns
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
-        patches = PLACES * _plane_rows(self.view(shape, tile)) * BYTES
-        return {"products": patches * shape.oc, "patches": patches * shape.ic}
+        rows = Patches.of(shape, tile.mc).plane_rows
+        return {"products": rows * shape.oc * BYTES, "patches": rows * shape.ic * BYTES}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
-        view = self.view(shape, tile)
+        view, patches = self.view(shape, tile), Patches.of(shape, tile.mc)
         return Program(
             functions={
                 "pack": pack_function(shape, view.layout, transformed_weight),
                 "prepare": no_preparation(),
-                "input": input_transform(shape, view),
-                "product": matrix_product("product", view, patch_rows(shape, view), True, _plane_rows(view)),
-                "output": output_transform(shape, view),
+                "input": input_transform(shape, patches, view.layout),
+                "product": matrix_product("product", view, patch_rows(shape, patches, view), True, patches.apart),
+                "output": output_transform(shape, patches, view.layout),
             },
             phases=(
-                Phase("input", view.m, _TASKS),
+                Phase("input", patches.count, _TASKS),
                 view.sweep.phase("product"),
-                Phase("output", view.m, _TASKS),
+                Phase("output", patches.count, _TASKS),
             ),
-            images=shape.mb * _bands(shape, tile),
+            images=shape.mb * patches.bands,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),
         )
-
-
-def _rows(shape: ConvShape) -> int:
-    """Of patches."""
-    return -(-shape.oh // STEP)
-
-
-def _columns(shape: ConvShape) -> int:
-    return -(-shape.ow // STEP)
-
-
-def _bands(shape: ConvShape, tile: Tile) -> int:
-    most = max(1, tile.mc // _columns(shape)) if tile.mc > 0 else _rows(shape)
-    return -(-_rows(shape) // most)
-
-
-def _band_rows(shape: ConvShape, tile: Tile) -> int:
-    """Rows of patches of a band, of which the last may have fewer."""
-    return -(-_rows(shape) // _bands(shape, tile))
-
-
-def _plane_rows(view: MatrixView) -> int:
-    """By how many rows the 16 planes are apart: an odd number, or all of them would need the same few sets of L1."""
-    return view.m | 1
 
 
 def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
@@ -110,184 +92,134 @@ def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
     def factor(row: Any, tap: int) -> Any:
         """G[row][tap], where row is TIR."""
         chosen = T.float32(_G[-1][tap])
-        for number in reversed(range(_PATCH - 1)):
+        for number in reversed(range(PATCH - 1)):
             chosen = T.Select(row == number, T.float32(_G[number][tap]), chosen)
         return chosen
 
     def row(r: int) -> Any:
         """The taps of a row, with the factors of the place's column."""
-        return sum((factor(place % _PATCH, s) * weights[oc, channel, r, s] for s in range(3)), T.float32(0))
+        return sum((factor(place % PATCH, s) * weights[oc, channel, r, s] for s in range(3)), T.float32(0))
 
-    return sum((factor(place // _PATCH, r) * row(r) for r in range(3)), T.float32(0))
+    return sum((factor(place // PATCH, r) * row(r) for r in range(3)), T.float32(0))
 
 
-def patch_rows(shape: ConvShape, view: MatrixView) -> Any:
-    """A macro for matrix_product: the rows are transformed patches."""
+def transform(matrix: Matrix, v: Any, result: Any, index: Callable[[Any, int], list[Any]]) -> None:
+    """Emits result[index(i, j)] = (matrix · v · matrixᵀ)[i, j], where v and result are buffers, v of 4x4 vectors."""
     from tvm.script import tirx as T
 
-    MR, M, IC, APART = view.layout.tile.mr, view.m, shape.ic, _plane_rows(view)
-    PATCHES = PLACES * APART * shape.oc  # elements before them
-
-    @T.inline
-    def rows(row, x, workspace, address, n, g, rt, t):
-        for i in range(MR):
-            with T.sblock("rows"):
-                vi = T.axis.spatial(MR, i)
-                T.reads()
-                T.writes(row[vi])
-                m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
-                row[vi] = address + T.cast((n % PLACES * APART + m) * IC + PATCHES, "int64") * BYTES
-
-    return rows
+    half = T.alloc_buffer((len(matrix), PATCH), v.dtype, scope="local", annotations=ON_STACK)
+    with T.unroll(PATCH) as j:
+        for i, row in enumerate(matrix):
+            T.buffer_store(half, combined(row, [v[k, j] for k in range(PATCH)]), [i, j])
+    with T.unroll(len(matrix)) as i:
+        for j, row in enumerate(matrix):
+            T.buffer_store(result, combined(row, [half[i, k] for k in range(PATCH)]), index(i, j))
 
 
-def input_transform(shape: ConvShape, view: MatrixView) -> Any:
-    """The phase that transforms patches first … last−1 of a band: Bᵀ d B."""
+def combined(factors: tuple[int, ...], values: list[Any]) -> Any:
+    """The sum of values by factors of 1, 0 and −1, as TIR; those added come first, so that none is negated."""
+    added = [value for factor, value in zip(factors, values, strict=True) if factor > 0]
+    subtracted = [value for factor, value in zip(factors, values, strict=True) if factor < 0]
+    return reduce(sub, subtracted, reduce(add, added))
+
+
+def patch_rows(shape: ConvShape, patches: Patches, view: MatrixView) -> Any:
+    """A macro for matrix_product: the rows of place n are the transformed patches of a band."""
+    from tvm.script import tirx as T
+
+    before = patches.plane_rows * shape.oc  # elements: the products
+
+    def patch(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
+        return workspace + T.cast((n % PLACES * patches.apart + m) * shape.ic + before, "int64") * BYTES
+
+    return row_addresses(view, patch)
+
+
+def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
+    """The phase that transforms patches of pixels: Bᵀ d B. Pixels outside the image are zeros."""
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
-    IH, IW, IC, M, L = shape.ih, shape.iw, shape.ic, view.m, view.layout.tile.vl
-    APART = _plane_rows(view)
-    ROWS, COLUMNS, BAND = _rows(shape), _columns(shape), view.m // _columns(shape)
-    BANDS = -(-ROWS // BAND)
-    ZEROS = view.layout.zeros_offset * BYTES
+    IH, IW, IC, PH, PW = shape.ih, shape.iw, shape.ic, shape.ph, shape.pw
+    ZEROS = layout.zeros_offset * BYTES
     F32 = PointerType(PrimType("float32"))
 
-    def vectors(lanes: int) -> Any:
-        """A macro for so many channels at once."""
-        dtype = f"float32x{lanes}" if lanes > 1 else "float32"
-
-        def some(start: Any) -> Any:
-            return T.Ramp(start, 1, lanes) if lanes > 1 else start
+    @T.inline
+    def transform_patch(x, operand, packed, y, workspace, m, n, oh, ow):
+        transformed = T.decl_buffer(
+            (patches.plane_rows * IC,), "float32", data=workspace, elem_offset=patches.plane_rows * shape.oc, align=4
+        )
+        pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
+        start: T.let[T.int64] = x + T.cast(n, "int64") * (IH * IW * IC * BYTES)
+        for i, j in T.grid(PATCH, PATCH):
+            h: T.let[T.int32] = oh - PH + i
+            w: T.let[T.int32] = ow - PW + j
+            inside: T.let[T.bool] = T.And(T.And(h >= 0, h < IH), T.And(w >= 0, w < IW))
+            there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
+            pixel[i * PATCH + j] = T.Select(inside, there, operand + ZEROS)
 
         @T.inline
-        def transform(pixel, patches, patch, channel):
-            d = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
-            b = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
+        def transform_channels(lanes, channel):
+            d = T.alloc_buffer((PATCH, PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
                 data: T.let[T.handle("float32")] = T.reinterpret(F32, pixel[k])
                 A = T.decl_buffer((IC,), "float32", data=data, align=4)
-                d[k] = A[some(channel)]
-            for j in T.unroll(_PATCH):
-                b[j] = d[j] - d[8 + j]
-                b[4 + j] = d[4 + j] + d[8 + j]
-                b[8 + j] = d[8 + j] - d[4 + j]
-                b[12 + j] = d[4 + j] - d[12 + j]
-            for i in T.unroll(_PATCH):
-                patches[some(((i * 4) * APART + patch) * IC + channel)] = b[i * 4] - b[i * 4 + 2]
-                patches[some(((i * 4 + 1) * APART + patch) * IC + channel)] = b[i * 4 + 1] + b[i * 4 + 2]
-                patches[some(((i * 4 + 2) * APART + patch) * IC + channel)] = b[i * 4 + 2] - b[i * 4 + 1]
-                patches[some(((i * 4 + 3) * APART + patch) * IC + channel)] = b[i * 4 + 1] - b[i * 4 + 3]
+                d[k // PATCH, k % PATCH] = A[vector(channel, lanes)]
+            transform(
+                _BT, d, transformed, lambda i, j: [vector(((i * PATCH + j) * patches.apart + m) * IC + channel, lanes)]
+            )
 
-        return transform
+        over_channels(IC, layout.tile.vl, transform_channels)
 
-    transform, transform_one = vectors(L), vectors(1)
-
-    @T.inline
-    def body(x, operand, packed, y, workspace, address, image, first, last):
-        patches = T.decl_buffer(
-            (PLACES * APART * IC,), "float32", data=workspace, elem_offset=PLACES * APART * shape.oc, align=4
-        )
-        pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
-        for number in range(last - first):
-            with T.sblock("patch"):
-                m = T.axis.spatial(M, first + number)
-                T.reads()
-                T.writes()
-                row: T.let[T.int32] = image % BANDS * BAND + m // COLUMNS
-                top: T.let[T.int32] = row * STEP - shape.ph
-                left: T.let[T.int32] = m % COLUMNS * STEP - shape.pw
-                start: T.let[T.int64] = x + T.cast(image // BANDS, "int64") * (IH * IW * IC * BYTES)
-                if row < ROWS:
-                    for i, j in T.grid(_PATCH, _PATCH):
-                        h: T.let[T.int32] = top + i
-                        w: T.let[T.int32] = left + j
-                        inside: T.let[T.bool] = T.And(T.And(h >= 0, h < IH), T.And(w >= 0, w < IW))
-                        there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
-                        pixel[i * _PATCH + j] = T.Select(inside, there, operand + ZEROS)
-                    for c in range(IC // L):
-                        transform(pixel, patches, m, c * L)
-                    for c in range(IC % L):
-                        transform_one(pixel, patches, m, IC // L * L + c)
-
-    return phase_function("input", body, noalias=False)
+    return patch_phase("input", patches, transform_patch, noalias=False)
 
 
-def output_transform(shape: ConvShape, view: MatrixView) -> Any:
-    """The phase that makes the outputs of patches first … last−1 of a band: Aᵀ m A, then bias and clamp."""
+def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
+    """The phase that makes outputs of patches of products: Aᵀ m A, then bias and clamp."""
     from tvm.script import tirx as T
 
-    OC, OH, OW, M, L = shape.oc, shape.oh, shape.ow, view.m, view.layout.tile.vl
-    APART = _plane_rows(view)
-    ROWS, COLUMNS, BAND = _rows(shape), _columns(shape), view.m // _columns(shape)
-    BANDS = -(-ROWS // BAND)
-
-    def vectors(lanes: int) -> Any:
-        """A macro for so many output channels at once."""
-        dtype = f"float32x{lanes}" if lanes > 1 else "float32"
-
-        def some(start: Any) -> Any:
-            return T.Ramp(start, 1, lanes) if lanes > 1 else start
-
-        def all_of(value: Any) -> Any:
-            return T.Broadcast(value, lanes) if lanes > 1 else value
-
-        @T.inline
-        def transform(products, Y, bias, bounds, patch, n, oy, ox, channel):
-            p = T.alloc_buffer((PLACES,), dtype, scope="local", annotations=ON_STACK)
-            a = T.alloc_buffer((2 * _PATCH,), dtype, scope="local", annotations=ON_STACK)
-            out = T.alloc_buffer((STEP * STEP,), dtype, scope="local", annotations=ON_STACK)
-            for k in T.unroll(PLACES):
-                p[k] = products[some((k * APART + patch) * OC + channel)]
-            for j in T.unroll(_PATCH):
-                a[j] = p[j] + p[4 + j] + p[8 + j]
-                a[4 + j] = p[4 + j] - p[8 + j] - p[12 + j]
-            for i in T.unroll(STEP):
-                out[i * 2] = a[i * 4] + a[i * 4 + 1] + a[i * 4 + 2]
-                out[i * 2 + 1] = a[i * 4 + 1] - a[i * 4 + 2] - a[i * 4 + 3]
-            for k in T.unroll(STEP * STEP):
-                out[k] = T.max(all_of(bounds[0]), T.min(all_of(bounds[1]), out[k] + bias[some(channel)]))
-            for i in T.unroll(STEP):
-                for j in T.unroll(STEP):
-                    if T.And(oy + i < OH, ox + j < OW):
-                        Y[some(((n * OH + oy + i) * OW + ox + j) * OC + channel)] = out[i * STEP + j]
-
-        return transform
-
-    transform, transform_one = vectors(L), vectors(1)
+    OC, OH, OW = shape.oc, shape.oh, shape.ow
+    BIAS = layout.panels * layout.tile.nr  # elements
 
     @T.inline
-    def body(x, operand, packed, y, workspace, address, image, first, last):
+    def transform_patch(x, operand, packed, y, workspace, m, n, oh, ow):
         bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer(
-            (view.layout.panels * view.layout.tile.nr,),
-            "float32",
-            data=packed,
-            elem_offset=view.layout.bias_offset,
-            align=4,
-        )
-        products = T.decl_buffer((PLACES * APART * OC,), "float32", data=workspace, align=4)
+        bias = T.decl_buffer((BIAS,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        products = T.decl_buffer((patches.plane_rows * OC,), "float32", data=workspace, align=4)
         Y = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
-        for number in range(last - first):
-            with T.sblock("patch"):
-                m = T.axis.spatial(M, first + number)
-                T.reads()
-                T.writes()
-                row: T.let[T.int32] = image % BANDS * BAND + m // COLUMNS
-                if row < ROWS:
-                    for c in range(OC // L):
-                        transform(products, Y, bias, bounds, m, image // BANDS, row * STEP, m % COLUMNS * STEP, c * L)
-                    for c in range(OC % L):
-                        transform_one(
-                            products,
-                            Y,
-                            bias,
-                            bounds,
-                            m,
-                            image // BANDS,
-                            row * STEP,
-                            m % COLUMNS * STEP,
-                            OC // L * L + c,
-                        )
 
-    return phase_function("output", body)
+        @T.inline
+        def transform_channels(lanes, channel):
+            p = T.alloc_buffer((PATCH, PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            out = T.alloc_buffer((STEP, STEP), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            for k in T.unroll(PLACES):
+                p[k // PATCH, k % PATCH] = products[vector((k * patches.apart + m) * OC + channel, lanes)]
+            transform(_AT, p, out, lambda i, j: [i, j])
+            for i in T.unroll(STEP):
+                for j in T.unroll(STEP):
+                    out[i, j] = T.max(bounds[0], T.min(bounds[1], out[i, j] + bias[vector(channel, lanes)]))
+            for i in T.unroll(STEP):
+                for j in T.unroll(STEP):
+                    if T.And(oh + i < OH, ow + j < OW):
+                        Y[vector(((n * OH + oh + i) * OW + ow + j) * OC + channel, lanes)] = out[i, j]
+
+        over_channels(OC, layout.tile.vl, transform_channels)
+
+    return patch_phase("output", patches, transform_patch)
+
+
+def vector(first: Any, lanes: int) -> Any:
+    """The index of so many elements, from the first on."""
+    from tvm.script import tirx as T
+
+    return T.Ramp(first, 1, lanes) if lanes > 1 else first
+
+
+def over_channels(channels: int, lanes: int, work: Any) -> None:
+    """Emits loops over all channels; work(lanes, channel) is a macro for so many of them."""
+    from tvm.script import tirx as T
+
+    with T.serial(channels // lanes) as c:
+        work(lanes, c * lanes)
+    with T.serial(channels % lanes) as c:
+        work(1, channels // lanes * lanes + c)

@@ -1,0 +1,71 @@
+"""Overlapping patches of an image, for Winograd convolution: where they are, and the bands they are worked off in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv.algorithms.ir import phase_function
+from tvmconv.shape import ConvShape
+
+PATCH, STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
+PLACES = PATCH * PATCH
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of an image: rows of so many columns, worked off in bands of `band` rows; the last may have fewer."""
+
+    rows: int
+    columns: int
+    band: int
+
+    @classmethod
+    def of(cls, shape: ConvShape, most: int) -> Patches:
+        """In bands of about equal size with at most so many patches, or a single row of them; 0 makes one band."""
+        rows, columns = -(-shape.oh // STEP), -(-shape.ow // STEP)
+        bands = -(-rows // max(1, most // columns)) if most > 0 else 1
+        return cls(rows, columns, -(-rows // bands))
+
+    @property
+    def bands(self) -> int:
+        return -(-self.rows // self.band)
+
+    @property
+    def count(self) -> int:
+        """Of a band."""
+        return self.band * self.columns
+
+    @property
+    def apart(self) -> int:
+        """By how many rows a band's 16 planes are apart: an odd number, or all would need the same few sets of L1."""
+        return self.count | 1
+
+    @property
+    def plane_rows(self) -> int:
+        """Rows of a band's 16 planes together."""
+        return PLACES * self.apart
+
+
+def patch_phase(symbol: str, patches: Patches, work: Any, noalias: bool = True) -> Any:
+    """The phase that does some work for patches first … last−1 of a band.
+
+    work(x, operand, packed, y, workspace, m, n, oh, ow) is a macro, for patch m of the band, which is one of image n,
+    and whose first output is (oh, ow).
+    """
+    from tvm.script import tirx as T
+
+    @T.inline
+    def body(x, operand, packed, y, workspace, address, image, first, last):
+        for number in range(last - first):
+            with T.sblock("patch"):
+                m = T.axis.spatial(patches.count, first + number)
+                T.reads()
+                T.writes()
+                row: T.let[T.int32] = image % patches.bands * patches.band + m // patches.columns
+                if row < patches.rows:
+                    oh: T.let[T.int32] = row * STEP
+                    ow: T.let[T.int32] = m % patches.columns * STEP
+                    work(x, operand, packed, y, workspace, m, image // patches.bands, oh, ow)
+
+    return phase_function(symbol, body, noalias)
