@@ -13,6 +13,7 @@ from tvmconv import target as targets
 from tvmconv.choose import AUTO
 from tvmconv.cli import rpc_arguments, values
 from tvmconv.cli.values import argument_type as _type
+from tvmconv.cpus import cpu_list
 from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.rpc import address
 from tvmconv.tile import Tile
@@ -98,7 +99,7 @@ def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="default: one for each CPU, %(default)s",
     )
-    parser.add_argument("--cpus", type=_type(values.cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
+    parser.add_argument("--cpus", type=_type(cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
     parser.add_argument("--samples", type=_type(values.positive), metavar="N", help="rounds of each contestant")
     parser.add_argument("--max-time", type=_type(values.seconds), metavar="S", help="seconds of a layer")
     parser.set_defaults(command="scaling")
