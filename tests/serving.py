@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tvmconv import toolchain
-from tvmconv.rpc.emulate import native_command
+from tvmconv.rpc import address
+from tvmconv.rpc.address import Where
+from tvmconv.rpc.emulate import NativeDevice, native_command
 from tvmconv.rpc.process import Listening
 from tvmconv.rpc.server_build import tvm_headers
 from tvmconv.worker import Worker, WorkerLost
@@ -55,6 +57,10 @@ def faulty_module(architecture: str, folder: Path) -> Path:
     # Without libraries, or zig would build a part of the C library for it.
     toolchain.zig("-target", triple, *toolchain.page_size(triple), "-shared", "-nostdlib", "-o", path, code)
     return path
+
+
+def at(device: NativeDevice, key: str = "native") -> Where:
+    return Where(key, key, tracker=address.parse_address(device.tracker))
 
 
 @contextmanager

@@ -29,13 +29,6 @@ NATIVE = targets.parse("aarch64" if platform.machine() == "aarch64" else "x86-64
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    made = Client()
-    yield made
-    made.kill()
-
-
-@pytest.fixture(scope="module")
 def device_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "pixel6"
     try:

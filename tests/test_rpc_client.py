@@ -19,6 +19,7 @@ import pytest
 
 from tests import faulty_kernel
 from tests.faulty_kernel import SHAPE
+from tests.serving import at
 from tvmconv import target
 from tvmconv.builder import Request, build_path
 from tvmconv.rpc import address, pace, remote, tracker_client
@@ -53,19 +54,6 @@ def _no_leftovers(there: Remote, _spare: Remote) -> Iterator[None]:
     yield
     shared = {each._worker._process.pid for each in (there, _spare) if each._worker}
     assert set(clients()) <= shared
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[NativeDevice]:
-    with NativeDevice() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def there(device: NativeDevice) -> Iterator[Remote]:
-    """The device as a client sees it, its TVM imported once."""
-    with Remote(at(device)) as remote:
-        yield remote
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +161,6 @@ def liar(reply: bytes | None) -> Iterator[address.Address]:
         listener.shutdown(socket.SHUT_RDWR)
         for connection in taken:
             connection.close()
-
-
-def at(device: NativeDevice, key: str = "native") -> Where:
-    return Where(key, key, tracker=address.parse_address(device.tracker))
 
 
 def verdicts(where: Where, *checks: Check) -> list[Verdict]:

@@ -34,13 +34,6 @@ MAGIC = 0xFF271
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    made = Client()
-    yield made
-    made.kill()
-
-
-@pytest.fixture(scope="module")
 def kernel() -> Path:
     return tvmconv.build(WORKLOAD, algorithm="indirect").path
 

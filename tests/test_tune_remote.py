@@ -7,13 +7,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.test_rpc_client import at
+from tests.serving import at
 from tvmconv import cli
 from tvmconv.builder import Request
 from tvmconv.device import EMULATED
@@ -31,12 +30,6 @@ WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
 REQUEST = Request(ConvShape.parse(WORKLOAD), "direct").check()
 QUICK = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=5)
 TILES = [Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0") for rows in (12, 13, 14, 15)]
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[NativeDevice]:
-    with NativeDevice() as started:
-        yield started
 
 
 def records(folder: Path) -> list[Record]:
