@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving import at
+from tests.waiting import until
 from tvmconv import cli
 from tvmconv.builder import Request
 from tvmconv.device import EMULATED
@@ -58,7 +59,7 @@ def test_all_devices_of_a_key_at_once(device: NativeDevice) -> None:
     second = ["--port", "0", "--tracker", device.tracker, "--key", "native", "--stop-at-eof", "--work", "/tmp"]
     command = [*device._command(), *second]
     with Listening(command, 60, environment={}), Remote(at(device)) as remote:
-        _until(lambda: len(remote.all_of_its_key()) == 2)
+        until(lambda: len(remote.all_of_its_key()) == 2, 30)
         used: list[Remote] = []
         with RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
             measure = lab._measure
@@ -125,10 +126,3 @@ def test_an_emulated_device_end_to_end(tmp_path: Path, capsys: pytest.CaptureFix
     asked = Request(REQUEST.shape, "direct", "aarch64")
     looked_up = Logs([tmp_path]).best(Key.of(asked, 1))
     assert looked_up.best is None and "whose times mean nothing" in looked_up.refused[0]
-
-
-def _until(condition: object, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.2)
