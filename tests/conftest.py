@@ -1,10 +1,15 @@
-"""What all tests share: nobody's own tuning logs decide what they see."""
+"""What all tests share: nobody's own tuning logs decide what they see; and devices, where several files need one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.serving import Client, at
+from tvmconv.rpc.emulate import NativeDevice
+from tvmconv.rpc.remote import Remote
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +18,25 @@ def no_tuning_logs_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypa
     folder = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[NativeDevice]:
+    """This machine as a device of a tracker."""
+    with NativeDevice() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def there(device: NativeDevice) -> Iterator[Remote]:
+    """The device as a client sees it, its TVM imported once."""
+    with Remote(at(device)) as remote:
+        yield remote
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """TVM's own client."""
+    made = Client()
+    yield made
+    made.kill()

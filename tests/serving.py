@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.processes import in_group
+from tests.waiting import PATIENCE, until
 from tvmconv import toolchain
-from tvmconv.rpc.emulate import native_command
+from tvmconv.rpc import address
+from tvmconv.rpc.address import Where
+from tvmconv.rpc.emulate import NativeDevice, native_command
 from tvmconv.rpc.process import Listening
 from tvmconv.rpc.server_build import tvm_headers
 from tvmconv.worker import Worker, WorkerLost
 
 KEY = "test"
-PATIENCE = 20
 _FAULTY = Path(__file__).with_name("faulty_module.c")
 
 
@@ -57,6 +62,10 @@ def faulty_module(architecture: str, folder: Path) -> Path:
     return path
 
 
+def at(device: NativeDevice, key: str = "native") -> Where:
+    return Where(key, key, tracker=address.parse_address(device.tracker))
+
+
 @contextmanager
 def serving(*options: str) -> Iterator[Listening]:
     """A server without a tracker, whose sessions' folders are then all gone, and its processes too."""
@@ -65,23 +74,34 @@ def serving(*options: str) -> Iterator[Listening]:
         with Listening(command, PATIENCE, environment={}) as running:
             yield running
         assert os.listdir(work) == []
-        assert not processes(running.pid)
+        assert not in_group(running.pid)
 
 
-def processes(group: int) -> list[str]:
-    """What lives in a process group, or has it as its session."""
-    found = []
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        with suppress(OSError):
-            fields = Path(path).read_text().rpartition(")")[2].split()
-            if str(group) in fields[2:4] and fields[0] != "Z":
-                found.append(path)
-    return found
+@contextmanager
+def stock(name: str, port: int, *options: str) -> Iterator[None]:
+    """TVM's own tracker or server, which leaves a worker behind unless its whole group is ended."""
+    place = ("--host", "127.0.0.1", "--port", str(port), "--port-end", str(port + 1))
+    running = subprocess.Popen(
+        [sys.executable, "-m", f"tvm.exec.rpc_{name}", *place, *options],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: answers(port), 60)
+        yield
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
 
 
-def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Waits for it, and fails where that takes longer."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.02)
+def answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests import fake_compiler
-from tests.processes import is_running, users_of, wait_for
+from tests.processes import is_running, users_of
+from tests.waiting import until
 from tvmconv import builder, cli, toolchain
 from tvmconv.builder import BuildError, Request
 from tvmconv.shape import ConvShape
@@ -99,7 +100,7 @@ def test_a_compiler_that_fails_costs_one_kernel(faulty: Path, monkeypatch: pytes
     assert steps == [(done, 7) for done in range(1, 8)]  # the one that is rejected is done at once
     assert sum(path.suffix == ".so" for path in faulty.iterdir()) == 3
     assert not list(faulty.glob(".building-*"))
-    assert not is_running(Path("/proc") / (faulty / "linker").read_text())
+    assert not is_running(int((faulty / "linker").read_text()))
 
 
 def test_the_same_kernel_is_built_once(faulty: Path) -> None:
@@ -117,12 +118,12 @@ def test_ctrl_c_ends_all_at_once(kernels: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd=HERE.parent
     )
-    wait_for(lambda: list(kernels.glob(".building-*/.building-*")))
+    until(lambda: list(kernels.glob(".building-*/.building-*")), 60)
     assert len(users_of(tmp_path)) >= 3
     os.killpg(process.pid, signal.SIGINT)
     started = time.monotonic()
     assert process.communicate(timeout=20) == (b"", b"")
     assert time.monotonic() - started < 1
     assert process.returncode == cli.INTERRUPTED
-    wait_for(lambda: not users_of(tmp_path), 1)
+    until(lambda: not users_of(tmp_path), 1)
     assert not list(kernels.glob(".*"))

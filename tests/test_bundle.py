@@ -18,7 +18,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 import tvmconv
-from tests.serving import KEY, PATIENCE, Client, faulty_module, processes, until
+from tests.processes import in_group
+from tests.serving import KEY, Client, faulty_module
+from tests.waiting import PATIENCE, until
 from tvmconv import cli
 from tvmconv import target as targets
 from tvmconv.rpc import apt, bundle, emulate, runtime
@@ -26,13 +28,6 @@ from tvmconv.rpc.process import Listening
 
 WORKLOAD = "mb2ic8ih6oc20kh3ph1"
 NATIVE = targets.parse("aarch64" if platform.machine() == "aarch64" else "x86-64-v2")
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    made = Client()
-    yield made
-    made.kill()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +48,7 @@ def emulated() -> Iterator[emulate.EmulatedDevice]:
         pytest.skip(str(error))
     yield device
     device.__exit__()
-    assert not processes(device._server.pid) and not processes(device._tracker.pid)
+    assert not in_group(device._server.pid) and not in_group(device._tracker.pid)
 
 
 def elves(folder: Path) -> Iterator[tuple[str, ELFFile]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tvmconv import cli, target
 from tvmconv.builder import Request, build_path
 from tvmconv.claims import Claim, ClaimBench, claims, mean_ratio
-from tvmconv.cli import arguments
+from tvmconv.cli import scripts
 from tvmconv.cli.commands.claims import claims_table
 from tvmconv.contestant import Entry, KernelEntry
 from tvmconv.measure import Best, Rules
@@ -159,8 +159,8 @@ def test_a_contestant_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tvmconv.cli.commands.claims.POINTWISE", ("ic8ih6oc20kh1",))
-    monkeypatch.setattr("tvmconv.cli.commands.claims.Rules", lambda samples: QUICK)
-    assert cli.main([str(SHAPE), "--samples", "2", "--json"], arguments.parse_claims) == 0
+    monkeypatch.setattr("tvmconv.cli.commands.claims.rules_of", lambda options: QUICK)
+    assert cli.main([str(SHAPE), "--samples", "2", "--json"], scripts.parse_claims) == 0
     context, against_im2row, against_gemm = map(json.loads, capsys.readouterr().out.splitlines())
     assert (context["kind"], context["llvm"] is None) == ("context", False)
 
@@ -189,7 +189,7 @@ def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_network_is_a_wrong_call(capsys: Capture) -> None:
-    assert cli.main(["resnet81"], arguments.parse_claims) == 2
+    assert cli.main(["resnet81"], scripts.parse_claims) == 2
     assert "unknown network 'resnet81', did you mean resnet18?" in capsys.readouterr().err
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import is_running
+from tests.waiting import until
 from tvmconv import probe
 from tvmconv.contestant import Turn, core_time
 from tvmconv.measure import Best, Outcome, Rules, chosen, measure
@@ -59,14 +61,6 @@ def busy_process() -> Iterator[None]:
             yield
         finally:
             other.kill()
-
-
-def is_running(pid: int) -> bool:
-    """A process that has ended, and that nobody has asked for its exit code yet, does not count."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def test_times_are_those_of_the_calls() -> None:
@@ -217,11 +211,7 @@ measure([entry], shape, integer_case(shape, 0), isa=native().isa, cpus=[{CPU}])
     done = subprocess.run([sys.executable, "-c", program], timeout=30, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid = int(log.read_text())
-    for _ in range(100):
-        if not is_running(pid):
-            return
-        time.sleep(0.02)
-    pytest.fail(f"process {pid} outlived its parent")
+    until(lambda: not is_running(pid), 2)
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="there is one CPU")

@@ -9,6 +9,7 @@ import pytest
 from onnx import parser, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from tests.layers import distinct_layers, macs, no_warning
 from tvmconv import cli, networks
 from tvmconv.reference import conv2d, integer_case
 from tvmconv.shape import ConvShape
@@ -18,10 +19,6 @@ LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 X, W = "float[1,3,8,8] x", "float[4,3,3,3] w"
 CONV = "y = Conv(x, w)"
-
-
-def no_warning(text: str) -> None:
-    pytest.fail(f"unexpected warning: {text}")
 
 
 def parsed(
@@ -58,12 +55,9 @@ def summary(rows: list[Layer]) -> list[str]:
 )
 def test_real_topologies(model: str, distinct: int, convolutions: int, gmac: float) -> None:
     path = LIGHT / f"light_{model}.onnx"
-    layers = resolve([str(path)], no_warning)
-    assert len({layer.shape for layer in layers}) == len({layer.name for layer in layers}) == len(layers) == distinct
-    assert sum(layer.count for layer in layers) == convolutions
-    macs = sum(layer.count * layer.shape.flops // 2 for layer in layers if layer.shape)
-    assert macs == macs_by_outputs(onnx.load(path))
-    assert macs / 1e9 == pytest.approx(gmac, abs=0.0005)
+    layers = distinct_layers(str(path), distinct, convolutions)
+    assert macs(layers) == macs_by_outputs(onnx.load(path))
+    assert macs(layers) / 1e9 == pytest.approx(gmac, abs=0.0005)
 
 
 def macs_by_outputs(model: onnx.ModelProto) -> int:

@@ -8,7 +8,7 @@ from tvmconv import cli
 from tvmconv.device import DEVICES
 from tvmconv.rpc import address
 from tvmconv.rpc.address import Address, Where
-from tvmconv.rpc.described import Described, DeviceCluster, cpu_list, cpus_of, parse
+from tvmconv.rpc.described import Described, DeviceCluster, cpus_of, parse
 from tvmconv.rpc.pace import pace
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.shape import ConvShape
@@ -116,7 +116,7 @@ def test_clusters_have_the_tables_names() -> None:
         cpus_of(["big"], None, described)
     with pytest.raises(ValueError, match="cluster of pixel6"):
         cpus_of(["huge"], PIXEL6, described)
-    assert cpu_list("0-1,4") == (0, 1, 4)
+    assert parse(SAID % '[{"cpus": "0-1,4"}]').clusters == (DeviceCluster((0, 1, 4)),)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", SAID % '[{"cpus": "x"}]', '{"server": 1, "machine": 2, "cpus": 3}'])

@@ -7,18 +7,19 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests import faulty_kernel
 from tests.faulty_kernel import SHAPE
+from tests.processes import children
+from tests.serving import at, free_port, stock
+from tests.waiting import until
 from tvmconv import target
 from tvmconv.builder import Request, build_path
 from tvmconv.rpc import address, pace, remote, tracker_client
@@ -52,20 +53,7 @@ def _no_leftovers(there: Remote, _spare: Remote) -> Iterator[None]:
     """No process of a client, but of those that tests share."""
     yield
     shared = {each._worker._process.pid for each in (there, _spare) if each._worker}
-    assert set(clients()) <= shared
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[NativeDevice]:
-    with NativeDevice() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def there(device: NativeDevice) -> Iterator[Remote]:
-    """The device as a client sees it, its TVM imported once."""
-    with Remote(at(device)) as remote:
-        yield remote
+    assert set(children(os.getpid(), "tvmconv.rpc.client")) <= shared
 
 
 @pytest.fixture(scope="module")
@@ -89,68 +77,18 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 @pytest.fixture(scope="module")
-def stock() -> Iterator[Where]:
+def stock_server() -> Iterator[Where]:
     """TVM's own server, connected to directly."""
-    with free_port() as port:
-        pass
-    command = f"-m tvm.exec.rpc_server --host 127.0.0.1 --port {port} --port-end {port + 1} --key k"
-    process = subprocess.Popen(
-        [sys.executable, *command.split()],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
+    port = free_port()
+    with stock("server", port, "--key", "k"):
         yield Where(f"127.0.0.1:{port}", "k", server=address.Address("127.0.0.1", port))
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
-def clients() -> list[int]:
-    """The processes that hold sessions for this one."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if b"tvmconv.rpc.client" in (folder / "cmdline").read_bytes() and parent(folder) == os.getpid():
-                found.append(int(folder.name))
-    return found
-
-
-def parent(folder: Path) -> int:
-    return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-
-
-def children(pid: int) -> list[int]:
-    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if parent_is(folder, pid)]
-
-
-def parent_is(folder: Path, pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return parent(folder) == pid
+def begins(there: Remote) -> bool:
+    with contextlib.suppress(Trouble):
+        there.begin(LEAST)
+        return True
     return False
-
-
-def until(done: Callable[[], object], seconds: float = 60) -> None:
-    """Try again until it raises nothing."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            done()
-            return
-        except (OSError, Trouble):
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def free_port() -> Iterator[int]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -173,10 +111,6 @@ def liar(reply: bytes | None) -> Iterator[address.Address]:
         listener.shutdown(socket.SHUT_RDWR)
         for connection in taken:
             connection.close()
-
-
-def at(device: NativeDevice, key: str = "native") -> Where:
-    return Where(key, key, tracker=address.parse_address(device.tracker))
 
 
 def verdicts(where: Where, *checks: Check) -> list[Verdict]:
@@ -233,9 +167,9 @@ def test_threads_of_the_device(there: Remote, kernel: Make) -> None:
     assert [found.status for found in verify([together, right], there)] == ["mismatch", "ok"]
 
 
-def test_tvms_own_server(stock: Where, kernel: Make) -> None:
+def test_tvms_own_server(stock_server: Where, kernel: Make) -> None:
     right, wrong = kernel("NONE"), kernel("OFF_BY_ONE")
-    exact, mismatch, threads = verdicts(stock, right, wrong, replace(right, threads=2))
+    exact, mismatch, threads = verdicts(stock_server, right, wrong, replace(right, threads=2))
     assert (exact.status, mismatch.status, threads.status) == ("ok", "mismatch", "error")
     assert "TVM's own server has no threads" in (threads.reason or "")
 
@@ -252,8 +186,7 @@ def test_a_key_that_nobody_serves_is_said_at_once(device: NativeDevice) -> None:
 
 
 def test_no_tracker() -> None:
-    with free_port() as port:
-        pass
+    port = free_port()
     said = trouble(beyond_tracker(address.Address("127.0.0.1", port)), 0)
     assert said.startswith(f"no tracker answers at 127.0.0.1:{port} (Connection refused): start one")
 
@@ -288,8 +221,7 @@ def test_what_is_no_server(direct: Remote, reply: bytes | None, sentence: str, s
 
 
 def test_no_server(direct: Remote) -> None:
-    with free_port() as port:
-        pass
+    port = free_port()
     direct.where = Where("there", server=address.Address("127.0.0.1", port))
     assert trouble(direct, 0).startswith(f"no RPC server answers at 127.0.0.1:{port}")
 
@@ -299,8 +231,8 @@ def test_no_host(direct: Remote) -> None:
     assert trouble(direct, 0).startswith("there is no host of the name no.such.host.invalid")
 
 
-def test_another_key_than_the_servers(stock: Where, direct: Remote) -> None:
-    direct.where = replace(stock, key="other")
+def test_another_key_than_the_servers(stock_server: Where, direct: Remote) -> None:
+    direct.where = replace(stock_server, key="other")
     assert "has another key: give it with --key" in trouble(direct, 0)
 
 
@@ -367,7 +299,7 @@ def test_a_tracker_that_starts_again(kernel: Make) -> None:
         port = device.tracker.rpartition(":")[2]
         program = f"from tvmconv.rpc.tracker import serve; serve('127.0.0.1', {port}, stop_at_eof=True)"
         with Listening([sys.executable, "-c", program], 60):
-            until(lambda: there.begin(LEAST), 30)
+            until(lambda: begins(there), 30)
             assert there.ask("the kernel", kernel("NONE"), LEAST).exact
 
 

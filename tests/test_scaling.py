@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tvmconv import cli, target
-from tvmconv.cli import arguments
+from tvmconv.cli import scripts
 from tvmconv.cli.commands.scaling import scaling_table
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import Setting
@@ -47,7 +47,7 @@ def test_a_kernel_that_was_not_built_is_an_error(monkeypatch: pytest.MonkeyPatch
 def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tvmconv.scaling.LEAST_FLOPS", 0)
     call = [SMALL, "--threads", "2", "--samples", "2", "--max-time", "0.5", "--json"]
-    assert cli.main(call, arguments.parse_scaling) == 0
+    assert cli.main(call, scripts.parse_scaling) == 0
     context, row = map(json.loads, capsys.readouterr().out.splitlines())
     seconds = {name: found["median"] for name, found in row["seconds"].items()}
     assert [*seconds] == ["direct.1", "direct.2", "indirect.1", "indirect.2"]
@@ -64,5 +64,5 @@ def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_more_threads_than_cpus(capsys: Capture) -> None:
-    assert cli.main([SMALL, "--threads", "1000"], arguments.parse_scaling) == 2
+    assert cli.main([SMALL, "--threads", "1000"], scripts.parse_scaling) == 2
     assert "--threads 1000 needs as many CPUs" in capsys.readouterr().err

@@ -15,14 +15,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tvmconv
-from tests.serving import KEY, PATIENCE, Client, faulty_module, processes, serving, until
+from tests.processes import in_group, is_running
+from tests.serving import KEY, Client, faulty_module, free_port, serving, stock
+from tests.waiting import PATIENCE, until
 from tvmconv import toolchain
 from tvmconv.rpc import tracker
 from tvmconv.rpc.emulate import NativeDevice, native_command
@@ -31,13 +33,6 @@ from tvmconv.rpc.server_build import GLIBC, SOURCES, tvm_headers
 
 WORKLOAD = "mb2ic8ih6oc20kh3ph1"
 MAGIC = 0xFF271
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    made = Client()
-    yield made
-    made.kill()
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +162,7 @@ def test_what_a_kernel_leaves_behind_goes(client: Client, faulty: Path) -> None:
     """A process that it has started, and a folder that cannot be listed."""
     with serving() as running:
         child = client.ask("fault", running.address, KEY, faulty, "litter", 10)
-        until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])
+        until(lambda: not is_running(child))
 
 
 def connected(address: str) -> socket.socket:
@@ -301,38 +296,6 @@ def test_a_taken_port(address: str) -> None:
     assert f"cannot listen on 127.0.0.1, port {port}: Address already in use; use another --port" in done.stderr
 
 
-@contextmanager
-def stock_tracker(port: int) -> Iterator[None]:
-    """TVM's own command, which leaves a worker behind unless its whole group is ended."""
-    command = [
-        sys.executable,
-        "-m",
-        "tvm.exec.rpc_tracker",
-        "--host=127.0.0.1",
-        f"--port={port}",
-        f"--port-end={port + 1}",
-    ]
-    running = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: answers(port), 60)
-        yield
-    finally:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
-
-
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def free_slots(client: Client, tracker: str, key: str) -> int:
     return int(client.ask("summary", tracker)["queue_info"].get(key, {}).get("free", 0))
 
@@ -342,7 +305,7 @@ def test_tvms_own_tracker(client: Client, kernel: Path, faulty: Path) -> None:
     port, key = free_port(), 'a"key\\of:ours'
     tracker = f"127.0.0.1:{port}"
     with serving("--tracker", tracker, "--key", key) as running:
-        with stock_tracker(port):
+        with stock("tracker", port):
             until(lambda: "knows this server" in running.log)
             (known,) = client.ask("summary", tracker)["server_info"]
             assert known == {"key": f"server:{key}", "addr": ["127.0.0.1", int(running.address.rpartition(":")[2])]}
@@ -351,7 +314,7 @@ def test_tvms_own_tracker(client: Client, kernel: Path, faulty: Path) -> None:
             assert "error" in client.ask("hello", running.address, key)  # past the tracker
             assert_two_take_turns(client, tracker, key)
         until(lambda: "has gone" in running.log)
-        with stock_tracker(port):
+        with stock("tracker", port):
             until(lambda: client.ask("summary", tracker)["server_info"])
             assert client.ask("convolve_through", tracker, key, kernel) is True
 
@@ -407,9 +370,9 @@ def test_a_device_ends_with_all_that_it_started(tmp_path: Path, faulty: Path) ->
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as owner:
         assert owner.stdout
         groups = [int(word) for word in owner.stdout.readline().split()]
-        assert all(map(processes, groups))
+        assert all(map(in_group, groups))
         owner.kill()
-    until(lambda: not any(map(processes, groups)))
+    until(lambda: not any(map(in_group, groups)))
     assert not list(tmp_path.glob("tvmconv-session-*"))
 
 

@@ -19,8 +19,9 @@ import pytest
 from tests import faulty_compiler, faulty_kernel
 from tests.fake_lab import FakeLab
 from tests.faulty_compiler import CRASHES, FAILS, HANGS
-from tests.processes import users_of, wait_for
+from tests.processes import users_of
 from tests.tuning import record, written
+from tests.waiting import until
 from tvmconv import builder, cli, probe, target, toolchain
 from tvmconv.builder import Request
 from tvmconv.cli.commands import tune as command
@@ -132,7 +133,7 @@ def interrupted(cache: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
     """The command after some trials, ended by a signal."""
     process = start(*tune(tmp_path, "--trials", "8"))
     try:
-        wait_for(lambda: lines(tmp_path) >= 3)
+        until(lambda: lines(tmp_path) >= 3, 60)
         process.send_signal(request.param)
         process.wait(20)
         yield process
@@ -145,7 +146,7 @@ def interrupted(cache: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
 def test_what_was_interrupted_goes_on(
     interrupted: subprocess.Popen[str], cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wait_for(lambda: not users_of(cache), 5)
+    until(lambda: not users_of(cache), 5)
     if interrupted.returncode == cli.INTERRUPTED:
         assert interrupted.stdout
         assert re.search(r"stopped after \d+ of 8 trials, which are kept", interrupted.stdout.read())

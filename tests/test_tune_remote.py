@@ -7,13 +7,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.test_rpc_client import at
+from tests.serving import at
+from tests.waiting import until
 from tvmconv import cli
 from tvmconv.builder import Request
 from tvmconv.device import EMULATED
@@ -31,12 +31,6 @@ WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
 REQUEST = Request(ConvShape.parse(WORKLOAD), "direct").check()
 QUICK = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=5)
 TILES = [Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0") for rows in (12, 13, 14, 15)]
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[NativeDevice]:
-    with NativeDevice() as started:
-        yield started
 
 
 def records(folder: Path) -> list[Record]:
@@ -65,7 +59,7 @@ def test_all_devices_of_a_key_at_once(device: NativeDevice) -> None:
     second = ["--port", "0", "--tracker", device.tracker, "--key", "native", "--stop-at-eof", "--work", "/tmp"]
     command = [*device._command(), *second]
     with Listening(command, 60, environment={}), Remote(at(device)) as remote:
-        _until(lambda: len(remote.all_of_its_key()) == 2)
+        until(lambda: len(remote.all_of_its_key()) == 2, 30)
         used: list[Remote] = []
         with RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
             measure = lab._measure
@@ -132,10 +126,3 @@ def test_an_emulated_device_end_to_end(tmp_path: Path, capsys: pytest.CaptureFix
     asked = Request(REQUEST.shape, "direct", "aarch64")
     looked_up = Logs([tmp_path]).best(Key.of(asked, 1))
     assert looked_up.best is None and "whose times mean nothing" in looked_up.refused[0]
-
-
-def _until(condition: object, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.2)

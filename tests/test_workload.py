@@ -3,16 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.layers import distinct_layers, macs, no_warning
 from tvmconv import networks
 from tvmconv.shape import ConvShape
 from tvmconv.workload import Layer, resolve
 
 PROBLEM = "ic8ih5oc8kh3ph1"
 SHAPE = ConvShape.parse(PROBLEM)
-
-
-def no_warning(text: str) -> None:
-    pytest.fail(f"unexpected warning: {text}")
 
 
 def write(folder: Path, **files: str) -> str:
@@ -44,11 +41,8 @@ def summary(layers: list[Layer]) -> list[str]:
     ],
 )
 def test_networks_have_their_known_size(network: str, distinct: int, convolutions: int, gmac: float) -> None:
-    layers = resolve([network], no_warning)
-    assert len({layer.shape for layer in layers}) == len({layer.name for layer in layers}) == len(layers) == distinct
-    assert sum(layer.count for layer in layers) == convolutions
-    macs = sum(layer.count * layer.shape.flops // 2 for layer in layers if layer.shape)
-    assert macs / 1e9 == pytest.approx(gmac, abs=0.0005)
+    layers = distinct_layers(network, distinct, convolutions)
+    assert macs(layers) / 1e9 == pytest.approx(gmac, abs=0.0005)
     assert {(layer.source, layer.reason) for layer in layers} == {(network, None)}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tvmconv.builder import build_all
 from tvmconv.description import descriptions
+from tvmconv.kernel import read
 from tvmconv.plan import Setting, Task, blank_row, finished
 from tvmconv.record import Row
 from tvmconv.rpc.remote import Remote
@@ -58,6 +59,16 @@ def verified(built: Sequence[Built], setting: Setting, jobs: int, remote: Remote
         else:
             verdict = next(verdicts)
             yield finished(item.row, verdict.status, verdict.reason, exact=verdict.exact, max_error=verdict.max_error)
+
+
+def sizes(kernel: Path, threads: int) -> Row:
+    """What a row says of a kernel's memory on so many threads, in bytes."""
+    described = read(kernel)
+    return {
+        "workspace_bytes": described.workspace_bytes(threads),
+        "indirection_bytes": described.indirection_bytes,
+        "packed_weight_bytes": described.packed_bytes,
+    }
 
 
 def llvm_version(kernels: Iterable[Path]) -> str | None:

@@ -8,14 +8,13 @@ from typing import Any
 
 from tvmconv import probe
 from tvmconv.algorithms import algorithm
-from tvmconv.batch import Built, verified
+from tvmconv.batch import Built, sizes, verified
 from tvmconv.builder import build_all
 from tvmconv.contestant import SMALLEST, Entry, KernelEntry, PeerEntry
-from tvmconv.kernel import read
 from tvmconv.measure import Best, Measurement, Rules, measure
 from tvmconv.peers import Peer, available
 from tvmconv.plan import Setting, blank_row, finished
-from tvmconv.record import Row
+from tvmconv.record import FIGURES, Row
 from tvmconv.reference import integer_case
 from tvmconv.rpc.remote import Remote
 from tvmconv.rpc.stage import Stage
@@ -24,16 +23,6 @@ from tvmconv.target import Isa
 from tvmconv.workload import Layer
 
 _PROBES = 20  # of 2 ms each: enough to meet the full clock rate once
-
-# What a bench adds to a row, None as long as it is not known.
-FIGURES: Row = dict.fromkeys(
-    (
-        *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
-        *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
-        "whole_call_seconds",  # of a peer whose own profile counts: `seconds` is less
-        "sensors",  # clocks and temperatures of a device, before and after
-    )
-)
 
 
 def measured_peak(isa: Isa, cpus: Sequence[int]) -> float:
@@ -152,13 +141,7 @@ class Bench:
         """The kernel with its sizes in its row."""
         if item.kernel is None:
             return item
-        kernel = read(item.kernel)
-        sizes = {
-            "workspace_bytes": kernel.workspace_bytes(self.setting.threads),
-            "indirection_bytes": kernel.indirection_bytes,
-            "packed_weight_bytes": kernel.packed_bytes,
-        }
-        return replace(item, row={**item.row, **sizes})
+        return replace(item, row={**item.row, **sizes(item.kernel, self.setting.threads)})
 
     def _peer(self, layer: Layer, peer: Peer) -> _Entrant:
         row = {**blank_row(layer, self.setting, peer=peer.name), **self._figures}

@@ -22,6 +22,7 @@ from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.crew import ask_each
 from tvmconv.description import SCHEMA
+from tvmconv.last_words import last_words
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
@@ -148,13 +149,7 @@ def serve(descriptor: int) -> None:
     def answer(order: Order) -> None:
         _compile(order.request, order.path, order.folder)
 
-    answer_all(descriptor, answer, lambda error: BuildError(_last_line(error)))
-
-
-def _last_line(error: Exception) -> str:
-    """The message of an error; TVM's have a traceback before it."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    answer_all(descriptor, answer, lambda error: BuildError(last_words(str(error)) or type(error).__name__))
 
 
 def module_text(request: Request) -> str:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tvmconv.algorithms import algorithm
 from tvmconv.builder import Request
+from tvmconv.contest import Contest
 from tvmconv.contestant import Entry, KernelEntry
-from tvmconv.measure import Best, Measurement, Rules, measure
 from tvmconv.plan import Setting, blank_row, finished
 from tvmconv.record import Row
-from tvmconv.reference import integer_case
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 from tvmconv.workload import Layer
@@ -96,13 +95,8 @@ def _claim(layer: Layer, shape: ConvShape, rival: str, setting: Setting) -> Clai
     return Claim(layer, shape, rival, tile, kernels)
 
 
-@dataclass
-class ClaimBench:
-    """How claims are measured. `best` is what the probes have seen of the core so far; it grows with each layer."""
-
-    setting: Setting
-    rules: Rules
-    best: Best
+class ClaimBench(Contest):
+    """How claims are measured."""
 
     def row(self, claim: Claim, files: Mapping[Request, Path | Exception], progress: Callable[[int, int], None]) -> Row:
         """The claim with its times, or with what kept it from having them."""
@@ -116,46 +110,20 @@ class ClaimBench:
             entries = claim.entries(files)
         except Exception as error:
             return finished(row, "error", f"the build failed: {error}")
-        outcome = measure(
-            list(entries.values()),
-            claim.shape,
-            integer_case(claim.shape),
-            isa=self.setting.target.isa,
-            cpus=self.setting.cpus,
-            rules=self.rules,
-            best=self.best,
-            progress=progress,
-        )
-        self.best = outcome.best
-        return self._measured(row, claim, dict(zip(entries, outcome.measurements, strict=True)))
 
-    def _measured(self, row: Row, claim: Claim, measurements: Mapping[str, Measurement]) -> Row:
-        for name, measurement in measurements.items():
-            if measurement.status != "ok":
-                return finished(row, measurement.status, f"{name}: {measurement.reason}")
-        counted = {name: found.seconds for name, found in measurements.items() if found.seconds}
-        rounds = {
-            "n": sum(seconds.n for seconds in counted.values()),
-            "repeated": sum(found.repeated for found in measurements.values()),
-            "slow": sum(found.slow for found in measurements.values()),
-        }
-        return finished(
-            row,
-            "ok",
-            seconds={name: asdict(seconds) for name, seconds in counted.items()},
-            rounds=rounds,
-            **_figures(claim, {name: seconds.median for name, seconds in counted.items()}, self.best.peak_gflops),
-        )
+        def figures(seconds: Mapping[str, float]) -> Row:
+            return _figures(claim, seconds, self.best.peak_gflops)
+
+        return self.measured(row, claim.shape, entries, figures, progress)
 
 
 def _figures(claim: Claim, seconds: Mapping[str, float], peak_gflops: float) -> Row:
-    flops = claim.shape.flops
-    figures = {"flops": flops, "peak_gflops": peak_gflops, "ratio": seconds[claim.rival] / seconds["indirect"]}
+    ratio = {"ratio": seconds[claim.rival] / seconds["indirect"]}
     if claim.rival == "gemm":
-        return figures
-    size = patch_bytes(claim.shape)
+        return ratio
+    flops, size = claim.shape.flops, patch_bytes(claim.shape)
     return {
-        **figures,
+        **ratio,
         "run_peak_fraction": flops / seconds["im2row.run"] / 1e9 / peak_gflops,
         "gemm_peak_fraction": flops / seconds["gemm"] / 1e9 / peak_gflops,
         "patch_bytes": size,

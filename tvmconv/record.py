@@ -41,6 +41,19 @@ _SAME_ROW = (
     "kernel",  # holds a hash of all that decides the code
     "peer_package",
 )
+# What a measurement adds to a row: None as long as it is not known, False where nothing else is said.
+FIGURES: Row = {
+    **dict.fromkeys(
+        (
+            *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
+            *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
+            "whole_call_seconds",  # of a peer whose own profile counts: `seconds` is less
+            "sensors",  # clocks and temperatures of a device, before and after
+        )
+    ),
+    "cold": False,
+    "emulated": False,  # whether its times mean nothing
+}
 # What a row is asked for by, whatever it measures.
 _NAMES = ("source", "name", "count", "schedule_asked", "tuned_by")
 

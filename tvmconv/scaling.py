@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from tvmconv.algorithms import algorithm
 from tvmconv.builder import Request
+from tvmconv.contest import Contest
 from tvmconv.contestant import Entry, KernelEntry
-from tvmconv.measure import Best, Rules, measure
 from tvmconv.peers.runner import Runner
 from tvmconv.plan import Setting, blank_row, finished
 from tvmconv.record import Row
-from tvmconv.reference import Case, integer_case
+from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 from tvmconv.workload import Layer
 
@@ -61,13 +61,8 @@ def trials(layers: Iterable[Layer], setting: Setting) -> Iterator[Trial]:
         yield Trial(layer, shape, {name: setting.request(shape, name) for name in names})
 
 
-@dataclass
-class ScalingBench:
-    """How trials are measured. `best` is what the probes have seen of all cores so far; it grows with each layer."""
-
-    setting: Setting
-    rules: Rules
-    best: Best
+class ScalingBench(Contest):
+    """How trials are measured."""
 
     def row(self, trial: Trial, files: Mapping[Request, Path | Exception], progress: Callable[[int, int], None]) -> Row:
         """The layer's best algorithm on all threads, and `ratio`: the best time on one to its; `alone` is whose."""
@@ -79,38 +74,13 @@ class ScalingBench:
                 return finished(row, "error", f"the build failed: {file}")
             for threads in (1, self.setting.threads):
                 entries[f"{name}.{threads}"] = OnThreads(KernelEntry(file), threads)
-        outcome = measure(
-            list(entries.values()),
-            trial.shape,
-            integer_case(trial.shape),
-            isa=self.setting.target.isa,
-            cpus=self.setting.cpus,
-            threads=self.setting.threads,
-            rules=self.rules,
-            best=self.best,
-            progress=progress,
-        )
-        self.best = outcome.best
-        measured = dict(zip(entries, outcome.measurements, strict=True))
-        for name, found in measured.items():
-            if found.status != "ok":
-                return finished(row, found.status, f"{name}: {found.reason}")
-        seconds = {name: found.seconds for name, found in measured.items() if found.seconds}
-        alone, together = (
-            min((seconds[f"{name}.{threads}"].median, name) for name in trial.kernels)
-            for threads in (1, self.setting.threads)
-        )
-        return finished(
-            {**row, "algorithm": together[1], "tile": str(trial.kernels[together[1]].tile)},
-            "ok",
-            seconds={name: asdict(found) for name, found in seconds.items()},
-            rounds={
-                "n": sum(found.n for found in seconds.values()),
-                "repeated": sum(found.repeated for found in measured.values()),
-                "slow": sum(found.slow for found in measured.values()),
-            },
-            flops=trial.shape.flops,
-            peak_gflops=self.best.peak_gflops,
-            alone=alone[1],
-            ratio=alone[0] / together[0],
-        )
+
+        def figures(seconds: Mapping[str, float]) -> Row:
+            alone, together = (
+                min((seconds[f"{name}.{threads}"], name) for name in trial.kernels)
+                for threads in (1, self.setting.threads)
+            )
+            tile = str(trial.kernels[together[1]].tile)
+            return {"algorithm": together[1], "tile": tile, "alone": alone[1], "ratio": alone[0] / together[0]}
+
+        return self.measured(row, trial.shape, entries, figures, progress)

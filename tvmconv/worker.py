@@ -14,6 +14,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+from tvmconv.last_words import last_words
+
 _PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
 _SLOWEST = 50e6  # operations that even a kernel without vectors does in a second
 
@@ -83,8 +85,8 @@ class Worker:
         if code < 0:
             return f"crashed ({signal.Signals(-code).name})"
         self._complaints.seek(0)
-        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
-        return f"ended with exit code {code}{f': {lines[-1]}' if lines else ''}"
+        said = last_words(self._complaints.read().decode(errors="replace"))
+        return f"ended with exit code {code}{f': {said}' if said else ''}"
 
 
 def patience(least: float, flops: float) -> float:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import tvmconv
 from tvmconv import target as targets
-from tvmconv.choose import AUTO
-from tvmconv.cli import rpc_arguments, values
+from tvmconv.cli import measuring, rpc_arguments, values
+from tvmconv.cli.common_arguments import Parser, output_options, work
 from tvmconv.cli.values import argument_type as _type
-from tvmconv.device import EMULATOR, LOCAL
+from tvmconv.device import EMULATOR
 from tvmconv.rpc import address
-from tvmconv.tile import Tile
 from tvmconv.tuned import HAND
-
-if TYPE_CHECKING:
-    pass
 
 LOG_ACTIONS = {
     "show": "every record",
@@ -63,64 +58,17 @@ def _default_target(options: argparse.Namespace) -> targets.Target:
     return targets.parse("aarch64" if options.device == EMULATOR else "native")
 
 
-def parse_claims(argv: Sequence[str]) -> argparse.Namespace:
-    """The options of scripts/indirect_vs_im2row. Ends as parse does."""
-    parser = _Parser(
-        prog="indirect_vs_im2row",
-        description="Measure indirect against im2row, and on 1x1 kernels against gemm, all by the same register tile.",
-        parents=[_output_options()],
-    )
-    parser.add_argument(
-        "workloads", nargs="*", default=["resnet18", "vgg16"], metavar="NETWORK",
-        help="whose layers are measured (default: resnet18 vgg16)",
-    )  # fmt: skip
-    parser.add_argument("--samples", type=_type(values.positive), metavar="N", help="rounds of each contestant")
-    parser.set_defaults(command="claims")
-    return parser.parse_args(argv)
-
-
-def parse_scaling(argv: Sequence[str]) -> argparse.Namespace:
-    """The options of scripts/thread_scaling. Ends as parse does."""
-    cpus = len(os.sched_getaffinity(0))
-    parser = _Parser(
-        prog="thread_scaling",
-        description="Measure each layer's best kernel on several threads against the best on one.",
-        parents=[_output_options()],
-    )
-    parser.add_argument(
-        "workloads", nargs="*", default=["resnet18", "vgg16", "squeezenet1.1"], metavar="NETWORK",
-        help="whose layers of at least 50 MFLOP are measured (default: resnet18 vgg16 squeezenet1.1)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--threads",
-        type=_type(values.positive),
-        default=cpus,
-        metavar="N",
-        help="default: one for each CPU, %(default)s",
-    )
-    parser.add_argument("--cpus", type=_type(values.cpu_list), metavar="LIST", help="CPUs to run on, as in 0,2-3")
-    parser.add_argument("--samples", type=_type(values.positive), metavar="N", help="rounds of each contestant")
-    parser.add_argument("--max-time", type=_type(values.seconds), metavar="S", help="seconds of a layer")
-    parser.set_defaults(command="scaling")
-    return parser.parse_args(argv)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"tvmconv: {message.removeprefix('argument ')} (`{self.prog} --help` says more)\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="tvmconv", description="Convolution layers for CPUs, compiled by TVM.")
+    parser = Parser(prog="tvmconv", description="Convolution layers for CPUs, compiled by TVM.")
     parser.add_argument("--version", action="version", version=f"tvmconv {tvmconv.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, summary: str, *parents: _Parser, **more: Any) -> _Parser:
+    def command(name: str, summary: str, *parents: Parser, **more: Any) -> Parser:
         return commands.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            parents=[*parents, _output_options()],
+            parents=[*parents, output_options()],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             **more,
         )
@@ -133,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     show = command(
-        "show", "show a layer, its extra memory, its code", _work("all; auto for code, estimates"), epilog=_WORKLOADS
+        "show", "show a layer, its extra memory, its code", work("all; auto for code, estimates"), epilog=_WORKLOADS
     )
     kind = show.add_mutually_exclusive_group()
     kind.add_argument("--tir", action="store_true", help="print the scheduled TIR")
@@ -141,20 +89,18 @@ def _parser() -> argparse.ArgumentParser:
     kind.add_argument("--workspace", action="store_true", help="print the bytes of extra memory")
     kind.add_argument("--estimate", action="store_true", help="for aarch64: rate the hot loop, count instructions")
 
-    command("verify", "prove kernels exact on integer data", _work("all"), epilog=_WORKLOADS)
+    command("verify", "prove kernels exact on integer data", work("all"), epilog=_WORKLOADS)
 
-    bench = command("bench", "verify, then measure, interleaved with other libraries", _work("all"), epilog=_WORKLOADS)
+    bench = command("bench", "verify, then measure, interleaved with other libraries", work("all"), epilog=_WORKLOADS)
     bench.add_argument("--peers", default="", metavar="P[,P…]|all", help="libraries to compare with (`list peers`)")
     bench.add_argument("--cold", action="store_true", help="evict x, weights, indirection and y before each run")
-    bench.add_argument(
-        "--samples", type=_type(values.positive), metavar="N", help="rounds of each contestant (default: 11)"
-    )
+    measuring.add_samples(bench)
     bench.add_argument("--min-time", type=_type(values.seconds), metavar="S", help="seconds of a round (default: 0.02)")
-    bench.add_argument("--max-time", type=_type(values.seconds), metavar="S", help="seconds of a layer (default: 30)")
+    measuring.add_max_time(bench)
     bench.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the results to FILE; what it has is kept")
     bench.add_argument("--plot", type=Path, metavar="FILE.png|svg", help="draw time, memory and percent of peak")
 
-    tune = command("tune", "search each layer's fastest tile", _work("auto"), epilog=_WORKLOADS)
+    tune = command("tune", "search each layer's fastest tile", work("auto"), epilog=_WORKLOADS)
     tune.add_argument(
         "--trials",
         type=_type(values.positive),
@@ -174,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     tune.set_defaults(schedule=(HAND,))
 
-    build = command("compile", "write kernels as shared objects with C headers", _work("auto"), epilog=_WORKLOADS)
+    build = command("compile", "write kernels as shared objects with C headers", work("auto"), epilog=_WORKLOADS)
     build.add_argument(
         "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
     )
@@ -197,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_log(commands)
     _add_import(command("import", "take over results of TFLite's benchmark_model or of benchncnn, as peers' rows"))
-    rpc_arguments.add(command("rpc", rpc_arguments.SUMMARY), _output_options)
+    rpc_arguments.add(command("rpc", rpc_arguments.SUMMARY), output_options)
     return parser
 
 
@@ -207,7 +153,7 @@ def _add_log(commands: Any) -> None:
     actions = log.add_subparsers(dest="what", metavar="|".join(LOG_ACTIONS), required=True)
     for name, summary in LOG_ACTIONS.items():
         action = actions.add_parser(
-            name, help=summary, description=f"{name}: {summary}.", parents=[_output_options()], epilog=_LOGS,
+            name, help=summary, description=f"{name}: {summary}.", parents=[output_options()], epilog=_LOGS,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         some = "+" if name == "merge" else "*"
@@ -233,67 +179,3 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_type(values.positive), metavar="N", help="of the tool, if FILE does not say")
     parser.add_argument("--output", type=Path, metavar="FILE.jsonl", help="add the rows to FILE; what it has is kept")
     parser.set_defaults(command="import_results")  # a module cannot be called import
-
-
-def _output_options() -> _Parser:
-    options = _Parser(add_help=False)
-    options.add_argument("--json", action="store_true", help="one JSON object a line on stdout, and nothing else there")
-    options.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv: errors with a traceback")
-    options.add_argument("-q", "--quiet", action="store_true", help="no progress, no warnings")
-    options.add_argument("--version", action="version", version=f"tvmconv {tvmconv.__version__}")
-    return options
-
-
-def _work(algorithms_default: str) -> _Parser:
-    """The options of every command that works on layers."""
-    options = _Parser(add_help=False)
-    options.add_argument("workloads", nargs="+", metavar="WORKLOAD")
-    options.add_argument(
-        "-a", "--algorithm", type=_type(values.algorithms), default=None, metavar="A[,A…]|all|auto",
-        help=f"algorithms (default: {algorithms_default})",
-    )  # fmt: skip
-    options.add_argument(
-        "-t",
-        "--target",
-        type=_type(targets.parse),
-        metavar="T",
-        help="default: the device's, native here, aarch64 in the emulator (`list targets`)",
-    )
-    options.add_argument(
-        "--device",
-        default=LOCAL,
-        metavar="D",
-        help="where kernels run: local (default), emulator, KEY[/CLUSTER] of a tracker, HOST:PORT of a server, "
-        "emulated-aarch64 (`list devices`)",
-    )
-    options.add_argument(
-        "--tracker",
-        metavar="HOST:PORT",
-        help="who knows KEY (default: TVM_TRACKER_HOST and _PORT, 127.0.0.1:9190)",
-    )
-    options.add_argument("--key", metavar="K", help="what a device's server is called (default: TVM_KEY, else KEY)")
-    options.add_argument(
-        "--layout",
-        choices=("nhwc", "nchw"),
-        help="of x and y (default: nhwc, or nchw where an algorithm knows only that)",
-    )
-    options.add_argument("--threads", type=_type(values.positive), default=1, metavar="N", help="default: %(default)s")
-    options.add_argument(
-        "--cpus",
-        type=_type(values.cpus),
-        metavar="LIST|CLUSTER[+CLUSTER]",
-        help="CPUs to run on, as in 0,2-3 or big+mid",
-    )
-    options.add_argument(
-        "--schedule", type=_type(values.schedules), default=(AUTO,), metavar="hand|tuned|hand,tuned|auto",
-        help="auto, the default, is tuned where a tuning log has a record of exactly this kernel, else hand",
-    )  # fmt: skip
-    options.add_argument(
-        "--log-dir", type=Path, metavar="DIR", help="tuning logs, in the place of one's own (`log --help` says where)"
-    )
-    options.add_argument("--tile", type=_type(Tile.parse), metavar="MRxNR", help="register tile (default: by schedule)")
-    options.add_argument(
-        "--jobs", type=_type(values.positive), default=len(os.sched_getaffinity(0)), metavar="N",
-        help="processes that build and verify (default: %(default)s)",
-    )  # fmt: skip
-    return options

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
+from tvmconv.cpus import cpu_list
 from tvmconv.names import unknown
 from tvmconv.tuned import HAND, TUNED
 
@@ -110,17 +111,6 @@ def cpus(text: str) -> tuple[int, ...] | tuple[str, ...]:
     if re.fullmatch(r"[a-z]+(\+[a-z]+)*", text):
         return tuple(dict.fromkeys(text.split("+")))
     return cpu_list(text)
-
-
-def cpu_list(text: str) -> tuple[int, ...]:
-    """CPU numbers from a list such as 0,2-3."""
-    cpus: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part, re.ASCII)
-        if not match or int(match[2] or match[1]) < int(match[1]):
-            raise ValueError(f"{text!r} is not a list of CPUs such as 0,2-3")
-        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return tuple(dict.fromkeys(cpus))
 
 
 def regex(text: str) -> re.Pattern[str]:

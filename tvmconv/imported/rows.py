@@ -8,15 +8,14 @@ from functools import partial
 from statistics import median, quantiles
 
 from tvmconv import target as targets
-from tvmconv.bench import FIGURES
 from tvmconv.imported.matching import Match, match
 from tvmconv.imported.profile import Profile, Times
 from tvmconv.plan import Setting, blank_row, finished
-from tvmconv.record import Row
+from tvmconv.record import FIGURES, Row
 from tvmconv.workload import Layer
 
 # What an imported row has beside those of bench's: whose file it came from, by what its layer was found.
-_IMPORTED: Row = {**FIGURES, "cold": False, "emulated": False, "imported_from": None, "matched_by": None}
+_IMPORTED: Row = {**FIGURES, "imported_from": None, "matched_by": None}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tvmconv.cpus import cpu_list
 from tvmconv.device import Device
 from tvmconv.names import unknown
 from tvmconv.rpc.trouble import Trouble
@@ -66,7 +67,7 @@ def parse(text: str) -> Described:
             server=str(said["server"]),
             machine=str(said["machine"]),
             features=frozenset(map(str, said["features"])),
-            cpus=cpu_list(said["cpus"]),
+            cpus=() if said["cpus"] == "" else cpu_list(said["cpus"]),  # where the system tells none
             clusters=tuple(
                 DeviceCluster(cpu_list(each["cpus"]), each.get("part"), each.get("max_mhz"), each.get("implementer"))
                 for each in said.get("clusters", ())
@@ -78,15 +79,6 @@ def parse(text: str) -> Described:
         raise Trouble(
             "failed", f"the server's description of the device is damaged ({error}): start it again"
         ) from None
-
-
-def cpu_list(text: str) -> tuple[int, ...]:
-    """CPU numbers from a list as Linux writes it: 0-3,6. Raises ValueError."""
-    cpus: list[int] = []
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
-    return tuple(cpus)
 
 
 def cpus_of(names: Sequence[str], row: Device | None, described: Described) -> tuple[int, ...]:

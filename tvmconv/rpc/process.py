@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
+from tvmconv.last_words import last_words
+
 _ANNOUNCEMENT = "listening on "
 _SECONDS_TO_END = 5
 
@@ -92,5 +94,5 @@ class Listening:
         return os.path.basename(str(command[0] if isinstance(command, (list, tuple)) else command))
 
     def _last_words(self) -> str:
-        lines = self.log.strip().splitlines()
-        return f": {lines[-1]}" if lines else ""
+        said = last_words(self.log)
+        return f": {said}" if said else ""

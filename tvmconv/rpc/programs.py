@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tvmconv.last_words import last_words
+
 
 class DeviceError(OSError):
     """A device, or the way to it, is not as it must be; the text is one sentence that says what to do."""
@@ -32,8 +34,7 @@ class Done:
     @property
     def last_words(self) -> str:
         """The last line that it has printed, of its complaints if there are any."""
-        lines = [line for line in (self.complaint.strip() or self.out.strip()).splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"exit code {self.code}"
+        return last_words(self.complaint) or last_words(self.out) or f"exit code {self.code}"
 
 
 def call(command: Sequence[str], seconds: float, stdin: Path | None = None) -> Done:

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tvmconv.last_words import last_words
 from tvmconv.rpc import apt
 from tvmconv.rpc.server_build import GLIBC, local_libraries
 from tvmconv.toolchain import cache
@@ -99,8 +100,8 @@ def _run(command: list[str]) -> None:
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"pip did not download TVM's wheels within {_DOWNLOAD_SECONDS} s") from None
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it did not say why"]
-        raise RuntimeError(f"pip could not download TVM's wheels: {lines[-1]}")
+        said = last_words(done.stderr) or "it did not say why"
+        raise RuntimeError(f"pip could not download TVM's wheels: {said}")
 
 
 def _from_packages(architecture: str, pins: Mapping[str, tuple[str, str] | None], say: Say) -> dict[str, bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tvmconv.last_words import last_words
+
 Kind = Literal[
     "nobody",  # no server has the key
     "busy",  # all servers that have it serve others
@@ -89,13 +91,12 @@ def explain(error: Exception) -> Trouble:
             return Trouble(kind, _SENTENCES[kind])
     if isinstance(error, (ConnectionError, EOFError)):
         return Trouble("lost", _SENTENCES["lost"])
-    return Trouble("failed", _last_line(error))
+    return Trouble("failed", _message(error))
 
 
-def _last_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """The message of an error; TVM's have a traceback before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = lines[-1] if lines else "no message"
+    message = last_words(str(error)) or "no message"
     if isinstance(error, ValueError) or type(error).__name__ == "RPCError":  # whose text is the device's own
         return message
     return f"{type(error).__name__}: {message}"

@@ -13,9 +13,10 @@ from tvmconv.bench_report import bench_table
 from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.device import Work, at_work
+from tvmconv.cli.measuring import rules_of
 from tvmconv.cli.output import Output, exit_code, within_layer
 from tvmconv.device import EMULATOR
-from tvmconv.measure import Best, Rules
+from tvmconv.measure import Best
 from tvmconv.plan import plan
 from tvmconv.record import ResultFile
 from tvmconv.rpc.client import Peak
@@ -49,7 +50,8 @@ def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
         if file:
             file.begin(output.context())
         known = file.known if file else lambda rows: None
-        bench = Bench(setting, contenders, _rules(options), options.jobs, known, Best(peak or 0.0), remote)
+        rules = rules_of(options, cold=options.cold)
+        bench = Bench(setting, contenders, rules, options.jobs, known, Best(peak or 0.0), remote)
         with output.progress("measure") as progress:
             for index, layer in enumerate(layers):
                 own = [next(kernels) for _ in range(len(algorithms.names) * len(setting.schedules))]
@@ -105,8 +107,3 @@ def _peers(text: str, are_run: bool) -> list[peers.Peer]:
     for peer in found if are_run else ():
         peers.require(peer)
     return found
-
-
-def _rules(options: argparse.Namespace) -> Rules:
-    given = {name: getattr(options, name) for name in ("samples", "min_time", "max_time")}
-    return Rules(cold=options.cold, **{name: value for name, value in given.items() if value is not None})

@@ -15,8 +15,9 @@ from tvmconv.batch import llvm_version
 from tvmconv.bench import measured_peak
 from tvmconv.builder import build_all
 from tvmconv.claims import POINTWISE, ClaimBench, claims, mean_ratio
+from tvmconv.cli.measuring import rules_of
 from tvmconv.cli.output import Output, exit_code, within_layer
-from tvmconv.measure import Best, Rules
+from tvmconv.measure import Best
 from tvmconv.plan import Setting
 from tvmconv.record import Row
 from tvmconv.workload import resolve
@@ -70,8 +71,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
         files = build_all([request for claim in asked for request in claim.kernels.values()], len(cpus), progress)
     peak = measured_peak(setting.target.isa, setting.cpus)
     output.context(llvm_version(file for file in files.values() if isinstance(file, Path)), peak)
-    rules = Rules(samples=options.samples) if options.samples else Rules()
-    bench = ClaimBench(setting, rules, Best(peak))
+    bench = ClaimBench(setting, rules_of(options), Best(peak))
     with output.progress("measure") as progress:
         for index, claim in enumerate(asked):
             output.row(bench.row(claim, files, partial(within_layer, progress, index, len(asked))))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tvmconv import report, results, standalone
-from tvmconv.batch import Built
+from tvmconv.batch import Built, sizes
 from tvmconv.builder import Request
 from tvmconv.choose import AUTO, LAYOUT
 from tvmconv.cli import values
@@ -20,7 +20,7 @@ from tvmconv.entries import C_FUNCTIONS
 from tvmconv.kernel import read
 from tvmconv.library import write_library
 from tvmconv.plan import Setting, Task, finished, plan
-from tvmconv.record import Row
+from tvmconv.record import FIGURES, Row
 from tvmconv.workload import Layer, resolve
 
 # What compile adds to a row, None where nothing was written.
@@ -120,17 +120,7 @@ def _program(items: Sequence[Built], path: Path, setting: Setting, output: Outpu
 
 def _measurable(path: Path, setting: Setting) -> Row:
     """What the row of a kernel in a program has, as bench's rows have it, before it is measured."""
-    kernel = read(path)
-    return {
-        **dict.fromkeys(("peak_fraction", "peer_package", "peer_version", "overhead_us")),
-        **dict.fromkeys(("whole_call_seconds", "sensors")),
-        "cold": False,
-        "emulated": False,
-        "flops": kernel.shape.flops,
-        "workspace_bytes": kernel.workspace_bytes(setting.threads),
-        "indirection_bytes": kernel.indirection_bytes,
-        "packed_weight_bytes": kernel.packed_bytes,
-    }
+    return {**FIGURES, "flops": read(path).shape.flops, **sizes(path, setting.threads)}
 
 
 def _written(

@@ -14,9 +14,10 @@ from tvmconv.batch import llvm_version
 from tvmconv.bench import measured_peak
 from tvmconv.builder import build_all
 from tvmconv.claims import mean_ratio
+from tvmconv.cli.measuring import rules_of
 from tvmconv.cli.output import Output, exit_code, within_layer
 from tvmconv.cli.setting import cpus_of
-from tvmconv.measure import Best, Rules
+from tvmconv.measure import Best
 from tvmconv.plan import Setting
 from tvmconv.record import Row
 from tvmconv.scaling import ScalingBench, trials
@@ -33,9 +34,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     output.context(llvm_version(file for file in files.values() if isinstance(file, Path)), together)
     output.table_at_end(partial(scaling_table, bound=together / alone))
 
-    given = {name: getattr(options, name) for name in ("samples", "max_time")}
-    rules = Rules(**{name: value for name, value in given.items() if value is not None})
-    bench = ScalingBench(setting, rules, Best(together))
+    bench = ScalingBench(setting, rules_of(options), Best(together))
     with output.progress("measure") as progress:
         for index, trial in enumerate(asked):
             output.row(bench.row(trial, files, partial(within_layer, progress, index, len(asked))))
