@@ -177,14 +177,30 @@ def test_where_the_default_won_it_is_measured_once(tmp_path: Path, capsys: Captu
     assert (hand["tuned_by"], hand["seconds"]) == (None, tuned["seconds"])
 
 
+ROW: Row = {
+    **{"source": "net", "name": None, "count": 1, "workload": WORKLOAD, "peer": None, "status": "ok"},
+    **{"seconds": {"median": 1e-3, "p20": 1e-3, "p80": 1e-3}, "rounds": {"n": 1, "repeated": 0, "slow": 0}},
+    **{"gflops": 1.0, "peak_fraction": 0.5, "workspace_bytes": 0, "schedule_asked": "auto"},
+}
+
+
 def test_tables_tell_tuned_cells(capsys: Capture) -> None:
-    row = {
-        **{"source": "net", "name": None, "count": 1, "workload": WORKLOAD, "peer": None, "status": "ok"},
-        **{"seconds": {"median": 1e-3, "p20": 1e-3, "p80": 1e-3}, "rounds": {"n": 1, "repeated": 0, "slow": 0}},
-        **{"gflops": 1.0, "peak_fraction": 0.5, "workspace_bytes": 0, "schedule_asked": "auto"},
-    }
-    show(bench_table([{**row, "algorithm": name, "schedule": name} for name in ("hand", "tuned")]))
+    show(bench_table([{**ROW, "algorithm": name, "schedule": name} for name in ("hand", "tuned")]))
     assert len(re.findall(r"^ +tuned *$", capsys.readouterr().out, re.MULTILINE)) == 1
+
+
+def test_tables_have_one_column_for_auto_and_tell_what_it_took(capsys: Capture) -> None:
+    """Beside an algorithm asked for by name that it took, too; tuned and by hand are compared."""
+    asked = [("gemm", "rule", "hand", 2e-3), ("winograd", "records", "tuned", 1e-3), ("gemm", "user", "hand", 2e-3)]
+    rows = []
+    for name, chooser, schedule, seconds in asked:
+        times = {"seconds": dict.fromkeys(("median", "p20", "p80"), seconds), "schedule_asked": schedule}
+        rows.append({**ROW, **times, "algorithm": name, "chosen_by": chooser, "schedule": schedule})
+    show(bench_table(rows))
+    out = capsys.readouterr().out
+    assert re.search(r"auto hand +auto tuned +gemm hand", out)
+    assert re.search(r"^ +gemm +winograd *$", out, re.MULTILINE)
+    assert "auto tuned / auto hand 2.000 in speed, geometric mean of 1 layer" in out
 
 
 RECORDS = [

@@ -21,6 +21,7 @@ from tvmconv.summary import (
     contestant,
     contestants,
     fastest,
+    is_auto,
     layers,
     networks,
     seconds,
@@ -72,13 +73,18 @@ def _verdicts(network: Sequence[Sequence[Row]], uncounted: Collection[str]) -> l
     lines = []
     for title, best in (("best mix", best_ours(done)), ("best peer of each layer", best_peers(done, uncounted))):
         found = total(best, len(done))
-        mix = ", ".join(f"{name} {count}" for name, count in Counter(map(contestant, best)).most_common())
+        mix = ", ".join(f"{name} {count}" for name, count in Counter(map(_kernel, best)).most_common())
         workspace = "" if found.workspace is None else f", peak workspace {size(found.workspace)}"
         if found.seconds is not None:
             lines.append(f"{source}: {title} {milliseconds(found.seconds)} ms{workspace}; layers: {mix}")
         elif best or title == "best mix":
             lines.append(f"{source}: {title} n/a, {len(done) - len(best)} of {len(done)} layers have no time")
     return lines + _comparison(source, network, uncounted)
+
+
+def _kernel(row: Row) -> str:
+    """The algorithm that auto took, else the contestant."""
+    return str(row["algorithm"]) if is_auto(row) else contestant(row)
 
 
 def _comparison(title: str, among: Sequence[Sequence[Row]], uncounted: Collection[str]) -> list[str]:
@@ -102,7 +108,7 @@ def _milliseconds_or_none(time: float | None) -> str:
     return "n/a" if time is None else milliseconds(time)
 
 
-def _time(row: Row, winner: bool) -> RenderableType:
+def _time(row: Row, winner: bool) -> Text:
     if row["status"] in ("rejected", "skipped"):
         return Text("–", FAINT)
     if row["status"] != "ok":

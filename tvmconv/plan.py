@@ -194,6 +194,7 @@ def blank_row(
         "threads": setting.threads,
         "cpus": list(setting.cpus),
         "algorithm": algorithm,
+        "chosen_by": None,
         "peer": peer,
         "schedule": schedule if algorithm and schedule != AUTO else None,
         "schedule_asked": schedule if algorithm else None,

@@ -55,7 +55,7 @@ FIGURES: Row = {
     "emulated": False,  # whether its times mean nothing
 }
 # What a row is asked for by, whatever it measures.
-_NAMES = ("source", "name", "count", "schedule_asked", "tuned_by")
+_NAMES = ("source", "name", "count", "chosen_by", "schedule_asked", "tuned_by")
 
 # What every row begins with, by which the first half of one is told from a file of something else.
 _START = b'{"kind": "'

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
-from tvmconv.summary import contestant, contestants, layers
+from tvmconv.summary import contestant, contestants, is_auto, layers
 
 # Where nobody looks at the width, nothing is folded or cut.
 _UNLIMITED = 10_000
@@ -154,16 +154,22 @@ def new_table(*columns: str) -> Table:
     return table
 
 
-def by_layer(rows: Sequence[Row], cell: Callable[[Row], RenderableType]) -> Table:
+def by_layer(rows: Sequence[Row], cell: Callable[[Row], Text | str]) -> Table:
     """A table with a row for each layer and a column for each algorithm."""
     algorithms = contestants(rows)
     table = new_table("layer")
     for name in algorithms:
         table.add_column(name, justify="right")
     for layer in layers(rows):
-        cells = {contestant(row): cell(row) for row in layer}
+        cells = {contestant(row): _with_choice(cell(row), row) for row in layer}
         table.add_row(layer_title(layer[0]), *(cells.get(name, "") for name in algorithms))
     return table
+
+
+def _with_choice(cell: Text | str, row: Row) -> Text:
+    """A cell, and what auto took in it."""
+    text = Text(cell) if isinstance(cell, str) else cell.copy()
+    return text.append(f"\n{row['algorithm']}", FAINT) if is_auto(row) and row["status"] == "ok" else text
 
 
 def layer_title(row: Row) -> Text:

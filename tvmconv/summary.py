@@ -46,9 +46,18 @@ class Ratios:
 
 
 def contestant(row: Row) -> str:
-    """The peer of a row, or its algorithm, with the schedule if that was asked for by name."""
+    """The peer of a row, or the algorithm or auto, with the schedule if that was asked for by name."""
     asked = row.get("schedule_asked") or AUTO
-    return str(row["algorithm"] or row["peer"]) + (f" {asked}" if asked != AUTO else "")
+    return (_algorithm_asked(row) or str(row["peer"])) + (f" {asked}" if asked != AUTO else "")
+
+
+def is_auto(row: Row) -> bool:
+    """Whether the algorithm was left to be chosen."""
+    return row["algorithm"] == AUTO or row.get("chosen_by") not in (None, "user")
+
+
+def _algorithm_asked(row: Row) -> str | None:
+    return AUTO if is_auto(row) else row["algorithm"]
 
 
 def contestants(rows: Iterable[Row]) -> list[str]:
@@ -155,7 +164,7 @@ def against_hand(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Rati
         ours = [row for row in layer if row["algorithm"] and seconds(row) is not None]
         tuned, hand = ([row for row in ours if row.get("schedule_asked") == name] for name in (TUNED, HAND))
         for one in tuned:
-            for other in (row for row in hand if row["algorithm"] == one["algorithm"]):
+            for other in (row for row in hand if _algorithm_asked(row) == _algorithm_asked(one)):
                 pairs.setdefault((contestant(one), contestant(other)), []).append((one, other))
         if tuned and hand:
             best = [min(rows, key=lambda row: row["seconds"]["median"]) for rows in (tuned, hand)]

@@ -24,9 +24,7 @@ from tvmconv.record import FIGURES, Row
 from tvmconv.workload import Layer, resolve
 
 # What compile adds to a row, None where nothing was written.
-_FIGURES: Row = dict.fromkeys(
-    ("path", "header", "symbols", "seconds", "chosen_by", "workspace_bytes", "packed_weight_bytes")
-)
+_FIGURES: Row = dict.fromkeys(("path", "header", "symbols", "seconds", "workspace_bytes", "packed_weight_bytes"))
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -144,7 +142,6 @@ def _written(
             header=str(header) if header else None,
             symbols=[f"{kernel.description['prefix']}_{name}" for name in C_FUNCTIONS],
             seconds=seconds,
-            chosen_by=item.task.chosen_by,
             workspace_bytes=kernel.workspace_bytes(setting.threads),
             packed_weight_bytes=kernel.packed_bytes,
         )
