@@ -36,8 +36,7 @@ def build_tasks(
         if task.request is None:
             built.append(Built(task, finished(row, "rejected", task.reason)))
             continue
-        row |= {"schedule": task.request.schedule, "tile": str(task.request.tile), "tuned_by": task.tuned_by}
-        row |= {"chosen_by": task.chosen_by}
+        row |= task.kernel
         kernel = kernels[task.request]
         if isinstance(kernel, Exception):
             built.append(Built(task, finished(row, "error", f"the build failed: {kernel}")))

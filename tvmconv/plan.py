@@ -87,6 +87,13 @@ class Task:
     chosen_by: str = "user"
     unknown: str | None = None
 
+    @property
+    def kernel(self) -> Row:
+        """What a row says of the kernel that is to be built."""
+        assert self.request
+        origin = {"tuned_by": self.tuned_by, "chosen_by": self.chosen_by}
+        return {"schedule": self.request.schedule, "tile": str(self.request.tile), **origin}
+
 
 def plan(
     layers: Sequence[Layer], algorithms: Sequence[str], setting: Setting, results: Results | None = None

@@ -51,7 +51,7 @@ def _row(task: Task, setting: Setting, options: argparse.Namespace, output: Outp
     if request is None:
         return finished(row, "rejected", task.reason)
     assert request.tile is not None
-    row |= {"schedule": request.schedule, "tile": str(request.tile), "tuned_by": task.tuned_by}
+    row |= task.kernel
     if options.tir:
         return finished(row, "ok", tir=module_text(request))
     if options.asm:
