@@ -27,13 +27,13 @@ WANTED = {"target": SETTING.target.name, "layout": "nhwc", "device": "local", "t
 @pytest.mark.parametrize(
     ("descriptor", "nhwc", "nchw"),
     [
-        ("ic64ih56oc64kh1", ["gemm", "indirect", "direct"], ["gemm", "im2col", "kn2row-aa", "direct"]),
-        ("ic64ih56oc128kh1sh2", ["indirect", "direct"], ["im2col", "direct"]),
-        ("ic64ih56oc64kh3ph1", ["indirect", "direct"], ["im2col", "kn2row-aa", "direct"]),
-        ("ic32ih56oc64kh1ph1", ["indirect", "direct"], ["im2col", "kn2row-aa", "direct"]),
+        ("ic64ih56oc64kh1", ["gemm", "direct"], ["gemm", "im2col", "kn2row-aa", "direct"]),
+        ("ic64ih56oc128kh1sh2", ["direct"], ["im2col", "direct"]),
+        ("ic64ih56oc64kh3ph1", ["direct"], ["im2col", "kn2row-aa", "direct"]),
+        ("ic32ih56oc64kh1ph1", ["direct"], ["im2col", "kn2row-aa", "direct"]),
         ("ic3ih224oc64kh7sh2ph3", ["direct"], ["direct"]),
         ("ic31ih56oc64kh3ph1", ["direct"], ["direct"]),
-        ("ic16ih55oc64kh1", ["gemm", "indirect", "direct"], ["gemm", "im2col", "kn2row-aa", "direct"]),
+        ("ic16ih55oc64kh1", ["gemm", "direct"], ["gemm", "im2col", "kn2row-aa", "direct"]),
         ("g64ic64ih28oc64kh3ph1", ["direct"], ["direct"]),
         ("g2ic128ih28oc64kh3ph1", ["direct"], ["direct"]),
     ],
@@ -79,9 +79,8 @@ NEEDED = {name: algorithm(name).workspace(SHAPE, task(name).request.tile) for na
 @pytest.mark.parametrize(
     ("name", "limit", "outcome"),
     [
-        ("auto", None, "indirect"),
-        ("auto", NEEDED["indirect"], "indirect"),
-        ("auto", NEEDED["indirect"] - 1, "direct"),
+        ("auto", None, "direct"),
+        ("auto", 0, "direct"),
         ("indirect", NEEDED["indirect"], "indirect"),
         ("indirect", 100, f"indirect needs {NEEDED['indirect']} bytes of extra memory, not 100 or less"),
         ("direct", 0, "direct"),
@@ -140,7 +139,7 @@ DIRECT, INDIRECT, IM2ROW = measured("direct", 3.0), measured("indirect", 2.0), m
         ([[DIRECT, {**IM2ROW, "layout": "nchw"}]], None, ("direct", "results")),
         ([[DIRECT, {**IM2ROW, "tile": "64x64"}]], None, ("direct", "results")),  # such a tile is not built any more
         ([[DIRECT, {**IM2ROW, "algorithm": "fft"}]], None, ("direct", "results")),
-        ([[measured("direct", 1.0, OTHER)]], None, ("indirect", "rule")),
+        ([[measured("direct", 1.0, OTHER)]], None, ("direct", "rule")),
     ],
 )
 def test_the_measured_winner(

@@ -104,16 +104,17 @@ def test_auto_takes_the_fastest_of_the_records_where_they_know_the_rules_choice(
 
     assert chosen(indirect=2.0, direct=1.0) == ("direct", "records")
     assert chosen(indirect=1.0, direct=2.0) == ("indirect", "records")
-    assert chosen(direct=1.0) == chosen(winograd=1.0) == ("indirect", "rule")
-    assert chosen(indirect=1.0) == ("indirect", "rule")
+    assert chosen(indirect=1.0) == chosen(winograd=1.0) == ("direct", "rule")
+    assert chosen(direct=1.0) == ("direct", "rule")
     # Algorithms that the rule never takes, too; not where they need more memory than there is, nor by hand.
     assert chosen(indirect=2.0, direct=1.5, winograd=1.0) == ("winograd", "records")
     assert chosen(indirect=2.0, direct=1.5, winograd=1.0, limit=0) == ("direct", "records")
-    assert chosen(indirect=2.0, winograd=1.0, schedule="hand") == ("indirect", "rule")
-    assert chosen(indirect=1.0, winograd=0.999) == ("indirect", "records")
+    assert chosen(direct=2.0, winograd=1.0, schedule="hand") == ("direct", "rule")
+    assert chosen(direct=1.0, winograd=0.999) == ("direct", "records")
     # Asked for a tuned schedule, it is content with what there is.
     assert chosen(winograd=1.0, schedule="tuned") == ("winograd", "records")
     assert chosen(indirect=2.0, winograd=1.0, schedule="tuned") == ("winograd", "records")
+    assert chosen(direct=2.0, winograd=1.0) == ("winograd", "records")
     assert tvmconv.build(shape, "auto", log_dir=tmp_path).description["algorithm"] == "winograd"
 
 

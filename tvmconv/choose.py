@@ -35,16 +35,16 @@ RULE: tuple[Line, ...] = (
         lambda shape: shape.taps > 1 and shape.ic < _MATRIX_CHANNELS,
         {"nhwc": ("direct",), "nchw": ("direct",)},
     ),
-    # Strided rows: in NHWC a pixel's channels lie together, so that indices do instead of patches; in NCHW patches make
-    # long vectors of pixels, which are a gather without them.
+    # Strided rows: in NCHW patches make long vectors of pixels, which are a gather without them.
     Line(
         lambda shape: (shape.sh, shape.sw) != (1, 1),
-        {"nhwc": ("indirect", "direct"), "nchw": ("im2col", "direct")},
+        {"nhwc": ("direct",), "nchw": ("im2col", "direct")},
     ),
-    # gemm reads the input where it lies (1x1, no padding); kn2row-aa is the matrix product that needs no memory.
+    # gemm reads the input where it lies (1x1, no padding); kn2row-aa is the matrix product that needs no memory. In
+    # NHWC a pixel's channels lie together, so that direct needs no indices, and skips what lies in the padding.
     Line(
         lambda shape: True,
-        {"nhwc": ("gemm", "indirect", "direct"), "nchw": ("gemm", "im2col", "kn2row-aa", "direct")},
+        {"nhwc": ("gemm", "direct"), "nchw": ("gemm", "im2col", "kn2row-aa", "direct")},
     ),
 )
 
