@@ -119,6 +119,8 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["verify", ONE, "--schedule", "tuned", "--tile", "4x32"], "leave --tile out"),
         (["verify", ONE, "--log-dir", "/nowhere"], "--log-dir /nowhere: there is no such folder"),
         (["compile", ONE, "-o", "layer.so", "--schedule", "hand,tuned"], "name one --schedule"),
+        (["tune", ONE, "--trials", "1", "--tile", "4x32"], "leave --tile and --schedule out"),
+        (["tune", ONE, "--trials", "1", "--schedule", "tuned"], "leave --tile and --schedule out"),
         (["verify", ONE, "--threads", "0"], "whole number of at least 1"),
         (["verify", ONE, "--threads", "2", "--cpus", "0"], "--threads 1"),
         (["verify", ONE, "--cpus", "3-1"], "not a list of CPUs"),

@@ -14,6 +14,7 @@ from tests.fake_lab import FakeLab, outcome
 from tests.tuning import record
 from tvmconv.builder import Request, build_all
 from tvmconv.log import Key, Log
+from tvmconv.log.best import Sourced, decide
 from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
@@ -123,9 +124,20 @@ def test_algorithms_share_a_budget_and_the_fastest_has_most_of_it(tmp_path: Path
     assert winner.outcome.median <= winner.default.median
 
 
+class Upset(FakeLab):
+    """By hand the default is the slowest of all, and every other tile the fastest."""
+
+    def outcome(self, asked: Request, tile: Tile) -> Outcome:
+        found = super().outcome(asked, tile)
+        if asked.algorithm != RACE[0] or found.seconds is None:
+            return found
+        return replace(found, seconds=replace(found.seconds, median=found.median * (9 if tile == asked.tile else 0.1)))
+
+
+@pytest.mark.parametrize("kind", [FakeLab, Upset])
 @pytest.mark.parametrize("dies_at", [0, 3, 5, 12, 25, 39])
-def test_a_race_that_is_killed_goes_on_as_it_would_have(tmp_path: Path, dies_at: int) -> None:
-    whole, first, second, none = FakeLab(), FakeLab(dies_at=dies_at), FakeLab(), FakeLab()
+def test_a_race_that_is_killed_goes_on_as_it_would_have(tmp_path: Path, dies_at: int, kind: type[FakeLab]) -> None:
+    whole, first, second, none = kind(), kind(dies_at=dies_at), kind(), kind()
     winner = race(tmp_path / "whole", whole, 40)
     with pytest.raises(KeyboardInterrupt):
         race(tmp_path / "log", first, 40)
@@ -133,6 +145,19 @@ def test_a_race_that_is_killed_goes_on_as_it_would_have(tmp_path: Path, dies_at:
     assert first.made + second.made == whole.made
     assert first.algorithms + second.algorithms == whole.algorithms
     assert race(tmp_path / "log", none, 40).request == winner.request and (none.made, none.finals_made) == ([], 0)
+
+
+def test_what_one_algorithm_has_had_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    """Neither of their trials, nor, when they win, of what its own final chose."""
+    alone = Plan(request(LAYERS[0], "direct"), 1, 0, Boosted())
+    settled = tune([alone], 40, FakeLab(), Log(tmp_path / "log"), lambda state: None)
+    lab = FakeLab()
+    winner = race(tmp_path / "log", lab, 24)
+    assert set(lab.algorithms) == {*RACE} - {"direct"} and winner.state.done == 24
+    assert winner.request.algorithm != "direct"
+    finals = [Sourced(one, tmp_path) for one in Log(tmp_path / "log").records() if one.stage == "final"]
+    comparison = decide([one for one in finals if one.record.key.algorithm == "direct"], "a CPU")
+    assert comparison and comparison.best.record.tile == str(settled.request.tile)
 
 
 @pytest.mark.parametrize(

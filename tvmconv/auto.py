@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from schedules.unsuited import Unsuited
 from tvmconv import choose
 from tvmconv.log import Logs
-from tvmconv.log.best import handicapped
+from tvmconv.log.best import fastest
 from tvmconv.tuned import HAND, TUNED, Scheduled, scheduled
 
 if TYPE_CHECKING:
@@ -40,26 +40,33 @@ def candidates(asked: Request, threads: int, logs: Logs | None) -> Iterator[tupl
             by_rule.append(scheduled(replace(asked, algorithm=name), threads, logs))
         except Unsuited as error:
             yield "rule", error
-    known = [*by_rule, *_recorded(asked, able[len(suited) :], threads, logs)]
-    yield from (("records", found) for found in _by_speed(known))
+    recorded = _recorded(asked, able[len(suited) :], threads, logs)
+    if recorded and by_rule and not by_rule[0].tuned_by and logs:
+        names = ", ".join(one.request.algorithm for one in recorded)
+        logs.say_refused(f"{asked.shape}: records know {names}, but not {suited[0]}, which the rule takes; see tune")
+    yield from (("records", found) for found in _by_speed([*by_rule, *recorded]))
     yield from (("rule", found) for found in by_rule)
     if asked.schedule == TUNED:  # though the rule would have another
-        yield from (("records", found) for found in known)
+        yield from (("records", found) for found in recorded)
 
 
-def _recorded(asked: Request, names: Sequence[str], threads: int, logs: Logs | None) -> Iterator[Scheduled]:
+def _recorded(asked: Request, names: Sequence[str], threads: int, logs: Logs | None) -> list[Scheduled]:
     """Those of the algorithms that have a tuning record, where one may be used."""
+    found = []
     for name in () if asked.schedule == HAND or asked.tile else names:
         with contextlib.suppress(Unsuited):
-            yield scheduled(replace(asked, algorithm=name, schedule=TUNED), threads, logs)
+            found.append(scheduled(replace(asked, algorithm=name, schedule=TUNED), threads, logs))
+    return found
 
 
 def _by_speed(found: Sequence[Scheduled]) -> list[Scheduled]:
-    """Those whose records are of the same CPU as the record of the first, fastest first; it is, unless another is
-    clearly faster.
-
-    None if the first has no record, or if it is the only one that has: then there is nothing to choose by.
+    """Those whose records may be compared with that of the first, fastest first: of the same CPU, and of finals if that
+    is of one. None of them if it has none, or if there is no other: then there is nothing to choose by.
     """
     cpus = [one.tuned_by["cpu"] if one.tuned_by else None for one in found]
     known = [one for one, cpu in zip(found, cpus, strict=True) if cpu is not None and cpu == cpus[0]]
-    return sorted(known, key=lambda one: handicapped(one.seconds, one is found[0])) if len(known) > 1 else []
+    known = [one for one in known if one.final or not known[0].final]
+    if len(known) < 2:
+        return []
+    best = fastest(known, lambda one: one.seconds, lambda one: one is found[0])
+    return [best, *sorted((one for one in known if one is not best), key=lambda one: one.seconds)]

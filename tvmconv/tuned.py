@@ -23,12 +23,13 @@ class Scheduled:
     """A checked request of schedule hand or tuned; hand, too, where the search found nothing better.
 
     tuned_by: the file, CPU and time of the record that says so; seconds: of one call, as the record has it; None and
-    infinite where there is no record, or none was asked for.
+    infinite where there is no record, or none was asked for; final: whether the record is of a final.
     """
 
     request: Request
     tuned_by: Row | None = None
     seconds: float = math.inf
+    final: bool = False
 
 
 def scheduled(request: Request, threads: int, logs: Logs | None) -> Scheduled:
@@ -55,7 +56,8 @@ def _looked_up(request: Request, by_hand: Request, key: Key, logs: Logs) -> Sche
     reason = logs.why_not(key) if best is None and request.schedule == TUNED else None
     if best:
         try:
-            return Scheduled(_by_record(by_hand, best), _origin(best), best.record.median)
+            tuned = _by_record(by_hand, best)
+            return Scheduled(tuned, _origin(best), best.record.median, best.record.stage == "final")
         except ValueError as error:
             reason = f"the record of {key} in {best.path} cannot be used: {error}"
             logs.say_refused(reason)

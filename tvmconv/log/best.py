@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from tvmconv.log.record import Record
+
+Item = TypeVar("Item")
 
 _GAIN = 1.01  # how many times as fast as the default another tile has to be to take its place: less is noise
 
 
-def handicapped(seconds: float, default: bool) -> float:
-    """What a time counts in the choice of the fastest, which is the default unless another is clearly faster."""
-    return seconds / _GAIN if default else seconds
+def fastest(items: Iterable[Item], seconds: Callable[[Item], float], favoured: Callable[[Item], bool]) -> Item:
+    """The one of the least seconds, but a favoured one, such as the default, unless another is clearly faster."""
+    return min(items, key=lambda item: seconds(item) / (_GAIN if favoured(item) else 1))
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Comparison:
     @property
     def best(self) -> Sourced:
         """The fastest, but the default unless another is clearly faster."""
-        return min(self.records, key=lambda item: handicapped(item.record.median, item.record.default))
+        return fastest(self.records, lambda item: item.record.median, lambda item: item.record.default)
 
     @property
     def default(self) -> Record | None:
@@ -58,6 +61,7 @@ def decide(found: Iterable[Sourced], cpu: str) -> Comparison | None:
     for item in right:
         groups.setdefault((item.path, item.record.cpu), []).append(item)
     comparisons = [comparison for group in groups.values() for comparison in _comparisons(group)]
+    comparisons.reverse()  # of two that were made in the same second the later one
     return max(comparisons, key=lambda comparison: _weight(comparison, cpu), default=None)
 
 

@@ -19,7 +19,7 @@ _BLOCK = 1 << 16
 class Log:
     """A tuning log at `path`, which need not exist yet. `note` hears one sentence of each torn line that is met.
 
-    Nothing is kept open between calls, and writers hold the file's lock (flock) for one line at a time, so that
+    Nothing is kept open between calls, and writers hold the file's lock (flock) for one addition at a time, so that
     several processes can write to one file. A last line that was cut off, by a kill or a full disk, is left out when
     the file is read, and removed before the next line is written.
     """
@@ -28,17 +28,17 @@ class Log:
         self.path = path
         self._note = note
 
-    def append(self, record: Record) -> None:
-        """Adds one line, which is on the disk when this returns; folders are made.
+    def append(self, *records: Record) -> None:
+        """Adds a line for each, all or none, which are on the disk when this returns; folders are made.
 
-        Raises OSError, naming the file, where it cannot be written (no half of the line stays); BadFile where the file
+        Raises OSError, naming the file, where it cannot be written (no half of a line stays); BadFile where the file
         ends in something else.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as descriptor:
                 self._repair(descriptor)
-                _write_line(descriptor, record.line())
+                _write(descriptor, b"".join(record.line() for record in records))
         except OSError as error:
             raise type(error)(error.errno, f"cannot be written: {error.strerror}", str(self.path)) from error
 
@@ -97,13 +97,13 @@ def _content(descriptor: int) -> bytes:
     return b"".join(iter(lambda: os.read(descriptor, _BLOCK), b""))
 
 
-def _write_line(descriptor: int, line: bytes) -> None:
-    """One write, and the disk's word for it. A disk that is full leaves nothing of the line. Raises OSError."""
+def _write(descriptor: int, lines: bytes) -> None:
+    """One write, and the disk's word for it. A disk that is full leaves nothing of the lines. Raises OSError."""
     before = os.fstat(descriptor).st_size
     try:
-        written = os.write(descriptor, line)
-        if written < len(line):
-            os.write(descriptor, line[written:])  # says why not all of it went
+        written = os.write(descriptor, lines)
+        if written < len(lines):
+            os.write(descriptor, lines[written:])  # says why not all of it went
         os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, before)

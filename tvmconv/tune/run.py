@@ -8,12 +8,13 @@ teaches the model, and what other seeds have found of this one is not measured a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from tvmconv.builder import Request
 from tvmconv.log import Key, Log, Record, Versions
+from tvmconv.log.best import Sourced, decide
 from tvmconv.log.record import Stage
 from tvmconv.measure import Seconds
 from tvmconv.shape import ConvShape
@@ -37,16 +38,17 @@ class Plan:
 
 
 class Run:
-    """One plan in a lab, from `records` that the log has and to it. measured: trials made now; others were known."""
+    """One plan in a lab, from `records` that the log has and to it. key: of its records; measured: trials made now, the
+    others were known."""
 
     def __init__(self, plan: Plan, lab: Lab, log: Log, records: Sequence[Record]) -> None:
         self.plan, self._lab, self._log = plan, lab, log
         self.measured = 0
-        self._key = Key.of(plan.request, plan.threads)
+        self.key = Key.of(plan.request, plan.threads)
         self._space = Space(plan.request)
         self._search = Search(self._space, plan.model, plan.seed)
         self._protocol = dict(lab.protocol)
-        self._records = [record for record in records if self._comparable(record)]
+        self._records = [record for record in records if self.comparable(record)]
         self._outcomes: dict[Tile, Outcome] = {}  # of this run
         self._elsewhere: dict[Tile, Outcome] = {}  # of others of this key
         self._remember()
@@ -67,11 +69,23 @@ class Run:
 
     def fastest(self, count: int) -> list[Tile]:
         """Tiles by their trials, the fastest first; none that failed."""
-        return sorted(self._times, key=lambda tile: self._times[tile])[:count]
+        times = _times(self._elsewhere | self._outcomes)
+        return sorted(times, key=lambda tile: times[tile])[:count]
+
+    def settled(self) -> list[Tile]:
+        """The tile that earlier finals chose, if there were some."""
+        finals = [Sourced(record, self._log.path) for record in self._records if self._is_final(record)]
+        comparison = decide(finals, self._lab.cpu) if self.plan.resume else None
+        return [Tile.parse(comparison.best.record.tile)] if comparison else []
 
     def seconds(self, tile: Tile) -> float:
         """Of a call, by the trial; infinite if there was none or it failed."""
-        return self._times.get(tile, math.inf)
+        return _times(self._elsewhere | self._outcomes).get(tile, math.inf)
+
+    def best(self, count: int | None = None) -> float:
+        """The least seconds of this run's first trials, so many or all, and of what other runs know."""
+        outcomes = dict(list(self._outcomes.items())[:count])
+        return min(_times(self._elsewhere | outcomes).values(), default=math.inf)
 
     def trials(self, budget: int) -> Iterator[str | None]:
         """Makes what is missing of `budget` trials, all told; for each, what went wrong in it, or None.
@@ -89,20 +103,19 @@ class Run:
                 self._tell(told, self.done)
                 told = self.done
 
-    def last_final(self, tiles: Sequence[Tile]) -> list[Outcome] | None:
-        """What the log's last final of just these tiles found, unless something has been measured since."""
-        if self.measured or not self.plan.resume:
-            return None
-        last = {Tile.parse(record.tile): record for record in self._records if self._is_final(record)}
-        return [_outcome(last[tile]) for tile in tiles] if all(tile in last for tile in tiles) else None
+    def final(self, tile: Tile, outcome: Outcome) -> Record:
+        """What the log is to have of a finalist."""
+        return self._record(tile, outcome, "final")
 
-    def write_final(self, tile: Tile, outcome: Outcome) -> None:
-        self._log.append(self._record(tile, outcome, "final"))
-
-    @property
-    def _times(self) -> dict[Tile, float]:
-        known = self._elsewhere | self._outcomes
-        return {tile: outcome.median for tile, outcome in known.items() if outcome.seconds}
+    def comparable(self, record: Record) -> bool:
+        """Whether a record was measured as this run measures."""
+        return (
+            not record.versions.foreign_to(Versions.here())
+            and (record.key.target, record.key.mcpu, record.key.features)
+            == (self.key.target, self.key.mcpu, self.key.features)
+            and (record.device, record.cpu) == (self._lab.device, self._lab.cpu)
+            and dict(record.protocol) == self._protocol
+        )
 
     def _remember(self) -> None:
         """Sort the log's trials: of this run, of this problem, of other layers. Those of this layer by other algorithms
@@ -111,11 +124,11 @@ class Run:
             if record.stage != "trial" or record.key.threads != self.plan.threads:
                 continue
             tile = Tile.parse(record.tile)
-            if record.key.workload != self._key.workload:
+            if record.key.workload != self.key.workload:
                 self._search.learn(_request(record), tile, record.median)
-            elif record.key == self._key and self.plan.resume:
+            elif record.key == self.key and self.plan.resume:
                 own = (record.seed, record.searcher) == (self.plan.seed, self.plan.model.name)
-                (self._outcomes if own else self._elsewhere).setdefault(tile, _outcome(record))
+                (self._outcomes if own else self._elsewhere)[tile] = remembered(record)
         for tile, outcome in self._elsewhere.items():
             self._search.tell(tile, outcome.median)
         self._tell(0, self.done - self.done % BATCH)
@@ -127,8 +140,7 @@ class Run:
 
     def _made(self, tiles: Sequence[Tile]) -> Iterator[str | None]:
         """Each trial is in the log before the next one begins."""
-        best = min(self._times.values(), default=math.inf)
-        with closing(self._lab.trials(self.plan.request, tiles, best)) as made:
+        with closing(self._lab.trials(self.plan.request, tiles, self.best())) as made:
             for tile, outcome in zip(tiles, made, strict=True):
                 self._log.append(self._record(tile, outcome, "trial"))
                 self._outcomes[tile] = outcome
@@ -138,7 +150,7 @@ class Run:
     def _record(self, tile: Tile, outcome: Outcome, stage: Stage) -> Record:
         number = {known: number for number, known in enumerate(self._outcomes)}
         return Record(
-            key=self._key,
+            key=self.key,
             tile=str(tile),
             status=outcome.status,
             reason=outcome.reason,
@@ -154,21 +166,17 @@ class Run:
             cpu=self._lab.cpu,
         )
 
-    def _comparable(self, record: Record) -> bool:
-        """Whether a record was measured as this run measures."""
-        return (
-            not record.versions.foreign_to(Versions.here())
-            and (record.key.target, record.key.mcpu, record.key.features)
-            == (self._key.target, self._key.mcpu, self._key.features)
-            and (record.device, record.cpu) == (self._lab.device, self._lab.cpu)
-            and dict(record.protocol) == self._protocol
-        )
-
     def _is_final(self, record: Record) -> bool:
-        return record.key == self._key and record.stage == "final"
+        return record.key == self.key and record.stage == "final"
 
 
-def _outcome(record: Record) -> Outcome:
+def _times(outcomes: Mapping[Tile, Outcome]) -> dict[Tile, float]:
+    """Seconds of those that have some."""
+    return {tile: outcome.median for tile, outcome in outcomes.items() if outcome.seconds}
+
+
+def remembered(record: Record) -> Outcome:
+    """What a record says came out."""
     seconds = None
     if record.seconds:
         times = record.seconds

@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from tvmconv.builder import Request
-from tvmconv.log import Log
-from tvmconv.log.best import handicapped
+from tvmconv.log import Log, Record
+from tvmconv.log.best import fastest
 from tvmconv.tile import Tile
 from tvmconv.tune.lab import Lab, Outcome
-from tvmconv.tune.run import Plan, Run
+from tvmconv.tune.run import Plan, Run, remembered
 from tvmconv.tune.search import BATCH
 
 _FINALISTS = 5
 _CONTENDERS = 3
 
+Finalist = tuple[Run, Tile]
+
 
 @dataclass(frozen=True)
 class State:
-    """Where tuning a layer stands: trials made, measured now (the others were known), failed; the best kernel and its
-    seconds, those of the kernel by hand, both infinite as long as there are none. trouble: what went wrong in the trial
-    just made."""
+    """Where tuning a layer stands: trials of the budget that are made, measured now (the others were known), failed;
+    the best kernel and its seconds, those of the kernel by hand, both infinite as long as there are none. trouble: what
+    went wrong in the trial just made."""
 
     done: int
     measured: int
@@ -33,16 +36,19 @@ class State:
     trouble: str | None = None
 
     @property
-    def gain(self) -> float:
-        """How many times as fast as the one by hand the best kernel is."""
-        return self.default_seconds / self.seconds if self.seconds < math.inf else 1.0
+    def gain(self) -> float | None:
+        """How many times as fast as the one by hand the best kernel is; None as long as one of them has no time."""
+        known = max(self.seconds, self.default_seconds) < math.inf
+        return self.default_seconds / self.seconds if known else None
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The outcome: the kernel to use, and its time beside that of the kernel by hand, both from the final."""
+    """The outcome: the kernel to use, whether by the schedule by hand, and its time beside that of the kernel that is
+    taken by hand, both from the final."""
 
     request: Request
+    by_hand: bool
     outcome: Outcome
     default: Outcome
     state: State
@@ -51,94 +57,117 @@ class Winner:
 def tune(plans: Sequence[Plan], trials: int, lab: Lab, log: Log, progress: Callable[[State], None]) -> Winner:
     """Searches, measures and decides; `progress` hears of each trial, and first of those that the log has.
 
-    plans: one for each algorithm that may compute the layer; the first is what is taken by hand. trials: how many all
-    of them have together, those that the log has included. Raises OSError where the log cannot be written, or there is
-    no room for kernels.
+    plans: one for each algorithm that may compute the layer, the first of what is taken by hand; those behind the first
+    `trials` have no turn. trials: how many all of them have together, those that the log has included, but for what it
+    has of an algorithm beyond its share. Raises OSError where the log cannot be written, or there is no room for
+    kernels.
     """
     records = log.records()
-    race = _Race([Run(plan, lab, log, records) for plan in plans[:trials]], trials, lab)
+    race = _Race([Run(plan, lab, log, records) for plan in plans[:trials]], trials, lab, log, records)
     for state in race.trials():
         progress(state)
     return race.final()
 
 
 class _Race:
-    def __init__(self, runs: Sequence[Run], trials: int, lab: Lab) -> None:
-        self._runs, self._trials, self._lab = runs, trials, lab
+    def __init__(self, runs: Sequence[Run], trials: int, lab: Lab, log: Log, records: Sequence[Record]) -> None:
+        self._runs, self._trials, self._lab, self._log, self._records = runs, trials, lab, log, records
         self._by_hand = runs[0]
+        self._shares: dict[Run, int] = {}
 
     def trials(self) -> Iterator[State]:
         """One each time that a trial has been made, and one before."""
         yield self._state()
-        for run, budget in self._deal():
-            for trouble in run.trials(budget):
+        for run, share in self._deal():
+            self._shares[run] = share
+            for trouble in run.trials(share):
                 yield self._state(trouble)
 
     def _deal(self) -> Iterator[tuple[Run, int]]:
         """How many trials each algorithm has, all told: one to begin with; a first share for the fastest and the one by
-        hand; what is left for the fastest of these. Successive halving (Jamieson and Talwalkar, AISTATS 2016, section
-        3) in two steps, since tiles seldom change the order of algorithms that are far apart."""
+        hand; what is left for the fastest of these, and for the next where there are no other tiles. Successive halving
+        (Jamieson and Talwalkar, AISTATS 2016, section 3) in two steps, since tiles seldom change the order of
+        algorithms that are far apart. Each step looks at the trials of the one before alone, so that a run which goes
+        on from its log deals as it did."""
         if len(self._runs) == 1:
             yield self._by_hand, self._trials
             return
         yield from ((run, 1) for run in self._runs)
-        contenders = list(dict.fromkeys([*self._by_speed(self._runs)[:_CONTENDERS], self._by_hand]))
-        others = len(self._runs) - len(contenders)
+        ranked = sorted(self._runs, key=lambda run: run.best(1))
+        contenders = list(dict.fromkeys([*ranked[:_CONTENDERS], self._by_hand]))
         share = min(BATCH, 1 + (self._trials - len(self._runs)) // (2 * len(contenders)))
         yield from ((run, share) for run in contenders)
-        yield self._by_speed(contenders)[0], self._trials - others - share * (len(contenders) - 1)
+        contenders.sort(key=lambda run: run.best(share))
+        for run in dict.fromkeys([*contenders, *ranked]):
+            if left := self._trials - self._dealt:
+                yield run, self._shares[run] + left
+
+    @property
+    def _dealt(self) -> int:
+        """Trials that count: what a log has of an algorithm beyond its share is a present."""
+        return sum(min(run.done, share) for run, share in self._shares.items())
 
     def final(self) -> Winner:
-        """The fastest algorithm's best tiles side by side with its default, and with the kernel by hand."""
+        """The fastest algorithm's best tiles side by side with its default and with the kernel by hand, which keeps its
+        place unless another is clearly faster."""
         finalists = self._finalists()
         outcomes = self._last_final(finalists)
         if outcomes is None:
             requests = [_request(run, tile) for run, tile in finalists]
             outcomes = dict(zip(finalists, self._lab.finals(requests), strict=True))
-            for (run, tile), outcome in outcomes.items():
-                run.write_final(tile, outcome)
-        best = min(finalists, key=lambda pair: handicapped(outcomes[pair].median, pair[1] == pair[0].default))
-        by_hand = outcomes[self._by_hand, self._by_hand.default]
-        return Winner(_request(*best), outcomes[best], by_hand, self._state())
+            self._log.append(*(run.final(tile, outcome) for (run, tile), outcome in outcomes.items()))
 
-    def _finalists(self) -> list[tuple[Run, Tile]]:
-        """For each run that has some its default and its fastest: one of the algorithm by hand, if that is slower."""
-        fastest = self._by_speed(self._runs)[0]
-        counts = {self._by_hand: 1} | {fastest: _FINALISTS}
+        def seconds(finalist: Finalist) -> float:
+            return outcomes[finalist].median
+
+        by_run = [list(own) for _, own in groupby(finalists, key=lambda finalist: finalist[0])]
+        best_of_each = [fastest(own, seconds, lambda one: one[1] == one[0].default) for own in by_run]
+        best = fastest(best_of_each, seconds, lambda one: one[0] is self._by_hand)
+        by_hand = outcomes[self._by_hand, self._by_hand.default]
+        return Winner(_request(*best), best[1] == best[0].default, outcomes[best], by_hand, self._state())
+
+    def _finalists(self) -> list[Finalist]:
+        """Of the algorithm by hand and of the fastest: the default, the tile that earlier finals chose, and those of
+        the fastest trials, a single one for an algorithm by hand that is slower."""
+        counts = {self._by_hand: 1} | {min(self._runs, key=Run.best): _FINALISTS}
         return [
-            (run, tile) for run, count in counts.items() for tile in dict.fromkeys([run.default, *run.fastest(count)])
+            (run, tile)
+            for run, count in counts.items()
+            for tile in dict.fromkeys([run.default, *run.settled(), *run.fastest(count)])
         ]
 
-    def _last_final(self, finalists: Sequence[tuple[Run, Tile]]) -> dict[tuple[Run, Tile], Outcome] | None:
-        """What an earlier final of the same found, if nothing has been measured since."""
-        found: dict[tuple[Run, Tile], Outcome] = {}
-        for run in dict.fromkeys(run for run, _ in finalists):
-            tiles = [tile for other, tile in finalists if other is run]
-            outcomes = run.last_final(tiles)
-            if outcomes is None or any(other.measured for other in self._runs):
-                return None
-            found |= {(run, tile): outcome for tile, outcome in zip(tiles, outcomes, strict=True)}
-        return found
+    def _last_final(self, finalists: Sequence[Finalist]) -> dict[Finalist, Outcome] | None:
+        """What the log's last final of the layer found, if it was of all these, and nothing has been measured since."""
+        if any(run.measured or not run.plan.resume for run in self._runs):
+            return None
+        runs = {run.key: run for run in self._runs}
+        found: dict[Finalist, Outcome] = {}
+        for record in reversed(self._records):
+            if not self._is_of_this_layer(record):
+                continue
+            finalist = runs.get(record.key), Tile.parse(record.tile)
+            if record.stage != "final" or finalist[0] is None or finalist in found:
+                break
+            found[finalist[0], finalist[1]] = remembered(record)
+        usable = all(one in found for one in finalists) and any(found[one].seconds for one in finalists)
+        return found if usable else None
 
-    def _by_speed(self, runs: Sequence[Run]) -> list[Run]:
-        return sorted(runs, key=_seconds)
+    def _is_of_this_layer(self, record: Record) -> bool:
+        own, other = self._by_hand.key, record.key
+        same = (own.workload, own.threads) == (other.workload, other.threads)
+        return same and self._by_hand.comparable(record)
 
     def _state(self, trouble: str | None = None) -> State:
-        best = self._by_speed(self._runs)[0]
+        best = min(self._runs, key=Run.best)
         return State(
-            done=sum(run.done for run in self._runs),
+            done=self._dealt if self._shares else min(self._trials, sum(run.done for run in self._runs)),
             measured=sum(run.measured for run in self._runs),
             failed=sum(run.failed for run in self._runs),
             best=_request(best, next(iter(best.fastest(1)), best.default)),
-            seconds=_seconds(best),
+            seconds=best.best(),
             default_seconds=self._by_hand.seconds(self._by_hand.default),
             trouble=trouble,
         )
-
-
-def _seconds(run: Run) -> float:
-    """Of its fastest tile."""
-    return min(map(run.seconds, run.fastest(1)), default=math.inf)
 
 
 def _request(run: Run, tile: Tile) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from tvmconv.tune.run import Plan
 from tvmconv.tune.search import BATCH
 from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.tune_report import tune_table
-from tvmconv.tuned import TUNED
+from tvmconv.tuned import HAND, TUNED
 from tvmconv.workload import Layer, resolve
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace, output: Output) -> int:
     if options.device == EMULATOR:
         raise ValueError(f"tune cannot measure on --device {EMULATOR}, which has no speed of its own")
+    if options.tile or options.schedule != (HAND,):
+        raise ValueError("tune begins with the schedule by hand and searches its tile: leave --tile and --schedule out")
     with at_work(options, output) as work, _lab(work, options.jobs) as lab:
         output.machine = work.machine
         return _tune_all(options, work.setting, lab, output)
@@ -118,19 +121,21 @@ class _Tuner:
         self._state = state
         if state.trouble:
             self._output.note(state.trouble)
-        speed = f"{flops / state.seconds / 1e9:.0f} GFLOP/s, {state.gain:.2f} of hand" if state.seconds else ""
-        step(state.done, self._options.trials, speed)
+        speed = f"{flops / state.seconds / 1e9:.0f} GFLOP/s" if state.seconds < math.inf else ""
+        beside = f", {state.gain:.2f} of hand" if state.gain else ""
+        step(state.done, self._options.trials, speed + beside)
 
     def _stopped(self) -> str:
-        done = self._state.done if self._state else 0
-        return (
-            f"stopped after {done} of {self._options.trials} trials, which are kept: the same command goes on with them"
-        )
+        if self._state is None or not self._state.done:
+            return "stopped before the first trial"
+        kept = f"stopped after {self._state.done} of {self._options.trials} trials, which are kept"
+        return f"{kept}: the same command goes on with them" if self._options.resume else kept
 
 
 def _row(row: Row, winner: Winner) -> Row:
     """A finished layer. Where nothing was ever right, that is an error."""
     row = {**row, "algorithm": winner.request.algorithm, "trials": _trials(winner.state)}
+    row |= {"schedule": HAND if winner.by_hand else TUNED}
     if winner.outcome.seconds is None:
         return finished(row, "error", winner.outcome.reason or "no candidate could be measured")
     return finished(
