@@ -247,7 +247,9 @@ def test_logs_are_merged(tmp_path: Path, capsys: Capture) -> None:
     assert cli.main(["log", "merge", "-o", str(one), str(one), str(two)]) == 0
     assert "5 records of 2 files" in capsys.readouterr().out
     assert Log(one).records() == RECORDS
-    assert cli.main(["log", "merge", "--finals", "-o", str(two), str(one)]) == 0
+    earlier = [replace(item, time="2001-01-01T00:00:00+00:00") for item in RECORDS]
+    written(two, *earlier, *RECORDS)
+    assert cli.main(["log", "merge", "--finals", "-o", str(two), str(one), str(two)]) == 0
     assert Log(two).records() == [record for record in RECORDS if record.stage == "final"]
 
 

@@ -163,7 +163,7 @@ def _add_log(commands: Any) -> None:
             kinds = "FILE.jsonl" if name == "merge" else "FILE.png|svg"
             action.add_argument("-o", dest="output", type=Path, required=True, metavar=kinds, help="what to write")
         if name == "merge":
-            action.add_argument("--finals", action="store_true", help="only what decides: the finals, not the trials")
+            action.add_argument("--finals", action="store_true", help="only what decides: the last final of each key")
         if name in ("show", "best", "plot"):
             action.add_argument(
                 "--match", type=_type(values.regex), metavar="REGEX", help="only keys in which it is found"

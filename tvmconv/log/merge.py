@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from tvmconv.log.best import Sourced, decide
+from tvmconv.log.key import Key
 from tvmconv.log.record import Foreign, Record
 
 
@@ -22,3 +25,13 @@ def merged(entries: Iterable[Record | Foreign]) -> bytes:
     own.sort(key=lambda record: record.time)
     lines = [*(record.line() for record in own), *(line.line() for line in foreign)]
     return b"".join(dict.fromkeys(lines))
+
+
+def deciding(records: Iterable[Record]) -> list[Record]:
+    """The finals that count: of each key and CPU those of the last run."""
+    groups: dict[tuple[Key, str], list[Sourced]] = {}
+    for record in records:
+        if record.stage == "final":
+            groups.setdefault((record.key, record.cpu), []).append(Sourced(record, Path()))
+    found = [decide(group, cpu) for (_, cpu), group in groups.items()]
+    return [item.record for comparison in found if comparison for item in comparison.records]

@@ -13,7 +13,7 @@ from tvmconv.cli.output import Output
 from tvmconv.cli.setting import log_folders
 from tvmconv.files import write_whole
 from tvmconv.log import Log, Record, Sourced
-from tvmconv.log.merge import merged
+from tvmconv.log.merge import deciding, merged
 from tvmconv.record import Row
 
 
@@ -69,7 +69,7 @@ def _lines_checked(options: argparse.Namespace, output: Output, files: Sequence[
 def _merge(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
     entries = [entry for path in files for entry in Log(path, output.warn).entries()]
     if options.finals:
-        entries = [entry for entry in entries if isinstance(entry, Record) and entry.stage == "final"]
+        entries = [*deciding(entry for entry in entries if isinstance(entry, Record))]
     content = merged(entries)
     write_whole(options.output, content)
     count = len(content.splitlines())
