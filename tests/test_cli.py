@@ -32,7 +32,7 @@ Capture = pytest.CaptureFixture[str]
 # Fields that every result has, whatever the command.
 COMMON = {
     *("kind", "source", "workload", "name", "count", "layout", "target", "device", "threads", "cpus"),
-    *("algorithm", "peer", "schedule", "tile", "kernel", "status", "reason", "schedule_asked", "tuned_by"),
+    *("algorithm", "chosen_by", "peer", "schedule", "tile", "kernel", "status", "reason", "schedule_asked", "tuned_by"),
 }
 
 
