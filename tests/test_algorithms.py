@@ -50,9 +50,19 @@ PROBLEMS = {
 }
 
 
-OTHER_TILES = ("1x16", "14x32", "6x64_kr2_mc12_kc8_pf8_st1", "6x64_kr1_pf0_st0", "9x48_kc16", "5x16_mc5")
-BANDS = ("5x16_mc5", "14x32_mc10_kc8", "6x64_mc0_kr1", "6x64_mc25")
-PIXEL_TILES = ("1x16", "14x32_kr1", "9x48_mc48")
+def tallest(vectors: int) -> str:
+    """The tile of that many vectors and of as many rows as this machine's registers hold: 6x64, say."""
+    isa = native().isa
+    nr = vectors * isa.lanes
+    return f"{max(mr for mr in range(1, isa.registers) if isa.fits(Tile(mr, nr)))}x{nr}"
+
+
+OTHER_TILES = (
+    *("1x16", "5x16_mc5", tallest(2), f"{tallest(3)}_kc16"),
+    *(f"{tallest(4)}_{rest}" for rest in ("kr2_mc12_kc8_pf8_st1", "kr1_pf0_st0")),
+)
+BANDS = ("5x16_mc5", f"{tallest(2)}_mc10_kc8", f"{tallest(4)}_mc0_kr1", f"{tallest(4)}_mc25")
+PIXEL_TILES = ("1x16", f"{tallest(2)}_kr1", f"{tallest(3)}_mc{3 * native().isa.lanes}")
 
 
 def requests() -> dict[str, Request]:

@@ -108,7 +108,7 @@ def test_nothing_fits_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(name: str, median: float, shape: ConvShape = SHAPE, **changes: Any) -> Row:
     row = {
         **{"kind": "result", "workload": str(shape), "algorithm": name, "peer": None, **WANTED, "schedule": "hand"},
-        **{"tile": "4x32", "status": "ok", "verified": True, "seconds": {"median": median}},
+        **{"tile": "4x16", "status": "ok", "verified": True, "seconds": {"median": median}},
         "workspace_bytes": NEEDED[name],
     }
     return {**row, **changes}
@@ -148,7 +148,7 @@ def test_the_measured_winner(
     found = task("auto", found=results.read(written(tmp_path / "r.jsonl", *runs), WANTED), max_workspace=limit)
     assert (found.algorithm, found.chosen_by) == outcome
     assert found.request and found.request.tile
-    assert str(found.request.tile).startswith("4x32_") == (outcome[1] == "results")
+    assert str(found.request.tile).startswith("4x16_") == (outcome[1] == "results")
 
 
 @pytest.mark.parametrize(

@@ -298,14 +298,14 @@ def test_compile_by_results(capsys: Capture, tmp_path: Path) -> None:
     """What was measured is taken as it was built then; for other layers the rule chooses, which is said once."""
     results, path = tmp_path / "results.jsonl", str(tmp_path / "net.so")
     quick = ["--samples", "2", "--min-time", "0.001", "--jobs", "1"]
-    rows(capsys, "bench", ONE, "-a", "im2row", "--tile", "4x32", "--output", str(results), *quick)
+    rows(capsys, "bench", ONE, "-a", "im2row", "--tile", "4x16", "--output", str(results), *quick)
     work = ["compile", ONE, POINTWISE, "-o", path, "--results", str(results)]
     found = rows(capsys, *work)
     assert [(row["algorithm"], row["chosen_by"]) for row in found] == [("im2row", "results"), ("gemm", "rule")]
-    assert found[0]["tile"].startswith("4x32_")
+    assert found[0]["tile"].startswith("4x16_")
     code, out, err = run(capsys, *work)
     assert code == 0
-    assert re.search(r"im2row +4x32\S* +results", out) and re.search(r"gemm +\S+ +rule", out)
+    assert re.search(r"im2row +4x16\S* +results", out) and re.search(r"gemm +\S+ +rule", out)
     assert err.splitlines() == [
         f"tvmconv: {results} has nothing to choose by for 1 of 2 layers, mb2ic8ih4oc16oh4kh1ph0 first: "
         "the rule chooses there"
@@ -326,7 +326,7 @@ def test_compile_by_results(capsys: Capture, tmp_path: Path) -> None:
     results.write_text(text)
     code, _, err = run(capsys, *work, "-a", "auto,im2row")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "-a asks for mb1ic8ih6oc20oh6kh3ph1_im2row twice, with tiles 4x32_" in err
+    assert "-a asks for mb1ic8ih6oc20oh6kh3ph1_im2row twice, with tiles 4x16_" in err
     found = rows(capsys, *work, "--max-workspace", "1K")
     assert [(row["algorithm"], row["chosen_by"]) for row in found] == [("direct", "rule"), ("gemm", "rule")]
 

@@ -121,7 +121,7 @@ def test_any_memory_will_do_as_workspace(conv: Conv, case: Case) -> None:
 
 def test_a_replaced_file_is_loaded_anew(tmp_path: Path) -> None:
     path = tmp_path / "layer.so"
-    for tile in ("6x64", "12x16", "4x32"):
+    for tile in ("6x16", "4x16", "2x32"):
         tvmconv.build("ic16ih8oc16kh3ph1", "indirect", tile=tile).save(path)
         kernel = tvmconv.load(path)
         case = integer_case(kernel.shape)

@@ -62,18 +62,18 @@ def helpers() -> set[int]:
     ("workload", "name", "tile", "layout"),
     [
         ("ic5ih7oc9kh3ph1", "indirect", "3x16", "nhwc"),
-        ("ic64ih9oc70kh3ph1", "indirect", "6x32_mc20_kc16_st1", "nhwc"),  # blocks of rows and of K, tails in both
+        ("ic64ih9oc70kh3ph1", "indirect", "6x16_mc20_kc16_st1", "nhwc"),  # blocks of rows and of K, tails in both
         ("g2mb3ic20ih9oc90kh3sh2ph1", "indirect", None, "nhwc"),
         ("mb2ic12ih9oc40kh5dh1ph4", "im2row", None, "nhwc"),
-        ("mb5ic70ih3oc100kh1", "gemm", "4x32_kc14", "nhwc"),
+        ("mb5ic70ih3oc100kh1", "gemm", "4x16_kc14", "nhwc"),
         ("mb2ic6ih8oc40kh3ph1", "direct", None, "nhwc"),
-        ("g2mb2ic64ih11oc140kh3ph1", "direct", "6x32_mc24_kc16_st1", "nhwc"),
+        ("g2mb2ic64ih11oc140kh3ph1", "direct", "6x16_mc24_kc16_st1", "nhwc"),
         ("g37mb3ic37ih6oc37kh3ph1", "direct", None, "nhwc"),  # depthwise: panels overlap
         ("ic1ih1oc1kh1", "direct", None, "nhwc"),
         ("g2mb2ic12ih9oc40kh3ph1", "kn2col", None, "nhwc"),
         ("mb2ic12ih9oc40kh3ph1", "kn2col-as", None, "nhwc"),
         ("g2mb2ic12ih9oc40kh3ph1", "direct", None, "nchw"),
-        ("mb2ic40ih19oc40kh3ph1", "im2col", "4x32_mc96_kc20", "nchw"),
+        ("mb2ic40ih19oc40kh3ph1", "im2col", "4x16_mc96_kc20", "nchw"),
         ("mb2ic12ih9oc40kh3ph1", "kn2row", None, "nchw"),
         ("mb2ic12ih9oc40kh3ph1", "kn2row-as", None, "nchw"),
         ("mb2ic12ih9oc40kh3ph1", "kn2row-aa", None, "nchw"),

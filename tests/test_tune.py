@@ -147,6 +147,35 @@ def test_a_race_that_is_killed_goes_on_as_it_would_have(tmp_path: Path, dies_at:
     assert race(tmp_path / "log", none, 40).request == winner.request and (none.made, none.finals_made) == ([], 0)
 
 
+def test_a_final_is_repeated_when_it_failed_or_others_came_between(tmp_path: Path) -> None:
+    """What is remembered belongs to one interleaved run."""
+
+    class Broken(FakeLab):
+        def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+            return iter([Outcome("error", "crashed") for _ in requests])
+
+    log = tmp_path / "log"
+    assert race(log, Broken(), 24).outcome.seconds is None
+    labs = [FakeLab() for _ in range(4)]
+    winner = race(log, labs[0], 24)
+    assert (labs[0].made, labs[0].finals_made) == ([], 1) and winner.outcome.seconds
+    other = Plan(request(LAYERS[0], "im2row"), 1, 0, Boosted())
+    tune([other], 9, labs[1], Log(log), lambda state: None)
+    assert race(log, labs[2], 24).request == winner.request and labs[2].finals_made == 1
+    race(log, labs[3], 24)
+    assert labs[3].finals_made == 0
+
+
+def test_there_is_no_gain_over_a_kernel_by_hand_that_failed(tmp_path: Path) -> None:
+    class Wrong(FakeLab):
+        def outcome(self, asked: Request, tile: Tile) -> Outcome:
+            hand = (asked.algorithm, tile) == (RACE[0], asked.tile)
+            return Outcome("wrong", "1 of 720 outputs is wrong") if hand else super().outcome(asked, tile)
+
+    winner = race(tmp_path / "log", Wrong(), 24)
+    assert winner.outcome.seconds and winner.default.status == "wrong" and winner.state.gain is None
+
+
 def test_what_one_algorithm_has_had_takes_nothing_from_the_others(tmp_path: Path) -> None:
     """Neither of their trials, nor, when they win, of what its own final chose."""
     alone = Plan(request(LAYERS[0], "direct"), 1, 0, Boosted())

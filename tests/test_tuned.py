@@ -27,7 +27,7 @@ from tvmconv.workload import Layer
 Capture = pytest.CaptureFixture[str]
 
 SHAPE = ConvShape.parse(WORKLOAD)
-TILES = {"indirect": "4x16", "direct": "3x16", "winograd": "4x32_kr1_mc18"}
+TILES = {"indirect": "4x16", "direct": "3x16", "winograd": "4x16_kr1_mc18"}
 HAND = str(Request(SHAPE, "indirect").check().tile)
 OLD = replace(Versions.here(), tvm="0.26.0")
 
@@ -111,11 +111,21 @@ def test_auto_takes_the_fastest_of_the_records_where_they_know_the_rules_choice(
     assert chosen(indirect=2.0, direct=1.5, winograd=1.0, limit=0) == ("direct", "records")
     assert chosen(direct=2.0, winograd=1.0, schedule="hand") == ("direct", "rule")
     assert chosen(direct=1.0, winograd=0.999) == ("direct", "records")
+    # A final, in which all were measured side by side, is compared with finals alone.
+    logged(tmp_path, record(TILES["direct"], 2.0, Key.of(Request(shape, "direct"), 1), stage="final"))
+    (only,) = plan([Layer("here", shape)], ["auto"], replace(setting, logs=Logs([tmp_path])))
+    assert (only.algorithm, only.chosen_by) == ("direct", "rule")
     # Asked for a tuned schedule, it is content with what there is.
     assert chosen(winograd=1.0, schedule="tuned") == ("winograd", "records")
     assert chosen(indirect=2.0, winograd=1.0, schedule="tuned") == ("winograd", "records")
     assert chosen(direct=2.0, winograd=1.0) == ("winograd", "records")
     assert tvmconv.build(shape, "auto", log_dir=tmp_path).description["algorithm"] == "winograd"
+
+
+def test_auto_says_where_records_know_others_alone(tmp_path: Path, capsys: Capture) -> None:
+    logged(tmp_path, record("4x16"))
+    assert cli.main(["show", WORKLOAD, "--workspace", "-a", "auto", "--log-dir", str(tmp_path), "-v"]) == 0
+    assert f"{WORKLOAD}: records know indirect, but not direct, which the rule takes" in capsys.readouterr().err
 
 
 def test_build_takes_a_tuned_schedule(tmp_path: Path, no_tuning_logs_of_its_own: Path) -> None:
