@@ -27,6 +27,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.toolchain import cache
+from tvmconv.tvmscript import read_no_sources_of_frames
 from tvmconv.worker import WorkerLost, answer_all
 
 CREW = "tvmconv.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
@@ -145,6 +146,7 @@ class Order:
 
 def serve(descriptor: int) -> None:
     """A worker's whole life: carry out each Order; the answer is None, or the BuildError that says why not."""
+    read_no_sources_of_frames()
 
     def answer(order: Order) -> None:
         _compile(order.request, order.path, order.folder)
