@@ -154,26 +154,29 @@ def serve(descriptor: int) -> None:
     answer_all(descriptor, answer, lambda error: BuildError(last_words(str(error)) or type(error).__name__))
 
 
-def module_text(request: Request) -> str:
-    """The scheduled TIR of a request, as TVMScript."""
+def scheduled_module(request: Request) -> Any:
+    """The scheduled TIR of a request."""
     request = request.check()
-    return str(_module(request, _program(request)).script())
+    return _module(request, _program(request))
+
+
+def module_text(request: Request) -> str:
+    """The same as TVMScript."""
+    return str(scheduled_module(request).script())
 
 
 def assembly(request: Request) -> str:
     """The target's assembly of a request."""
     from tvmconv import lower
 
-    request = request.check()
-    return lower.assembly(_module(request, _program(request)), request.made_for)
+    return lower.assembly(scheduled_module(request), request.made_for)
 
 
 def llvm_ir(request: Request) -> str:
     """The optimised LLVM IR of a request."""
     from tvmconv import lower
 
-    request = request.check()
-    return lower.llvm_ir(_module(request, _program(request)), request.made_for)
+    return lower.llvm_ir(scheduled_module(request), request.made_for)
 
 
 def _program(request: Request) -> Program:

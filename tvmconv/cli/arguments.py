@@ -112,7 +112,10 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=_type(values.seed), default=0, metavar="S", help="of the search (default: %(default)s)"
     )
     tune.add_argument(
-        "--searcher", choices=("xgb", "random"), default="xgb", help="what proposes tiles (default: %(default)s)"
+        "--searcher",
+        choices=("xgb", "metaschedule", "random"),
+        default="xgb",
+        help="what proposes tiles (default: %(default)s); metaschedule: TVM's own cost model, to compare with",
     )
     tune.add_argument(
         "--resume", action=argparse.BooleanOptionalAction, default=True,

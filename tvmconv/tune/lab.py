@@ -135,7 +135,7 @@ class LocalLab:
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        return {**asdict(self._pace), "check": "exact, before and after"}
+        return {**asdict(self._pace), "check": "exact, before and after", "times": "of a core at full speed"}
 
     def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
         with temporary_folder() as folder:

@@ -1,10 +1,4 @@
-"""Cost models: which of the tiles that have not been measured yet are worth it.
-
-MetaSchedule's XGBModel on its PerStoreFeature was tried in this place, on 280 measured tiles of three layers: trained
-on 32 tiles of a layer it ranks the others with a correlation of 0.44, this one on features.py with 0.72 (on 16: 0.34
-and 0.63; on 16 and two other layers: 0.17 and 0.72). It sees a kernel's stores, but neither its caches' sizes nor its
-tails, and needs the finished TIR, 0.4 s of a core for each tile that is only weighed.
-"""
+"""Cost models: which of the tiles that have not been measured yet are worth it."""
 
 from __future__ import annotations
 
@@ -14,9 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Features = tuple[float, ...]
+from tvmconv.builder import Request
+from tvmconv.tile import Tile
+from tvmconv.tune.features import features
 
-_LEAST = 8  # measurements until a model is worth asking
+Figures = tuple[float, ...]
+
+LEAST = 8  # measurements until a model is worth asking
 _ROUNDS = 100
 # Small steps and shallow trees, as there are hundreds of measurements at most; on one thread, so that the same
 # measurements give the same model.
@@ -41,11 +39,11 @@ class Model(Protocol):
     name: str
     guides: bool
 
-    def learn(self, layer: str, features: Features, seconds: float) -> None:
-        """One measurement; infinite seconds for a kernel that failed."""
+    def learn(self, request: Request, tile: Tile, seconds: float) -> None:
+        """One measurement, of any problem; infinite seconds for a kernel that failed."""
 
-    def scores(self, features: Sequence[Features]) -> NDArray[np.float64] | None:
-        """The share of its layer's best speed that each is expected to reach; None as long as nothing is known."""
+    def scores(self, request: Request, tiles: Sequence[Tile]) -> NDArray[np.float64] | None:
+        """The share of its problem's best speed that each is expected to reach; None as long as nothing is known."""
 
 
 class Nothing:
@@ -53,10 +51,10 @@ class Nothing:
 
     name, guides = "random", False
 
-    def learn(self, layer: str, features: Features, seconds: float) -> None:
+    def learn(self, request: Request, tile: Tile, seconds: float) -> None:
         """There is nothing to learn."""
 
-    def scores(self, features: Sequence[Features]) -> NDArray[np.float64] | None:
+    def scores(self, request: Request, tiles: Sequence[Tile]) -> NDArray[np.float64] | None:
         return None
 
 
@@ -69,20 +67,25 @@ class Boosted:
         import xgboost
 
         self._xgboost = xgboost
-        self._layers: dict[str, list[tuple[Features, float]]] = {}
+        self._problems: dict[str, list[tuple[Figures, float]]] = {}
 
-    def learn(self, layer: str, features: Features, seconds: float) -> None:
-        self._layers.setdefault(layer, []).append((features, seconds))
+    def learn(self, request: Request, tile: Tile, seconds: float) -> None:
+        self._problems.setdefault(request.prefix, []).append((_figures(request, tile), seconds))
 
-    def scores(self, features: Sequence[Features]) -> NDArray[np.float64] | None:
+    def scores(self, request: Request, tiles: Sequence[Tile]) -> NDArray[np.float64] | None:
         known, speeds = [], []
-        for measured in self._layers.values():
+        for measured in self._problems.values():
             best = min(seconds for _, seconds in measured)
             known += [figures for figures, _ in measured]
             speeds += [best / seconds if seconds < float("inf") else 0.0 for _, seconds in measured]
-        if len(known) < _LEAST:
+        if len(known) < LEAST:
             return None
         data = self._xgboost.DMatrix(np.array(known), label=np.array(speeds))
         booster = self._xgboost.train(dict(_XGBOOST), data, num_boost_round=_ROUNDS)
-        scores: NDArray[np.float64] = booster.predict(self._xgboost.DMatrix(np.array(features))).astype(np.float64)
+        asked = self._xgboost.DMatrix(np.array([_figures(request, tile) for tile in tiles]))
+        scores: NDArray[np.float64] = booster.predict(asked).astype(np.float64)
         return scores
+
+
+def _figures(request: Request, tile: Tile) -> Figures:
+    return features(request.defined_by, request.shape, request.made_for, tile)

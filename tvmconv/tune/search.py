@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from tvmconv.builder import Request
 from tvmconv.tile import Tile
-from tvmconv.tune.features import features
 from tvmconv.tune.model import Model
 from tvmconv.tune.space import Space
 
@@ -56,7 +55,7 @@ class Search:
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
         """What is known of a tile of this problem or of another one."""
-        self.model.learn(request.prefix, _features(request, tile), seconds)
+        self.model.learn(request, tile, seconds)
 
     def best(self, count: int) -> list[Tile]:
         """The fastest so far."""
@@ -86,11 +85,7 @@ class Search:
         """The most promising first, or as they were drawn if nothing is known of them."""
         if not pool:
             return []
-        scores = self.model.scores([_features(self.space.request, tile) for tile in pool])
+        scores = self.model.scores(self.space.request, pool)
         if scores is None:
             return list(pool)
         return [tile for _, tile in sorted(zip(-scores, pool, strict=True), key=lambda pair: pair[0])]
-
-
-def _features(request: Request, tile: Tile) -> tuple[float, ...]:
-    return features(request.defined_by, request.shape, request.made_for, tile)

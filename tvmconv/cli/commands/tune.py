@@ -21,6 +21,7 @@ from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.tune.lab import Lab, LocalLab
+from tvmconv.tune.metaschedule import MetaSchedule
 from tvmconv.tune.model import Boosted, Model, Nothing
 from tvmconv.tune.remote_lab import RemoteLab
 from tvmconv.tune.run import Plan
@@ -28,6 +29,7 @@ from tvmconv.tune.search import BATCH
 from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.tune_report import tune_table
 from tvmconv.tuned import HAND, TUNED
+from tvmconv.tvmscript import read_no_sources_of_frames
 from tvmconv.workload import Layer, resolve
 
 if TYPE_CHECKING:
@@ -167,14 +169,15 @@ def _trials(state: State) -> dict[str, int]:
 
 def _models(searcher: str, output: Output) -> Callable[[], Model]:
     """What makes a model for each problem."""
-    if searcher == "random":
-        return Nothing
+    model = {known.name: known for known in (Boosted, MetaSchedule, Nothing)}[searcher]
     try:
-        Boosted()
+        model()
     except ImportError as error:
         output.warn(f"xgboost cannot be imported ({error}), so that tiles are drawn at random: {install_line('tune')}")
         return Nothing
-    return Boosted
+    if model is MetaSchedule:
+        read_no_sources_of_frames()
+    return model
 
 
 def _file(layer: Layer, setting: Setting, log_dir: Path | None) -> Path:
