@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tvmconv import builder, cli, toolchain
 from tvmconv.builder import BuildError, Request
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
+from tvmconv.tvmscript import read_no_sources_of_frames
 
 HERE = Path(__file__).parent
 
@@ -55,6 +57,15 @@ assert str(path) == {str(path)!r}, path
 assert "tvm" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], cwd=HERE.parent, check=True)
+
+
+def test_compilers_parse_what_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though they do not look for the sources of frames."""
+    monkeypatch.setattr(inspect, "getouterframes", inspect.getouterframes)  # which is put back
+    expected = builder.module_text(request())
+    read_no_sources_of_frames()
+    assert inspect.stack()[0].function == "test_compilers_parse_what_others_do"
+    assert builder.module_text(request()) == expected
 
 
 def test_what_decides_a_kernel_decides_its_file(monkeypatch: pytest.MonkeyPatch) -> None:

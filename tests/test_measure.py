@@ -63,6 +63,14 @@ def busy_process() -> Iterator[None]:
             other.kill()
 
 
+@pytest.mark.parametrize(
+    ("tile", "share", "counted"), [(100.0, 1.0, 1.0), (80.0, 1.0, 0.8), (100.0, 0.5, 0.5), (120.0, 1.0, 1.0)]
+)
+def test_a_slow_core_counts_for_what_it_offers(tile: float, share: float, counted: float) -> None:
+    turn = Turn(seconds=3.0, peak=100.0, tile=tile, share=share)
+    assert turn.at_full_speed(100.0) == pytest.approx(3.0 * counted)
+
+
 def test_times_are_those_of_the_calls() -> None:
     outcome = run(fake(seconds=0.0005), fake(seconds=0.002), rules=Rules(samples=5, min_time=0.006))
     for measurement, expected in zip(outcome.measurements, (0.0005, 0.002), strict=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.fake_lab import FakeLab, outcome
@@ -18,11 +20,13 @@ from tvmconv.log.best import Sourced, decide
 from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
+from tvmconv.tune import metaschedule
 from tvmconv.tune.lab import Outcome
-from tvmconv.tune.model import Boosted, Model, Nothing
+from tvmconv.tune.model import LEAST, Boosted, Model, Nothing
 from tvmconv.tune.run import Plan
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
+from tvmconv.tvmscript import read_no_sources_of_frames
 from tvmconv.verify import Check, verify
 
 LAYERS = ("ic64ih14oc64kh3ph1", "ic32ih28oc64kh1", "ic64ih7oc128kh3ph1")
@@ -243,6 +247,25 @@ def test_progress_tells_of_every_trial_and_of_what_went_wrong(tmp_path: Path) ->
     assert troubles and all("1 of 720 outputs is wrong" in trouble for trouble in troubles)
     assert states[-1].failed == len(troubles)
     assert states[-1].gain >= 1 and states[-1].default_seconds >= states[-1].seconds
+
+
+def test_metaschedules_model_weighs_the_first_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect, "getouterframes", inspect.getouterframes)  # which is put back
+    read_no_sources_of_frames()
+    monkeypatch.setattr(metaschedule, "_WEIGHED", 10)
+    asked, other = request("ic32ih6oc32kh1", "gemm"), request("ic16ih6oc16kh1", "gemm")
+    tiles = some_tiles(Space(asked))[:12]
+    model = metaschedule.MetaSchedule()
+    for tile in tiles[:LEAST]:
+        assert model.scores(asked, tiles) is None
+        model.learn(asked, tile, 1e-3 * tile.mr)
+        model.learn(other, tile, 1.0)  # of another problem, which does not matter
+    scores, again = model.scores(asked, tiles), model.scores(asked, tiles)
+    assert scores is not None and again is not None
+    assert scores.tolist() == again.tolist()
+    assert np.isfinite(scores).tolist() == [True] * 10 + [False] * 2
+    known = dict(zip(tiles[:LEAST], scores, strict=False))
+    assert max(known, key=lambda tile: known[tile]).mr == min(tile.mr for tile in known)
 
 
 def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:

@@ -167,6 +167,10 @@ class Turn:
         """GFLOP/s that the cores had for this process, by the tile probe."""
         return self.tile * self.share
 
+    def at_full_speed(self, best: float) -> float:
+        """Seconds of a call on cores that offer `best`, if the kernel is slowed down as the probe is."""
+        return self.seconds * min(1.0, self.offered / best)
+
 
 @dataclass(frozen=True)
 class Check:

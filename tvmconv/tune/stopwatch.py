@@ -75,8 +75,7 @@ def serve(descriptor: int) -> None:
         )
         times: list[float] = []
         while len(times) < attempt.wanted(times):
-            turn = contestant.play(Play(attempt.min_time))
-            times.append(turn.seconds * min(1.0, turn.offered / full_speed))
+            times.append(contestant.play(Play(attempt.min_time)).at_full_speed(full_speed))
         contestant.check()
         p20, median, p80 = np.percentile(times, (20, 50, 80))
         return Seconds(float(median), float(p20), float(p80), len(times))
