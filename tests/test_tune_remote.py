@@ -30,7 +30,7 @@ from tvmconv.tune.remote_lab import RemoteLab
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
 REQUEST = Request(ConvShape.parse(WORKLOAD), "direct").check()
 QUICK = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=5)
-TILES = [Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0") for rows in (12, 13, 14, 15)]
+TILES = [Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0") for rows in (2, 3, 4, 5)]
 
 
 def records(folder: Path) -> list[Record]:
