@@ -1,6 +1,6 @@
 """The measuring protocol, with contestants that take a known time and fail on demand; and the probe."""
 
-import ctypes
+import math
 import multiprocessing
 import os
 import signal
@@ -13,16 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.processes import is_running
 from tests.waiting import until
 from tvmconv import probe
+from tvmconv.builder import Request
 from tvmconv.contestant import Turn, core_time
 from tvmconv.measure import Best, Outcome, Rules, chosen, measure
 from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
 from tvmconv.target import AVX2, AVX512, SSE4, Isa, host_features, native
+from tvmconv.tune.lab import LocalLab
 
 HERE = Path(__file__).parent
 SHAPE = ConvShape.parse("ic4ih5oc4kh3ph1")
@@ -69,6 +72,16 @@ def busy_process() -> Iterator[None]:
 def test_a_slow_core_counts_for_what_it_offers(tile: float, share: float, counted: float) -> None:
     turn = Turn(seconds=3.0, peak=100.0, tile=tile, share=share)
     assert turn.at_full_speed(100.0) == pytest.approx(3.0 * counted)
+
+
+def test_a_trial_on_a_crowded_core_takes_as_long_as_on_a_quiet_one() -> None:
+    asked = Request(ConvShape.parse("ic64ih28oc64kh3ph1"), "direct").check()
+    assert asked.tile
+    with LocalLab(1, [CPU], 1) as lab:
+        (quiet,) = lab.trials(asked, [asked.tile], math.inf)
+        with busy_process():
+            (crowded,) = lab.trials(asked, [asked.tile], math.inf)
+    assert quiet.median / 1.6 < crowded.median < quiet.median * 1.6, "the clock on the wall says 2 and more"
 
 
 def test_times_are_those_of_the_calls() -> None:
@@ -307,15 +320,12 @@ def test_probe_may_be_compiled_by_several_processes_at_once(tmp_path: Path, monk
 
 
 def test_evicted_memory_is_read_more_slowly() -> None:
-    size, isa = 1 << 18, native().isa
-    source, destination = (ctypes.create_string_buffer(size) for _ in range(2))
+    source, isa = np.ones(1 << 15), native().isa
 
     def seconds(cold: bool) -> float:
         if cold:
-            probe.evict(isa, ctypes.addressof(source), size)
-        start = time.perf_counter()
-        ctypes.memmove(destination, source, size)
-        return time.perf_counter() - start
+            probe.evict(isa, source.ctypes.data, source.nbytes)
+        return probe.seconds_of(source.sum)
 
     warm, cold = (min(seconds(cold) for _ in range(50)) for cold in (False, True))
     assert cold > 1.2 * warm

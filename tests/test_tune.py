@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from tvmconv.tune.model import LEAST, Boosted, Model, Nothing
 from tvmconv.tune.run import Plan
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
-from tvmconv.tvmscript import read_no_sources_of_frames
 from tvmconv.verify import Check, verify
 
 LAYERS = ("ic64ih14oc64kh3ph1", "ic32ih28oc64kh1", "ic64ih7oc128kh3ph1")
@@ -168,6 +167,24 @@ def test_a_final_is_repeated_when_it_failed_or_others_came_between(tmp_path: Pat
     assert race(log, labs[2], 24).request == winner.request and labs[2].finals_made == 1
     race(log, labs[3], 24)
     assert labs[3].finals_made == 0
+    # One algorithm's final, though no trial came with it.
+    tune([Plan(request(LAYERS[0], RACE[0]), 1, 0, Boosted())], 1, FakeLab(), Log(log), lambda state: None)
+    race(log, labs[3], 24)
+    assert labs[3].finals_made == 1 and not labs[3].made
+
+
+def test_trials_that_do_not_count_are_told(tmp_path: Path) -> None:
+    class Another(FakeLab):
+        @property
+        def protocol(self) -> Mapping[str, object]:
+            return {"fake": "in another way"}
+
+    said: list[str] = []
+    run(tmp_path / "log", FakeLab(), trials=9)
+    plan, lab = Plan(request(), 1, 0, Boosted()), Another()
+    tune([plan], 5, lab, Log(tmp_path / "log", said.append), lambda state: None)
+    assert len(lab.made) == 5 and len(said) == 1
+    assert f"9 of 9 trials of {Key.of(request(), 1)} do not count here" in said[0]
 
 
 def test_there_is_no_gain_over_a_kernel_by_hand_that_failed(tmp_path: Path) -> None:
@@ -250,17 +267,18 @@ def test_progress_tells_of_every_trial_and_of_what_went_wrong(tmp_path: Path) ->
 
 
 def test_metaschedules_model_weighs_the_first_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspect, "getouterframes", inspect.getouterframes)  # which is put back
-    read_no_sources_of_frames()
     monkeypatch.setattr(metaschedule, "_WEIGHED", 10)
+    """What failed, and other problems, do not matter."""
     asked, other = request("ic32ih6oc32kh1", "gemm"), request("ic16ih6oc16kh1", "gemm")
     tiles = some_tiles(Space(asked))[:12]
-    model = metaschedule.MetaSchedule()
+    model, alone = metaschedule.MetaSchedule(), metaschedule.MetaSchedule()
     for tile in tiles[:LEAST]:
         assert model.scores(asked, tiles) is None
         model.learn(asked, tile, 1e-3 * tile.mr)
-        model.learn(other, tile, 1.0)  # of another problem, which does not matter
-    scores, again = model.scores(asked, tiles), model.scores(asked, tiles)
+        alone.learn(asked, tile, 1e-3 * tile.mr)
+        model.learn(other, tile, 1.0)
+    model.learn(asked, tiles[-1], math.inf)
+    scores, again = model.scores(asked, tiles), alone.scores(asked, tiles)
     assert scores is not None and again is not None
     assert scores.tolist() == again.tolist()
     assert np.isfinite(scores).tolist() == [True] * 10 + [False] * 2

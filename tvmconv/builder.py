@@ -27,7 +27,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.toolchain import cache
-from tvmconv.tvmscript import read_no_sources_of_frames
+from tvmconv.tvmscript import sources_of_frames_unread
 from tvmconv.worker import WorkerLost, answer_all
 
 CREW = "tvmconv.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
@@ -146,12 +146,12 @@ class Order:
 
 def serve(descriptor: int) -> None:
     """A worker's whole life: carry out each Order; the answer is None, or the BuildError that says why not."""
-    read_no_sources_of_frames()
 
     def answer(order: Order) -> None:
         _compile(order.request, order.path, order.folder)
 
-    answer_all(descriptor, answer, lambda error: BuildError(last_words(str(error)) or type(error).__name__))
+    with sources_of_frames_unread():
+        answer_all(descriptor, answer, lambda error: BuildError(last_words(str(error)) or type(error).__name__))
 
 
 def scheduled_module(request: Request) -> Any:
@@ -279,7 +279,7 @@ def _sources() -> str:
         digest.update(importlib.metadata.version(name).encode())
     package, recipes = Path(__file__).parent, Path(schedules.__file__).parent
     tables = ("tile", "features", "cores", "device", "target")
-    modules = (*tables, "shape", "lower", "link", "toolchain", "entries", "builder")
+    modules = (*tables, "shape", "lower", "link", "toolchain", "tvmscript", "entries", "builder")
     files = [*(package / f"{name}.py" for name in modules), package / "native/shim.c", package / "native/tvmconv.h"]
     for file in sorted([*files, *package.glob("algorithms/*.py"), *recipes.glob("*.py")]):
         digest.update(file.read_bytes())

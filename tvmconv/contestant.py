@@ -26,6 +26,7 @@ from tvmconv.worker import answer_all
 # The problem whose time is nearly all overhead.
 SMALLEST = ConvShape.parse("ic1ih1oc1kh1")
 _OVERHEAD_TURNS, _OVERHEAD_SECONDS = 5, 0.001
+_LEAST_SHARE = 0.01  # of its cores that a process is taken to have had, whatever the clocks say
 
 
 class Entry(Protocol):
@@ -228,7 +229,7 @@ class Contestant:
             min(self._call, own),
             peak,
             min(before, self._cores.tile_speed(self._isa)),
-            min(1.0, max(0.0, share)),
+            min(1.0, max(_LEAST_SHARE, share)),
             self._call if own < self._call else None,
         )
 
@@ -270,8 +271,8 @@ def core_time(threads: int) -> float:
     """A clock that runs while this process has the cores it wants, in seconds.
 
     On one thread that is the time it has computed. Several may sleep, so there it is all time but that in which a
-    thread was ready to run and another process ran in its place (the kernel's Documentation/scheduler/sched-stats.rst,
-    /proc/<pid>/schedstat); where the kernel does not count that, all time.
+    thread, on average, was ready to run and another process ran in its place (the kernel's
+    Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat); where the kernel does not count that, all time.
     """
     if threads == 1:
         return time.process_time()
@@ -279,7 +280,7 @@ def core_time(threads: int) -> float:
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # a thread that has just ended, or a kernel that does not count
             waited += int((thread / "schedstat").read_text().split()[1]) / 1e9
-    return time.perf_counter() - waited
+    return time.perf_counter() - waited / threads
 
 
 def serve(descriptor: int) -> None:

@@ -17,7 +17,8 @@ _BLOCK = 1 << 16
 
 
 class Log:
-    """A tuning log at `path`, which need not exist yet. `note` hears one sentence of each torn line that is met.
+    """A tuning log at `path`, which need not exist yet. `note` hears one sentence of each torn line that is met, and
+    what else there is to say of the file.
 
     Nothing is kept open between calls, and writers hold the file's lock (flock) for one addition at a time, so that
     several processes can write to one file. A last line that was cut off, by a kill or a full disk, is left out when
@@ -26,7 +27,7 @@ class Log:
 
     def __init__(self, path: Path, note: Callable[[str], None] = lambda sentence: None) -> None:
         self.path = path
-        self._note = note
+        self.note = note
 
     def append(self, *records: Record) -> None:
         """Adds a line for each, all or none, which are on the disk when this returns; folders are made.
@@ -63,7 +64,7 @@ class Log:
             lines, torn = jsonlines.split(_content(descriptor))
         if torn:
             self._check_torn(torn)
-            self._note(f"{self.path}:{len(lines) + 1} was cut off in the middle of writing, and is left out")
+            self.note(f"{self.path}:{len(lines) + 1} was cut off in the middle of writing, and is left out")
         return [parse(text) for text in lines]
 
     def _repair(self, descriptor: int) -> None:
@@ -74,7 +75,7 @@ class Log:
         lines, torn = jsonlines.split(_content(descriptor))
         self._check_torn(torn)
         os.ftruncate(descriptor, size - len(torn))
-        self._note(f"{self.path}:{len(lines) + 1} was cut off in the middle of writing, and is removed")
+        self.note(f"{self.path}:{len(lines) + 1} was cut off in the middle of writing, and is removed")
 
     def _check_torn(self, torn: bytes) -> None:
         if not jsonlines.is_torn(torn, START):

@@ -30,8 +30,9 @@ def _cpu() -> str:
     return str(results.here()["cpu"])
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def now() -> str:
+    """The time, as records have it."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Record:
     seconds: median, p20, p80 of one call and their number n, None unless the status is ok; stage: "final" for those
     that were measured again at the end, interleaved with the default; trial: which of its key, from 0, and of a final
     which trial it repeats; seed: of the search; default: whether it is the hand-written schedule's tile; searcher: who
-    proposed it; protocol: how it was measured; cpu: the processor as Linux names it; time: ISO 8601.
+    proposed it; protocol: how it was measured; cpu: the processor as Linux names it; time: ISO 8601, the same for all
+    finals of one interleaved run.
     """
 
     key: Key
@@ -60,7 +62,7 @@ class Record:
     device: str = "local"
     versions: Versions = field(default_factory=Versions.here)
     cpu: str = field(default_factory=_cpu)
-    time: str = field(default_factory=_now)
+    time: str = field(default_factory=now)
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES or self.stage not in STAGES:

@@ -20,11 +20,12 @@ from tvmconv.builder import Order, Request, build_all
 from tvmconv.contestant import Failure, KernelEntry
 from tvmconv.crew import Crew
 from tvmconv.device import LOCAL
-from tvmconv.measure import Measurement, Rules, Seconds, measure
+from tvmconv.measure import Best, Measurement, Rules, Seconds, measure
 from tvmconv.record import here
 from tvmconv.reference import integer_case
+from tvmconv.target import Isa
 from tvmconv.tile import Tile
-from tvmconv.tune.stopwatch import Try
+from tvmconv.tune.stopwatch import FullSpeed, Try
 from tvmconv.worker import WorkerLost, patience
 
 _STOPWATCH = "tvmconv.tune.stopwatch"
@@ -123,6 +124,8 @@ class LocalLab:
         self.cpu = str(here()["cpu"])
         self._threads, self._cpus, self._jobs, self._pace = threads, tuple(cpus), jobs, pace
         self._compilers, self._stopwatch = Compilers(jobs), Crew(_STOPWATCH, 1)
+        self._best = Best()
+        self._full_speed: dict[Isa, float] = {}
 
     def __enter__(self) -> LocalLab:
         self._compilers.__enter__()
@@ -135,7 +138,7 @@ class LocalLab:
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        return {**asdict(self._pace), "check": "exact, before and after", "times": "of a core at full speed"}
+        return {**asdict(self._pace), "check": "exact, before and after", "trial_times": "of a core at full speed"}
 
     def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
         with temporary_folder() as folder:
@@ -156,7 +159,9 @@ class LocalLab:
             cpus=self._cpus,
             threads=self._threads,
             rules=self._pace.final,
+            best=self._best,
         )
+        self._best = measured.best
         results = iter(measured.measurements)
         for file in files.values():
             yield measured_outcome(next(results)) if isinstance(file, Path) else Outcome("error", str(file))
@@ -172,14 +177,27 @@ class LocalLab:
             self._pace.min_time,
             best,
             self._pace.hopeless,
+            self._speed(request.made_for.isa),
         )
-        limit = patience(_PATIENCE, request.shape.flops)
-        (answer,) = self._stopwatch.ask_each([attempt], lambda _: limit)
+        answer = self._asked(attempt, patience(_PATIENCE, request.shape.flops))
         if isinstance(answer, WorkerLost):
             return Outcome("error", f"the kernel {answer}")
         if isinstance(answer, Failure):
             return failed(answer.status, answer.reason)
         return Outcome("ok", seconds=answer)
+
+    def _speed(self, isa: Isa) -> float:
+        """What the cores can offer, found out once, so that all trials are measured by the same."""
+        if isa not in self._full_speed:
+            answer = self._asked(FullSpeed(self._cpus, isa), _PATIENCE)
+            if not isinstance(answer, float):
+                raise RuntimeError(f"the speed of CPUs {self._cpus} cannot be measured: {answer}")
+            self._full_speed[isa] = answer
+        return self._full_speed[isa]
+
+    def _asked(self, question: Try | FullSpeed, limit: float) -> Any:
+        (answer,) = self._stopwatch.ask_each([question], lambda _: limit)
+        return answer
 
 
 def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:

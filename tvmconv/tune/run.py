@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from tvmconv.builder import Request
 from tvmconv.log import Key, Log, Record, Versions
@@ -52,6 +52,7 @@ class Run:
         self._outcomes: dict[Tile, Outcome] = {}  # of this run
         self._elsewhere: dict[Tile, Outcome] = {}  # of others of this key
         self._remember()
+        self._say_what_is_left_out(records)
 
     @property
     def default(self) -> Tile:
@@ -103,9 +104,9 @@ class Run:
                 self._tell(told, self.done)
                 told = self.done
 
-    def final(self, tile: Tile, outcome: Outcome) -> Record:
-        """What the log is to have of a finalist."""
-        return self._record(tile, outcome, "final")
+    def final(self, tile: Tile, outcome: Outcome, time: str) -> Record:
+        """What the log is to have of a finalist of the final of that time."""
+        return replace(self._record(tile, outcome, "final"), time=time)
 
     def comparable(self, record: Record) -> bool:
         """Whether a record was measured as this run measures."""
@@ -132,6 +133,15 @@ class Run:
         for tile, outcome in self._elsewhere.items():
             self._search.tell(tile, outcome.median)
         self._tell(0, self.done - self.done % BATCH)
+
+    def _say_what_is_left_out(self, records: Sequence[Record]) -> None:
+        """Trials of this very problem that cannot be gone on with."""
+        own = [record for record in records if record.key == self.key and record.stage == "trial"]
+        if left_out := len(own) - sum(map(self.comparable, own)):
+            self._log.note(
+                f"{self._log.path}: {left_out} of {len(own)} trials of {self.key} do not count here: they were "
+                "measured in another way, by other versions or on another CPU"
+            )
 
     def _tell(self, first: int, end: int) -> None:
         """Tell the search what came out in these trials."""

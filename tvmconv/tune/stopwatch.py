@@ -29,14 +29,14 @@ from tvmconv.verify import Check, cached_case, check_kernel
 from tvmconv.worker import answer_all
 
 _SPREAD = 1.1  # slowest to fastest turn, from which on their middle says little
-_WARM_UP = 0.25  # seconds of probes, the best of which is a core's full speed
+_PROBED = 0.25  # seconds of probes, the best of which is a core's full speed
 
 
 @dataclass(frozen=True)
 class Try:
     """A kernel to be proved and timed: `samples` turns of `min_time` seconds each. best: seconds of a call of the
     fastest kernel so far; one whose turns take `hopeless` times as long gets no other, one that seems to be faster
-    still gets twice as many, since the luckiest of many is rarely the best."""
+    still gets twice as many, since the luckiest of many is rarely the best. full_speed: the answer to FullSpeed."""
 
     kernel: Path
     shape: ConvShape
@@ -47,6 +47,7 @@ class Try:
     min_time: float
     best: float
     hopeless: float
+    full_speed: float
 
     def wanted(self, times: Sequence[float]) -> int:
         """How many turns are enough, as far as these show."""
@@ -58,29 +59,41 @@ class Try:
         return self.samples * (2 if doubtful else 1)
 
 
-def serve(descriptor: int) -> None:
-    """This process's whole life: answer each Try with Seconds, or with the Failure that kept it from having them."""
+@dataclass(frozen=True)
+class FullSpeed:
+    """The question what these cores can offer: GFLOP/s of the tile probe, the best of a quarter of a second."""
 
-    def answer(attempt: Try) -> Seconds:
-        os.sched_setaffinity(0, attempt.cpus)
-        full_speed = _full_speed(attempt.cpus, attempt.isa)
-        _prove(attempt)
-        contestant = Contestant(
-            KernelEntry(attempt.kernel),
-            attempt.shape,
-            cached_case(attempt.shape),
-            attempt.threads,
-            attempt.isa,
-            _cores(attempt.cpus),
-        )
-        times: list[float] = []
-        while len(times) < attempt.wanted(times):
-            times.append(contestant.play(Play(attempt.min_time)).at_full_speed(full_speed))
-        contestant.check()
-        p20, median, p80 = np.percentile(times, (20, 50, 80))
-        return Seconds(float(median), float(p20), float(p80), len(times))
+    cpus: tuple[int, ...]
+    isa: Isa
+
+
+def serve(descriptor: int) -> None:
+    """This process's whole life: answer each Try with Seconds, each FullSpeed with its number, and either with the
+    Failure that kept it from having them."""
+
+    def answer(question: Try | FullSpeed) -> Seconds | float:
+        os.sched_setaffinity(0, question.cpus)
+        return _timed(question) if isinstance(question, Try) else _full_speed(question)
 
     answer_all(descriptor, answer, _failure)
+
+
+def _timed(attempt: Try) -> Seconds:
+    _prove(attempt)
+    contestant = Contestant(
+        KernelEntry(attempt.kernel),
+        attempt.shape,
+        cached_case(attempt.shape),
+        attempt.threads,
+        attempt.isa,
+        _cores(attempt.cpus),
+    )
+    times: list[float] = []
+    while len(times) < attempt.wanted(times):
+        times.append(contestant.play(Play(attempt.min_time)).at_full_speed(attempt.full_speed))
+    contestant.check()
+    p20, median, p80 = np.percentile(times, (20, 50, 80))
+    return Seconds(float(median), float(p20), float(p80), len(times))
 
 
 def _prove(attempt: Try) -> None:
@@ -95,12 +108,10 @@ def _cores(cpus: tuple[int, ...]) -> probe.Cores:
     return probe.Cores(cpus)
 
 
-@functools.cache
-def _full_speed(cpus: tuple[int, ...], isa: Isa) -> float:
-    """What the cores can offer, in GFLOP/s of the tile probe: once, so that all trials are measured by the same."""
-    cores, end, best = _cores(cpus), time.monotonic() + _WARM_UP, 0.0
+def _full_speed(question: FullSpeed) -> float:
+    cores, end, best = _cores(question.cpus), time.monotonic() + _PROBED, 0.0
     while time.monotonic() < end:
-        best = max(best, cores.tile_speed(isa))
+        best = max(best, cores.tile_speed(question.isa))
     return best
 
 

@@ -10,6 +10,7 @@ from itertools import groupby
 from tvmconv.builder import Request
 from tvmconv.log import Log, Record
 from tvmconv.log.best import fastest
+from tvmconv.log.record import now
 from tvmconv.tile import Tile
 from tvmconv.tune.lab import Lab, Outcome
 from tvmconv.tune.run import Plan, Run, remembered
@@ -115,7 +116,8 @@ class _Race:
         if outcomes is None:
             requests = [_request(run, tile) for run, tile in finalists]
             outcomes = dict(zip(finalists, self._lab.finals(requests), strict=True))
-            self._log.append(*(run.final(tile, outcome) for (run, tile), outcome in outcomes.items()))
+            time = now()
+            self._log.append(*(run.final(tile, outcome, time) for (run, tile), outcome in outcomes.items()))
 
         def seconds(finalist: Finalist) -> float:
             return outcomes[finalist].median
@@ -141,14 +143,11 @@ class _Race:
         if any(run.measured or not run.plan.resume for run in self._runs):
             return None
         runs = {run.key: run for run in self._runs}
-        found: dict[Finalist, Outcome] = {}
-        for record in reversed(self._records):
-            if not self._is_of_this_layer(record):
-                continue
-            finalist = runs.get(record.key), Tile.parse(record.tile)
-            if record.stage != "final" or finalist[0] is None or finalist in found:
-                break
-            found[finalist[0], finalist[1]] = remembered(record)
+        own = [record for record in self._records if self._is_of_this_layer(record)]
+        if not own or own[-1].stage != "final":
+            return None
+        last = [record for record in own if record.time == own[-1].time]
+        found = {(runs[one.key], Tile.parse(one.tile)): remembered(one) for one in last if one.key in runs}
         usable = all(one in found for one in finalists) and any(found[one].seconds for one in finalists)
         return found if usable else None
 

@@ -29,7 +29,6 @@ from tvmconv.tune.search import BATCH
 from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.tune_report import tune_table
 from tvmconv.tuned import HAND, TUNED
-from tvmconv.tvmscript import read_no_sources_of_frames
 from tvmconv.workload import Layer, resolve
 
 if TYPE_CHECKING:
@@ -175,8 +174,6 @@ def _models(searcher: str, output: Output) -> Callable[[], Model]:
     except ImportError as error:
         output.warn(f"xgboost cannot be imported ({error}), so that tiles are drawn at random: {install_line('tune')}")
         return Nothing
-    if model is MetaSchedule:
-        read_no_sources_of_frames()
     return model
 
 
