@@ -269,7 +269,7 @@ def test_progress_tells_of_every_trial_and_of_what_went_wrong(tmp_path: Path) ->
 
 def test_metaschedules_model_weighs_the_first_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metaschedule, "_WEIGHED", 10)
-    """What failed, and other problems, do not matter."""
+    """What failed, what cannot be lowered, and other problems do not matter."""
     asked, other = request("ic32ih6oc32kh1", "gemm"), request("ic16ih6oc16kh1", "gemm")
     tiles = some_tiles(Space(asked))[:12]
     model, alone = metaschedule.MetaSchedule(), metaschedule.MetaSchedule()
@@ -279,8 +279,10 @@ def test_metaschedules_model_weighs_the_first_of_a_pool(monkeypatch: pytest.Monk
         alone.learn(asked, tile, 1e-3 * tile.mr)
         model.learn(other, tile, 1.0)
     model.learn(asked, tiles[-1], math.inf)
-    scores, again = model.scores(asked, tiles), alone.scores(asked, tiles)
-    assert scores is not None and again is not None
+    cannot = replace(tiles[0], kc=5)  # which does not divide the channels
+    scores, again = model.scores(asked, [cannot, *tiles]), alone.scores(asked, tiles)
+    assert scores is not None and again is not None and scores[0] == -math.inf
+    scores = scores[1:]
     assert scores.tolist() == again.tolist()
     assert np.isfinite(scores).tolist() == [True] * 10 + [False] * 2
     known = dict(zip(tiles[:LEAST], scores, strict=False))

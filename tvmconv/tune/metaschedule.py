@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tvmconv.builder import Request, scheduled_module
 from tvmconv.lower import tvm_target
 from tvmconv.tile import Tile
 from tvmconv.tune.model import LEAST
+from tvmconv.tune.space import Space
 from tvmconv.tvmscript import sources_of_frames_unread
 
 _WEIGHED = 32  # tiles of a pool
@@ -46,16 +48,18 @@ class MetaSchedule:
         measured = [known for known in self._seconds if known.prefix == request.prefix]
         if len(measured) < LEAST:
             return None
+        space = Space(request)  # of whose draws not all can be lowered
+        places = list(islice((place for place, tile in enumerate(tiles) if space.contains(tile)), _WEIGHED))
         with sources_of_frames_unread():
             self._candidates |= {each: _candidate(each) for each in measured if each not in self._candidates}
-            weighed = [_candidate(replace(request, tile=tile)) for tile in tiles[:_WEIGHED]]
+            weighed = [_candidate(replace(request, tile=tiles[place])) for place in places]
         known = [self._candidates[each] for each in measured]
         context = _context(known[0].sch.mod, request)
         config = ms.cost_model.xgb_model.XGBConfig(nthread=1)
         model = ms.cost_model.XGBModel(config=config, num_warmup_samples=0, adaptive_training=False)
         model.update(context, known, [RunnerResult([self._seconds[each]], None) for each in measured])
         scores = np.full(len(tiles), _NOT_WEIGHED)
-        scores[: len(weighed)] = model.predict(context, weighed)
+        scores[places] = model.predict(context, weighed)
         return scores
 
 
