@@ -31,13 +31,14 @@ class FakeLab:
     def protocol(self) -> Mapping[str, Any]:
         return {"fake": True}
 
-    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
-        for tile in tiles:
+    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
+        for request in requests:
+            assert request.tile
             if len(self.made) == self.dies_at:
                 raise KeyboardInterrupt
-            self.made.append((str(request.shape), tile))
+            self.made.append((str(request.shape), request.tile))
             self.algorithms.append(request.algorithm)
-            yield self.outcome(request, tile)
+            yield self.outcome(request, request.tile)
 
     def outcome(self, request: Request, tile: Tile) -> Outcome:
         return outcome(request, tile)

@@ -20,7 +20,7 @@ from tvmconv import builder, cli, toolchain
 from tvmconv.builder import BuildError, Request
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
-from tvmconv.tvmscript import sources_of_frames_unread
+from tvmconv.tvmscript import parsed_quickly
 
 HERE = Path(__file__).parent
 
@@ -60,11 +60,16 @@ assert "tvm" not in sys.modules
 
 
 def test_compilers_parse_what_others_do() -> None:
-    """Though they do not look for the sources of frames."""
-    expected = builder.module_text(request())
-    with sources_of_frames_unread():
+    """Though they remember texts and expressions from one kernel to the next, and look for no source of a frame."""
+    asked = [
+        replace(request(algorithm=algorithm), tile=tile)
+        for algorithm in ("indirect", "winograd")
+        for tile in (Tile(2, 16), Tile(4, 8))
+    ]
+    expected = [builder.module_text(each) for each in asked]
+    with parsed_quickly():
         assert inspect.stack()[0][3:5] == ("test_compilers_parse_what_others_do", None)
-        assert builder.module_text(request()) == expected
+        assert [builder.module_text(each) for each in asked] == expected
     assert inspect.stack()[0].code_context
 
 

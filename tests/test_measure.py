@@ -76,11 +76,11 @@ def test_a_slow_core_counts_for_what_it_offers(tile: float, share: float, counte
 
 def test_a_trial_on_a_crowded_core_takes_as_long_as_on_a_quiet_one() -> None:
     asked = Request(ConvShape.parse("ic64ih28oc64kh3ph1"), "direct").check()
-    assert asked.tile
+    nothing_known = {asked.algorithm: math.inf}
     with LocalLab(1, [CPU], 1) as lab:
-        (quiet,) = lab.trials(asked, [asked.tile], math.inf)
+        (quiet,) = lab.trials([asked], nothing_known)
         with busy_process():
-            (crowded,) = lab.trials(asked, [asked.tile], math.inf)
+            (crowded,) = lab.trials([asked], nothing_known)
     assert quiet.median / 1.6 < crowded.median < quiet.median * 1.6, "the clock on the wall says 2 and more"
 
 

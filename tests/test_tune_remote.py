@@ -30,7 +30,7 @@ from tvmconv.tune.remote_lab import RemoteLab
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
 REQUEST = Request(ConvShape.parse(WORKLOAD), "direct").check()
 QUICK = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=5)
-TILES = [Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0") for rows in (2, 3, 4, 5)]
+REQUESTS = [replace(REQUEST, tile=Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0")) for rows in (2, 3, 4, 5)]
 
 
 def records(folder: Path) -> list[Record]:
@@ -64,10 +64,8 @@ def test_all_devices_of_a_key_at_once(device: NativeDevice) -> None:
         with RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
             measure = lab._measure
             lab._measure = lambda remote, *rest: used.append(remote) or measure(remote, *rest)  # type: ignore[method-assign]
-            assert [found.status for found in lab.trials(REQUEST, TILES, 1.0)] == ["ok"] * 4
-            assert [found.status for found in lab.finals([replace(REQUEST, tile=tile) for tile in TILES[:2]])] == [
-                "ok"
-            ] * 2
+            assert [found.status for found in lab.trials(REQUESTS, {REQUEST.algorithm: 1.0})] == ["ok"] * 4
+            assert [found.status for found in lab.finals(REQUESTS[:2])] == ["ok"] * 2
         assert len(set(used)) == 2
 
 
@@ -85,7 +83,7 @@ def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice)
         servers.append(Listening([*command, "--work", "/tmp"], 60, environment={}))
 
     with Remote(mortal) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        trials = lab.trials(REQUEST, TILES, 1.0)
+        trials = lab.trials(REQUESTS, {REQUEST.algorithm: 1.0})
         first = next(trials)
         killer = threading.Thread(target=restart)
         killer.start()

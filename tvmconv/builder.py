@@ -27,7 +27,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 from tvmconv.tile import Tile
 from tvmconv.toolchain import cache
-from tvmconv.tvmscript import sources_of_frames_unread
+from tvmconv.tvmscript import parsed_quickly
 from tvmconv.worker import WorkerLost, answer_all
 
 CREW = "tvmconv.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
@@ -150,7 +150,7 @@ def serve(descriptor: int) -> None:
     def answer(order: Order) -> None:
         _compile(order.request, order.path, order.folder)
 
-    with sources_of_frames_unread():
+    with parsed_quickly():
         answer_all(descriptor, answer, lambda error: BuildError(last_words(str(error)) or type(error).__name__))
 
 

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,7 +24,6 @@ from tvmconv.measure import Best, Measurement, Rules, Seconds, measure
 from tvmconv.record import here
 from tvmconv.reference import integer_case
 from tvmconv.target import Isa
-from tvmconv.tile import Tile
 from tvmconv.tune.stopwatch import FullSpeed, Try
 from tvmconv.worker import WorkerLost, patience
 
@@ -79,8 +78,9 @@ class Lab(Protocol):
     def protocol(self) -> Mapping[str, Any]:
         """How trials are measured, in plain text for the records: only such are comparable."""
 
-    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
-        """One outcome for each tile, in order, as soon as it is known. best: seconds of the fastest one so far."""
+    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
+        """One outcome for each kernel of one layer, in order, as soon as it is known. best: seconds of the fastest one
+        so far, for each of their algorithms."""
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """Kernels of one layer measured side by side, interleaved, as bench does it; outcomes in order."""
@@ -100,12 +100,11 @@ class Compilers:
     def __exit__(self, *error: object) -> None:
         self._crew.close()
 
-    def build(self, request: Request, tiles: Sequence[Tile], folder: Path) -> Generator[Path | Outcome, None, None]:
-        """For each tile, in order, its kernel's file in `folder`, or the outcome of one that could not be built.
+    def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
+        """For each, in order, its kernel's file in `folder`, or the outcome of one that could not be built.
 
         Raises OSError where that is the disk's fault, and no candidate's.
         """
-        requests = [replace(request, tile=tile) for tile in tiles]
         orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
         with closing(self._crew.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
             for order, answer in zip(orders, answers, strict=True):
@@ -140,11 +139,13 @@ class LocalLab:
     def protocol(self) -> Mapping[str, Any]:
         return {**asdict(self._pace), "check": "exact, before and after", "trial_times": "of a core at full speed"}
 
-    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
+    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
+        fastest = dict(best)
         with temporary_folder() as folder:
-            for built in list(self._compilers.build(request, tiles, folder)):
-                outcome = built if isinstance(built, Outcome) else self._timed(request, built, best)
-                best = min(best, outcome.median)
+            for request, built in zip(requests, list(self._compilers.build(requests, folder)), strict=True):
+                own = fastest[request.algorithm]
+                outcome = built if isinstance(built, Outcome) else self._timed(request, built, own)
+                fastest[request.algorithm] = min(own, outcome.median)
                 yield outcome
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:

@@ -20,7 +20,7 @@ from tvmconv.lower import tvm_target
 from tvmconv.tile import Tile
 from tvmconv.tune.model import LEAST
 from tvmconv.tune.space import Space
-from tvmconv.tvmscript import sources_of_frames_unread
+from tvmconv.tvmscript import parsed_quickly
 
 _WEIGHED = 32  # tiles of a pool
 _NOT_WEIGHED = -np.inf
@@ -50,7 +50,7 @@ class MetaSchedule:
             return None
         space = Space(request)  # of whose draws not all can be lowered
         places = list(islice((place for place, tile in enumerate(tiles) if space.contains(tile)), _WEIGHED))
-        with sources_of_frames_unread():
+        with parsed_quickly():
             self._candidates |= {each: _candidate(each) for each in measured if each not in self._candidates}
             weighed = [_candidate(replace(request, tile=tiles[place])) for place in places]
         known = [self._candidates[each] for each in measured]

@@ -23,7 +23,6 @@ from tvmconv.rpc.remote import Remote
 from tvmconv.rpc.stage import Stage
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.rpc.verify import verify
-from tvmconv.tile import Tile
 from tvmconv.tune.lab import PACE, Compilers, Outcome, Pace, failed, measured_outcome, temporary_folder
 from tvmconv.verify import Check, cached_case
 
@@ -65,12 +64,12 @@ class RemoteLab:
     def protocol(self) -> Mapping[str, Any]:
         return {**asdict(self._pace), "check": "exact, before and after", "through": "rpc"}
 
-    def trials(self, request: Request, tiles: Sequence[Tile], best: float) -> Generator[Outcome, None, None]:
-        case = cached_case(request.shape)
-        with temporary_folder() as folder, closing(self._compilers.build(request, tiles, folder)) as kernels:
+    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
+        case = cached_case(requests[0].shape)
+        with temporary_folder() as folder, closing(self._compilers.build(requests, folder)) as kernels:
             waiting: list[Future[Outcome] | Outcome] = []
             try:
-                for built in kernels:
+                for request, built in zip(requests, kernels, strict=True):
                     if isinstance(built, Path):
                         waiting.append(self._pool.submit(self._trial, request, built, case))
                     else:

@@ -8,8 +8,7 @@ teaches the model, and what other seeds have found of this one is not measured a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from tvmconv.builder import Request
@@ -51,6 +50,7 @@ class Run:
         self._records = [record for record in records if self.comparable(record)]
         self._outcomes: dict[Tile, Outcome] = {}  # of this run
         self._elsewhere: dict[Tile, Outcome] = {}  # of others of this key
+        self._told = 0  # of its outcomes
         self._remember()
         self._say_what_is_left_out(records)
 
@@ -67,6 +67,10 @@ class Run:
     @property
     def failed(self) -> int:
         return sum(outcome.seconds is None for outcome in self._outcomes.values())
+
+    def request(self, tile: Tile) -> Request:
+        """That of a kernel of this problem."""
+        return replace(self.plan.request, tile=tile)
 
     def fastest(self, count: int) -> list[Tile]:
         """Tiles by their trials, the fastest first; none that failed."""
@@ -88,21 +92,20 @@ class Run:
         outcomes = dict(list(self._outcomes.items())[:count])
         return min(_times(self._elsewhere | outcomes).values(), default=math.inf)
 
-    def trials(self, budget: int) -> Iterator[str | None]:
-        """Makes what is missing of `budget` trials, all told; for each, what went wrong in it, or None.
+    def proposed(self, budget: int) -> list[Tile]:
+        """What to try next of `budget` trials, all told: the rest of a batch; nothing where no tiles are left."""
+        missing = min(BATCH, budget - self._told) - (self.done - self._told)
+        if missing <= 0:
+            return []
+        # A batch that was interrupted is proposed again.
+        return [tile for tile in self._search.batch(self._told // BATCH) if tile not in self._outcomes][:missing]
 
-        Raises OSError where the log cannot be written.
-        """
-        told = self.done - self.done % BATCH  # a batch that was interrupted is proposed again
-        while self.done < budget:
-            missing = min(BATCH, budget - told) - (self.done - told)
-            new = [tile for tile in self._search.batch(told // BATCH) if tile not in self._outcomes][:missing]
-            if not new:
-                return
-            yield from self._made(new)
-            if self.done % BATCH == 0:
-                self._tell(told, self.done)
-                told = self.done
+    def add(self, tile: Tile, outcome: Outcome) -> None:
+        """What came out of a trial. Raises OSError where the log cannot be written."""
+        self._log.append(self._record(tile, outcome, "trial"))
+        self._outcomes[tile] = outcome
+        self.measured += 1
+        self._tell_whole_batches()
 
     def final(self, tile: Tile, outcome: Outcome, time: str) -> Record:
         """What the log is to have of a finalist of the final of that time."""
@@ -132,7 +135,7 @@ class Run:
                 (self._outcomes if own else self._elsewhere)[tile] = remembered(record)
         for tile, outcome in self._elsewhere.items():
             self._search.tell(tile, outcome.median)
-        self._tell(0, self.done - self.done % BATCH)
+        self._tell_whole_batches()
 
     def _say_what_is_left_out(self, records: Sequence[Record]) -> None:
         """Trials of this very problem that cannot be gone on with."""
@@ -143,19 +146,12 @@ class Run:
                 "measured in another way, by other versions or on another CPU"
             )
 
-    def _tell(self, first: int, end: int) -> None:
-        """Tell the search what came out in these trials."""
-        for tile, outcome in list(self._outcomes.items())[first:end]:
+    def _tell_whole_batches(self) -> None:
+        """Tell the search what came out in those that it has not heard of."""
+        end = self.done - self.done % BATCH
+        for tile, outcome in list(self._outcomes.items())[self._told : end]:
             self._search.tell(tile, outcome.median)
-
-    def _made(self, tiles: Sequence[Tile]) -> Iterator[str | None]:
-        """Each trial is in the log before the next one begins."""
-        with closing(self._lab.trials(self.plan.request, tiles, self.best())) as made:
-            for tile, outcome in zip(tiles, made, strict=True):
-                self._log.append(self._record(tile, outcome, "trial"))
-                self._outcomes[tile] = outcome
-                self.measured += 1
-                yield f"tile {tile}: {outcome.reason}" if outcome.reason else None
+        self._told = end
 
     def _record(self, tile: Tile, outcome: Outcome, stage: Stage) -> Record:
         number = {known: number for number, known in enumerate(self._outcomes)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby
 
 from tvmconv.builder import Request
@@ -79,29 +80,38 @@ class _Race:
     def trials(self) -> Iterator[State]:
         """One each time that a trial has been made, and one before."""
         yield self._state()
-        for run, share in self._deal():
-            self._shares[run] = share
-            for trouble in run.trials(share):
-                yield self._state(trouble)
+        for shares in self._deal():
+            self._shares |= shares
+            while batch := [(run, tile) for run, share in shares.items() for tile in run.proposed(share)]:
+                yield from self._made(batch)
 
-    def _deal(self) -> Iterator[tuple[Run, int]]:
+    def _deal(self) -> Iterator[dict[Run, int]]:
         """How many trials each algorithm has, all told: one to begin with; a first share for the fastest and the one by
         hand; what is left for the fastest of these, and for the next where there are no other tiles. Successive halving
         (Jamieson and Talwalkar, AISTATS 2016, section 3) in two steps, since tiles seldom change the order of
         algorithms that are far apart. Each step looks at the trials of the one before alone, so that a run which goes
-        on from its log deals as it did."""
+        on from its log deals as it did. What stands together may be tried together."""
         if len(self._runs) == 1:
-            yield self._by_hand, self._trials
+            yield {self._by_hand: self._trials}
             return
-        yield from ((run, 1) for run in self._runs)
+        yield dict.fromkeys(self._runs, 1)
         ranked = sorted(self._runs, key=lambda run: run.best(1))
         contenders = list(dict.fromkeys([*ranked[:_CONTENDERS], self._by_hand]))
         share = min(BATCH, 1 + (self._trials - len(self._runs)) // (2 * len(contenders)))
-        yield from ((run, share) for run in contenders)
+        yield from ({run: share} for run in contenders)
         contenders.sort(key=lambda run: run.best(share))
         for run in dict.fromkeys([*contenders, *ranked]):
             if left := self._trials - self._dealt:
-                yield run, self._shares[run] + left
+                yield {run: self._shares[run] + left}
+
+    def _made(self, batch: Sequence[tuple[Run, Tile]]) -> Iterator[State]:
+        """Each trial is in the log before the next one begins."""
+        requests = [run.request(tile) for run, tile in batch]
+        best = {run.key.algorithm: run.best() for run, _ in batch}
+        with closing(self._lab.trials(requests, best)) as outcomes:
+            for (run, tile), outcome in zip(batch, outcomes, strict=True):
+                run.add(tile, outcome)
+                yield self._state(f"tile {tile}: {outcome.reason}" if outcome.reason else None)
 
     @property
     def _dealt(self) -> int:
@@ -114,7 +124,7 @@ class _Race:
         finalists = self._finalists()
         outcomes = self._last_final(finalists)
         if outcomes is None:
-            requests = [_request(run, tile) for run, tile in finalists]
+            requests = [run.request(tile) for run, tile in finalists]
             outcomes = dict(zip(finalists, self._lab.finals(requests), strict=True))
             time = now()
             self._log.append(*(run.final(tile, outcome, time) for (run, tile), outcome in outcomes.items()))
@@ -126,7 +136,7 @@ class _Race:
         best_of_each = [fastest(own, seconds, lambda one: one[1] == one[0].default) for own in by_run]
         best = fastest(best_of_each, seconds, lambda one: one[0] is self._by_hand)
         by_hand = outcomes[self._by_hand, self._by_hand.default]
-        return Winner(_request(*best), best[1] == best[0].default, outcomes[best], by_hand, self._state())
+        return Winner(best[0].request(best[1]), best[1] == best[0].default, outcomes[best], by_hand, self._state())
 
     def _finalists(self) -> list[Finalist]:
         """Of the algorithm by hand and of the fastest: the default, the tile that earlier finals chose, and those of
@@ -162,12 +172,8 @@ class _Race:
             done=self._dealt if self._shares else min(self._trials, sum(run.done for run in self._runs)),
             measured=sum(run.measured for run in self._runs),
             failed=sum(run.failed for run in self._runs),
-            best=_request(best, next(iter(best.fastest(1)), best.default)),
+            best=best.request(next(iter(best.fastest(1)), best.default)),
             seconds=best.best(),
             default_seconds=self._by_hand.seconds(self._by_hand.default),
             trouble=trouble,
         )
-
-
-def _request(run: Run, tile: Tile) -> Request:
-    return replace(run.plan.request, tile=tile)
