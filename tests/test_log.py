@@ -198,6 +198,7 @@ PRECEDENCE: list[tuple[list[Record], str | None]] = [
     ([record("2x16", 1.0, versions=OLD), record("3x16", 2.0)], "3x16"),
     ([record("2x16", 1.0, cpu="Z80"), record("3x16", 2.0)], "3x16"),
     ([record("2x16", 1.0, cpu="Z80", stage="final"), record("3x16", 2.0)], "2x16"),
+    ([record("2x16", 1.0), record("3x16", 2.0, protocol={"samples": 9}, time="9999")], "3x16"),
 ]
 
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from tvmconv.figure import drawing, literal
-from tvmconv.log import Key, Record
+from tvmconv.log import Record
 
 _WIDTH, _HEIGHT, _LINE = 9.0, 5.0, 0.17  # inches; the last of a line of the legend
 _DASHES = ("-", "--", ":", "-.")
@@ -22,7 +22,7 @@ def draw_convergence(records: Sequence[Record], path: Path) -> None:
     searches = _searches([record for record in records if record.stage == "trial"])
     with drawing(path, _WIDTH, _HEIGHT + _LINE * len(searches)) as figure:
         axes = figure.add_subplot()
-        for index, (title, own) in enumerate(searches.items()):
+        for index, ((title, _), own) in enumerate(searches.items()):
             own.sort(key=lambda record: record.trial)
             numbers = [record.trial + 1 for record in own]
             best = [*accumulate((record.gflops or 0.0 for record in own), max)]
@@ -34,18 +34,21 @@ def draw_convergence(records: Sequence[Record], path: Path) -> None:
         figure.legend(loc="outside lower center", frameon=False, fontsize=7.5)
 
 
-def _searches(trials: Sequence[Record]) -> dict[str, list[Record]]:
-    """The trials of each search, by its title. What nobody searched for, the default, belongs to all of its key."""
-    searchers: dict[tuple[Key, str], set[str]] = {}
+def _searches(trials: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """The trials of each search, by its title and the way in which they were measured. What nobody searched for, the
+    default, belongs to all of its key."""
+    searchers: dict[tuple[str, str], set[str]] = {}
     for trial in trials:
-        searchers.setdefault((trial.key, _run(trial)), set()).add(trial.searcher)
-    found: dict[str, list[Record]] = {}
+        searchers.setdefault(_run(trial), set()).add(trial.searcher)
+    found: dict[tuple[str, str], list[Record]] = {}
     for trial in trials:
-        others = sorted(searchers[trial.key, _run(trial)] - {"default"}) or ["default"]
+        others = sorted(searchers[_run(trial)] - {"default"}) or ["default"]
         for searcher in others if trial.searcher == "default" else [trial.searcher]:
-            found.setdefault(f"{trial.key}, {searcher}, {_run(trial)}", []).append(trial)
+            found.setdefault((f"{trial.key}, {searcher}, seed {trial.seed}, {trial.cpu}", trial.method), []).append(
+                trial
+            )
     return found
 
 
-def _run(trial: Record) -> str:
-    return f"seed {trial.seed}, {trial.cpu}"
+def _run(trial: Record) -> tuple[str, str]:
+    return f"{trial.key}, seed {trial.seed}, {trial.cpu}", trial.method

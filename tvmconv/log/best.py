@@ -31,7 +31,8 @@ class Sourced:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Records of one key that may be compared: of one file and one CPU; if they are finals, of one interleaved run."""
+    """Records of one key that may be compared: of one file, one CPU and one way to measure; if they are finals, of one
+    interleaved run."""
 
     records: tuple[Sourced, ...]
 
@@ -57,9 +58,9 @@ def decide(found: Iterable[Sourced], cpu: str) -> Comparison | None:
     found = list(found)
     wrong = {item.record.tile for item in found if item.record.status == "wrong"}
     right = [item for item in found if item.record.tile not in wrong]
-    groups: dict[tuple[Path, str], list[Sourced]] = {}
+    groups: dict[tuple[Path, str, str], list[Sourced]] = {}
     for item in right:
-        groups.setdefault((item.path, item.record.cpu), []).append(item)
+        groups.setdefault((item.path, item.record.cpu, item.record.method), []).append(item)
     comparisons = [comparison for group in groups.values() for comparison in _comparisons(group)]
     comparisons.reverse()  # of two that were made in the same second the later one
     return max(comparisons, key=lambda comparison: _weight(comparison, cpu), default=None)

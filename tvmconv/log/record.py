@@ -80,6 +80,11 @@ class Record:
         return self.seconds["median"] if self.seconds else math.inf
 
     @property
+    def method(self) -> str:
+        """How it was measured, in one line: trials of different methods say nothing of each other."""
+        return jsonlines.line(dict(sorted(self.protocol.items()))).rstrip()
+
+    @property
     def foreign(self) -> str | None:
         """Why its time says nothing about kernels that are made here; None if it does."""
         if self.device == EMULATED:
