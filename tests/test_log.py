@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.tuning import KEY, WORKLOAD, key, record, written
+from tvmconv import cli
 from tvmconv.builder import Request
 from tvmconv.jsonlines import BadFile
 from tvmconv.log import SHIPPED, Foreign, Key, Log, Logs, Record, Sourced, Versions, decide, folders, new_log
@@ -84,6 +85,8 @@ def test_a_torn_last_line_is_repaired(tmp_path: Path, cut: int) -> None:
         record().line().decode().strip().replace('"status": "ok"', '"status": "good"'),
         record().line().decode().strip().replace('"2x16"', '"2by16"'),
         record().line().decode().strip().replace('"median": 0.001', '"median": NaN'),
+        json.dumps(json.loads(record().line()) | {"protocol": None}),
+        json.dumps(json.loads(record().line()) | {"seconds": [1]}),
     ],
 )
 def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: str) -> None:
@@ -127,6 +130,14 @@ def test_two_may_write_at_once(tmp_path: Path) -> None:
         1: [*range(count)],
         2: [*range(count)],
     }
+
+
+def test_a_merge_loses_nothing_that_is_written_meanwhile(tmp_path: Path) -> None:
+    path, count = written(tmp_path / "log.jsonl", record(seed=0)), 60
+    process = writer(path, 1, count)
+    while process.poll() is None:
+        assert cli.main(["log", "merge", "-q", "-o", str(path), str(path)]) == 0
+    assert [item.trial for item in Log(path).records() if item.seed == 1] == [*range(count)]
 
 
 def test_a_full_disk_leaves_no_half_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +200,14 @@ PRECEDENCE: list[tuple[list[Record], str | None]] = [
         [
             *(record("2x16", 1.0, stage="final"), record("4x16", 2.0, stage="final")),
             *(record("2x16", 9.0, stage="final", time="9999"), record("4x16", 8.0, stage="final", time="9999")),
+        ],
+        "4x16",
+    ),
+    # Also where a tile that was in both turned out to be wrong.
+    (
+        [
+            *(record(tile, time, stage="final", time="9998") for tile, time in (("2x16", 2.0), ("5x16", 1.0))),
+            *(record(tile, time, stage="final", time="9999") for tile, time in (("2x16", None), ("4x16", 8.0))),
         ],
         "4x16",
     ),

@@ -214,12 +214,13 @@ def test_tables_have_one_column_for_auto_and_tell_what_it_took(capsys: Capture) 
     assert "auto tuned / auto hand 2.000 in speed, geometric mean of 1 layer" in out
 
 
+FINAL = "2999-01-01T00:00:00+00:00"
 RECORDS = [
-    record("2x16", 2.0, trial=0, default=True, searcher="default"),
+    record("2x16", 2.0, trial=0, default=True),
     record("4x16", 1.0, trial=1),
     record("3x16", None, trial=2, searcher="xgb"),
-    record("2x16", 2.2, trial=0, default=True, stage="final"),
-    record("4x16", 1.1, trial=1, stage="final"),
+    record("2x16", 2.2, trial=0, default=True, stage="final", time=FINAL),
+    record("4x16", 1.1, trial=1, stage="final", time=FINAL),
 ]
 
 
@@ -265,13 +266,18 @@ def test_logs_are_merged(tmp_path: Path, capsys: Capture) -> None:
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="no matplotlib")
 def test_convergence_is_drawn(tmp_path: Path) -> None:
-    logged(tmp_path, *RECORDS)
+    logged(tmp_path, *RECORDS, record(protocol={"samples": 9}, searcher="xgb", time=FINAL))
     for path in (tmp_path / "a.svg", tmp_path / "a.png"):
         assert cli.main(["log", "plot", "-o", str(path), str(tmp_path), "--match", WORKLOAD]) == 0
     text = (tmp_path / "a.svg").read_text()
     assert "best GFLOP/s so far" in text
-    for searcher in ("random", "xgb"):
-        assert f">{KEY}, {searcher}, seed 0, {record().cpu}<" in text
+    by_xgb = f">{KEY}, xgb, seed 0, {record().cpu}"
+    for title in (
+        f">{KEY}, random, seed 0, {record().cpu}<",
+        f"{by_xgb}, from {RECORDS[2].time}<",
+        f"{by_xgb}, from {FINAL}<",
+    ):
+        assert title in text
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 

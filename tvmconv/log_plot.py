@@ -22,7 +22,7 @@ def draw_convergence(records: Sequence[Record], path: Path) -> None:
     searches = _searches([record for record in records if record.stage == "trial"])
     with drawing(path, _WIDTH, _HEIGHT + _LINE * len(searches)) as figure:
         axes = figure.add_subplot()
-        for index, ((title, _), own) in enumerate(searches.items()):
+        for index, (title, own) in enumerate(searches.items()):
             own.sort(key=lambda record: record.trial)
             numbers = [record.trial + 1 for record in own]
             best = [*accumulate((record.gflops or 0.0 for record in own), max)]
@@ -34,21 +34,15 @@ def draw_convergence(records: Sequence[Record], path: Path) -> None:
         figure.legend(loc="outside lower center", frameon=False, fontsize=7.5)
 
 
-def _searches(trials: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
-    """The trials of each search, by its title and the way in which they were measured. What nobody searched for, the
-    default, belongs to all of its key."""
-    searchers: dict[tuple[str, str], set[str]] = {}
+def _searches(trials: Sequence[Record]) -> dict[str, list[Record]]:
+    """The trials of each search, by what the legend says of it. Of one that was measured in several ways, each is a
+    search of its own, and the legend says when the first of its trials was."""
+    ways: dict[str, dict[str, list[Record]]] = {}
     for trial in trials:
-        searchers.setdefault(_run(trial), set()).add(trial.searcher)
-    found: dict[tuple[str, str], list[Record]] = {}
-    for trial in trials:
-        others = sorted(searchers[_run(trial)] - {"default"}) or ["default"]
-        for searcher in others if trial.searcher == "default" else [trial.searcher]:
-            found.setdefault((f"{trial.key}, {searcher}, seed {trial.seed}, {trial.cpu}", trial.method), []).append(
-                trial
-            )
-    return found
-
-
-def _run(trial: Record) -> tuple[str, str]:
-    return f"{trial.key}, seed {trial.seed}, {trial.cpu}", trial.method
+        title = f"{trial.key}, {trial.searcher}, seed {trial.seed}, {trial.cpu}"
+        ways.setdefault(title, {}).setdefault(trial.method, []).append(trial)
+    return {
+        title if len(own) == 1 else f"{title}, from {min(trial.time for trial in found)}": found
+        for title, own in ways.items()
+        for found in own.values()
+    }

@@ -48,7 +48,7 @@ def best_rows(found: Sequence[Sourced]) -> Iterator[Row]:
     """For each key what counts, and `gain`: the default's time over the best one's, where both were compared."""
     cpu = str(results.here()["cpu"])
     for key, own in by_key(found).items():
-        trials = {(item.record.seed, item.record.trial) for item in own if item.record.stage == "trial"}
+        trials = {item.record.line() for item in own if item.record.stage == "trial"}  # once, if files repeat it
         row = {"kind": "result", **asdict(key), "trials": len(trials)}
         comparison = decide([item for item in own if not unusable(item.record)], cpu) or decide(own, cpu)
         yield {**row, **(_verdict(comparison) if comparison else {"status": "error", "reason": "nothing has a time"})}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,7 +61,6 @@ def decide(found: Iterable[Sourced], cpu: str) -> Comparison | None:
     for item in right:
         groups.setdefault((item.path, item.record.cpu, item.record.method), []).append(item)
     comparisons = [comparison for group in groups.values() for comparison in _comparisons(group)]
-    comparisons.reverse()  # of two that were made in the same second the later one
     return max(comparisons, key=lambda comparison: _weight(comparison, cpu), default=None)
 
 
@@ -72,15 +70,9 @@ def _weight(comparison: Comparison, cpu: str) -> tuple[bool, bool, int, str]:
 
 
 def _comparisons(group: Sequence[Sourced]) -> list[Comparison]:
-    """All trials together, and the finals of each run by themselves: a tile that comes again begins another run."""
-    trials = tuple(item for item in group if item.record.stage == "trial" and item.record.status == "ok")
-    runs: list[list[Sourced]] = []
-    for stage, items in groupby(group, key=lambda item: item.record.stage):
-        if stage == "final":
-            runs.append([])
-            for item in items:
-                if item.record.tile in (other.record.tile for other in runs[-1]):
-                    runs.append([])
-                runs[-1].append(item)
-    finals = (tuple(item for item in run if item.record.status == "ok") for run in runs)
-    return [Comparison(records) for records in (trials, *finals) if records]
+    """All trials together, and the finals of each interleaved run, which have one time, by themselves."""
+    runs: dict[str | None, list[Sourced]] = {}
+    for item in group:
+        if item.record.status == "ok":
+            runs.setdefault(item.record.time if item.record.stage == "final" else None, []).append(item)
+    return [Comparison(tuple(records)) for records in runs.values()]

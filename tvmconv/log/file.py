@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tvmconv import jsonlines
@@ -28,6 +28,7 @@ class Log:
     def __init__(self, path: Path, note: Callable[[str], None] = lambda sentence: None) -> None:
         self.path = path
         self.note = note
+        self._held: int | None = None  # the file's descriptor while it is closed to others
 
     def append(self, *records: Record) -> None:
         """Adds a line for each, all or none, which are on the disk when this returns; folders are made.
@@ -42,6 +43,18 @@ class Log:
                 _write(descriptor, b"".join(record.line() for record in records))
         except OSError as error:
             raise type(error)(error.errno, f"cannot be written: {error.strerror}", str(self.path)) from error
+
+    @contextmanager
+    def closed_to_others(self) -> Iterator[None]:
+        """Meanwhile nobody else adds to the file, if there is one: it may be read by this object, and replaced."""
+        if not self.path.exists():
+            yield
+            return
+        with _locked(self.path, os.O_RDONLY, fcntl.LOCK_EX) as self._held:
+            try:
+                yield
+            finally:
+                self._held = None
 
     def records(self) -> list[Record]:
         """The records of this schema, in order; none if there is no file. Errors as for entries."""
@@ -60,7 +73,7 @@ class Log:
         """The same with None for each line that is no record. Raises BadFile for a torn line of something else."""
         if not self.path.exists():
             return []
-        with _locked(self.path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
+        with nullcontext(self._held) if self._held else _locked(self.path, os.O_RDONLY, fcntl.LOCK_SH) as descriptor:
             lines, torn = jsonlines.split(_content(descriptor))
         if torn:
             self._check_torn(torn)
@@ -85,11 +98,20 @@ class Log:
 @contextmanager
 def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
     """The open file, locked: closing it unlocks it, and so does the death of this process."""
-    descriptor = os.open(path, flags, _MODE)
+    descriptor = _opened(path, flags, lock)
     try:
-        fcntl.flock(descriptor, lock)
         yield descriptor
     finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path, flags: int, lock: int) -> int:
+    """A descriptor of the file that has this name when it is locked: another may have taken its place meanwhile."""
+    while True:
+        descriptor = os.open(path, flags, _MODE)
+        fcntl.flock(descriptor, lock)
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
         os.close(descriptor)
 
 

@@ -118,7 +118,7 @@ def parse(text: bytes) -> Record | Foreign | None:
             return Foreign(text, versions["schema"])
         key = {**content["key"], "features": tuple(content["key"]["features"])}
         record = Record(**{**content, "key": Key(**key), "versions": Versions(**versions)})
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return record if _well_typed(record) else None
 
@@ -133,6 +133,7 @@ _KINDS: Mapping[str, Any] = {
     "bool": bool,
     "str | None": (str, type(None)),
     "tuple[str, ...]": tuple,
+    "Mapping[str, Any]": dict,
 }
 
 

@@ -67,11 +67,13 @@ def _lines_checked(options: argparse.Namespace, output: Output, files: Sequence[
 
 
 def _merge(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    entries = [entry for path in files for entry in Log(path, output.warn).entries()]
-    if options.finals:
-        entries = [*deciding(entry for entry in entries if isinstance(entry, Record))]
-    content = merged(entries)
-    write_whole(options.output, content)
+    logs = {path.resolve(): Log(path, output.warn) for path in (*files, options.output)}
+    with logs[options.output.resolve()].closed_to_others():  # a tuner that writes to it waits, and loses nothing
+        entries = [entry for path in files for entry in logs[path.resolve()].entries()]
+        if options.finals:
+            entries = [*deciding(entry for entry in entries if isinstance(entry, Record))]
+        content = merged(entries)
+        write_whole(options.output, content)
     count = len(content.splitlines())
     output.show(f"{options.output}: {count} records of {len(files)} files")
     return 0
