@@ -64,7 +64,8 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
 
     @T.inline
     def multiply_by_memory(acc, row, weights, ahead, start, offset, r, q, length):
-        for co in range(length):
+        steps: T.let[T.int32] = unforeseen(length)
+        for co in range(steps):
             fetch_panel(weights, ahead, "")
             for ci in range(KR):
                 fetch_weights(weights, start, co, ci, "")
@@ -135,6 +136,18 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                         acc[vi, vj] = acc[vi, vj] + held[vi, vci] * weights[(start + k) * NR + vj]
 
     return multiply_by_registers if tile.gc > 1 else multiply_by_memory
+
+
+def unforeseen(steps: Any) -> Any:
+    """As many steps of a loop, but LLVM does not know how many when it compiles, so that a few of them stay a loop.
+
+    Unrolled as a whole, their loads move up until there are no registers left, and an accumulator is kept in memory.
+    """
+    from tvm.script import tirx as T
+
+    if isinstance(steps, int) and steps == 1:
+        return T.int32(1)
+    return T.cast(T.call_llvm_intrin("float32", "llvm.arithmetic.fence.f32", T.cast(steps, "float32")), "int32")
 
 
 def prefetch(element: Any, locality: int) -> Any:
