@@ -31,6 +31,9 @@ class FakeLab:
     def protocol(self) -> Mapping[str, Any]:
         return {"fake": True}
 
+    def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
+        pass
+
     def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
         for request in requests:
             assert request.tile

@@ -67,7 +67,7 @@ def busy_process() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("tile", "share", "counted"), [(100.0, 1.0, 1.0), (80.0, 1.0, 0.8), (100.0, 0.5, 0.5), (120.0, 1.0, 1.0)]
+    ("tile", "share", "counted"), [(100.0, 1.0, 1.0), (80.0, 1.0, 0.8), (100.0, 0.5, 0.5), (120.0, 1.0, 1.2)]
 )
 def test_a_slow_core_counts_for_what_it_offers(tile: float, share: float, counted: float) -> None:
     turn = Turn(seconds=3.0, peak=100.0, tile=tile, share=share)
@@ -77,7 +77,7 @@ def test_a_slow_core_counts_for_what_it_offers(tile: float, share: float, counte
 def test_a_trial_on_a_crowded_core_takes_as_long_as_on_a_quiet_one() -> None:
     asked = Request(ConvShape.parse("ic64ih28oc64kh3ph1"), "direct").check()
     nothing_known = {asked.algorithm: math.inf}
-    with LocalLab(1, [CPU], 1) as lab:
+    with LocalLab(1, [CPU], 1, asked.made_for.isa) as lab:
         (quiet,) = lab.trials([asked], nothing_known)
         with busy_process():
             (crowded,) = lab.trials([asked], nothing_known)

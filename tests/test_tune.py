@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
 from tvmconv.tune import metaschedule
-from tvmconv.tune.lab import Outcome
+from tvmconv.tune.lab import LocalLab, Outcome
 from tvmconv.tune.model import LEAST, Boosted, Model, Nothing
 from tvmconv.tune.run import Plan
 from tvmconv.tune.space import Space
@@ -150,6 +150,28 @@ def test_a_race_that_is_killed_goes_on_as_it_would_have(tmp_path: Path, dies_at:
     assert race(tmp_path / "log", none, 40).request == winner.request and (none.made, none.finals_made) == ([], 0)
 
 
+def test_what_all_logs_hold_to_be_the_best_is_measured_beside_the_rest(tmp_path: Path) -> None:
+    """Else a final of few trials would take its place."""
+    known = Tile.parse("2x16_kr4_mc0_kc0_pf2_st0")
+    plans = [
+        Plan(request(LAYERS[0], name), 1, 0, Boosted(), known=known if name == "kn2col" else None) for name in RACE
+    ]
+    lab = FakeLab()
+    tune(plans, 9, lab, Log(tmp_path / "log"), lambda state: None)
+    assert ("kn2col", str(known)) in [
+        (item.key.algorithm, item.tile) for item in Log(tmp_path / "log").records() if item.stage == "final"
+    ]
+
+
+def test_trials_of_another_day_are_counted_by_the_same_full_speed() -> None:
+    """A lab that is not started yet, so that it cannot have asked the cores."""
+    isa = parse("x86-64-v3").isa
+    earlier = {**LocalLab(1, [0], 1, isa)._protocol(97.25)}
+    lab = LocalLab(1, [0], 1, isa)
+    lab.go_on([{**earlier, "samples": 99}, earlier, {}, {**earlier, "check": "none"}])
+    assert lab.protocol == earlier
+
+
 def test_a_final_is_repeated_when_it_failed_or_others_came_between(tmp_path: Path) -> None:
     """What is remembered belongs to one interleaved run."""
 
@@ -267,9 +289,16 @@ def test_progress_tells_of_every_trial_and_of_what_went_wrong(tmp_path: Path) ->
     assert states[-1].gain >= 1 and states[-1].default_seconds >= states[-1].seconds
 
 
+def raising(error: Exception) -> Callable[..., object]:
+    def function(*_: object) -> object:
+        raise error
+
+    return function
+
+
 def test_metaschedules_model_weighs_the_first_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed, what a kernel cannot have, what cannot be lowered, and other problems do not matter."""
     monkeypatch.setattr(metaschedule, "_WEIGHED", 10)
-    """What failed, what cannot be lowered, and other problems do not matter."""
     asked, other = request("ic32ih6oc32kh1", "gemm"), request("ic16ih6oc16kh1", "gemm")
     tiles = some_tiles(Space(asked))[:12]
     model, alone = metaschedule.MetaSchedule(), metaschedule.MetaSchedule()
@@ -287,6 +316,9 @@ def test_metaschedules_model_weighs_the_first_of_a_pool(monkeypatch: pytest.Monk
     assert np.isfinite(scores).tolist() == [True] * 10 + [False] * 2
     known = dict(zip(tiles[:LEAST], scores, strict=False))
     assert max(known, key=lambda tile: known[tile]).mr == min(tile.mr for tile in known)
+    monkeypatch.setattr(metaschedule, "scheduled_module", raising(RuntimeError("InternalError")))
+    scores = model.scores(asked, tiles)
+    assert scores is not None and not np.isfinite(scores).any()
 
 
 def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:
@@ -335,7 +367,6 @@ def test_every_tile_of_a_space_fits_the_registers_and_the_layer(target: str) -> 
     for text, name in CASES:
         space = Space(request(text, name, target))
         tiles = some_tiles(space)
-        assert space.default in tiles or len(tiles) > 20
         for tile in (space.default, *tiles):
             assert parse(target).isa.fits(tile) and space.contains(tile), (text, name, tile)
 

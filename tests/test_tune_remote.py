@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,39 @@ def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice)
     for each in servers:
         each.stop()
     assert [found.reason for found in outcomes if found.status != "ok"] == []
+
+
+def test_a_candidate_that_takes_its_device_away_each_time_is_given_up(device: NativeDevice) -> None:
+    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
+        lab._measure = lambda *_: [Outcome("error", "the device is gone")]  # type: ignore[method-assign]
+        lab._was_away = lambda remote: True  # type: ignore[method-assign]
+        (outcome,) = lab.trials(REQUESTS[:1], {REQUEST.algorithm: 1.0})
+    assert (outcome.status, outcome.reason) == ("error", "the device went away with it, 3 times")
+
+
+def test_what_is_measured_is_known_while_others_are_built(device: NativeDevice) -> None:
+    built: list[Request] = []
+
+    def build(requests: Sequence[Request], folder: Path) -> Generator[Outcome, None, None]:
+        for each in requests:
+            time.sleep(0.1)
+            built.append(each)
+            yield Outcome("error", "not built")
+
+    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
+        lab._compilers.build = build  # type: ignore[method-assign,assignment]
+        outcomes = lab.trials(REQUESTS, {REQUEST.algorithm: 1.0})
+        assert next(outcomes).reason == "not built" and len(built) < len(REQUESTS)
+        assert len([*outcomes]) == len(REQUESTS) - 1
+
+
+def test_finals_are_repeated_where_the_device_was_gone(device: NativeDevice) -> None:
+    lost, right = [Outcome("error", "gone"), Outcome("error", "gone")], [Outcome("ok"), Outcome("ok")]
+    answers, away = [lost, right], [True]
+    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
+        lab._compared = lambda *_: answers.pop(0)  # type: ignore[method-assign]
+        lab._was_away = lambda remote: away.pop()  # type: ignore[method-assign]
+        assert [*lab.finals(REQUESTS[:2])] == right
 
 
 def test_a_device_that_is_gone_for_good_ends_the_search(

@@ -89,6 +89,16 @@ def test_a_tile_of_ones_own_is_by_hand(tmp_path: Path) -> None:
         task(tmp_path, tile=tile, schedules=("tuned",))
 
 
+# Algorithm, ms and time of one final after the other; what auto takes then, and by what.
+FINALS = [
+    ("direct", 2.0, "2998", ("direct", "rule")),
+    ("indirect", 1.96, "2998", ("indirect", "records")),
+    # At another time: not before it is faster by more than two finals of one kernel differ.
+    ("winograd", 1.9, "2999", ("indirect", "records")),
+    ("winograd", 1.8, "3000", ("winograd", "records")),
+]
+
+
 def test_auto_takes_the_fastest_of_the_records_where_they_know_the_rules_choice(tmp_path: Path) -> None:
     shape = ConvShape.parse("ic64ih12oc64kh3ph1")
     setting = Setting(native(), cpus=(0,), logs=Logs([tmp_path]))
@@ -112,7 +122,14 @@ def test_auto_takes_the_fastest_of_the_records_where_they_know_the_rules_choice(
     assert chosen(direct=2.0, winograd=1.0, schedule="hand") == ("direct", "rule")
     assert chosen(direct=1.0, winograd=0.999) == ("direct", "records")
     # A final, in which all were measured side by side, is compared with finals alone.
-    logged(tmp_path, record(TILES["direct"], 2.0, Key.of(Request(shape, "direct"), 1), stage="final"))
+    for name, ms, time, expected in FINALS:
+        logged(tmp_path, record(TILES[name], ms, Key.of(Request(shape, name), 1), stage="final", time=time))
+        (only,) = plan([Layer("here", shape)], ["auto"], replace(setting, logs=Logs([tmp_path])))
+        assert (only.algorithm, only.chosen_by) == expected, (name, ms, time)
+    # And trials with those that were measured in the same way.
+    key = Key.of(Request(shape, "indirect"), 1)
+    assert chosen(direct=2.0, indirect=9.0) == ("direct", "records")
+    logged(tmp_path, record(TILES["indirect"], 1.0, key, protocol={"samples": 9}, time="9999"))
     (only,) = plan([Layer("here", shape)], ["auto"], replace(setting, logs=Logs([tmp_path])))
     assert (only.algorithm, only.chosen_by) == ("direct", "rule")
     # Asked for a tuned schedule, it is content with what there is.

@@ -15,6 +15,9 @@ from tvmconv.tuned import HAND, TUNED, Scheduled, scheduled
 
 if TYPE_CHECKING:
     from tvmconv.builder import Request
+    from tvmconv.log import Record
+
+_APART = 1.05  # how far two finals of one kernel may lie apart that are made at different times
 
 
 def best(asked: Request, threads: int, logs: Logs | None) -> Scheduled:
@@ -60,13 +63,24 @@ def _recorded(asked: Request, names: Sequence[str], threads: int, logs: Logs | N
 
 
 def _by_speed(found: Sequence[Scheduled]) -> list[Scheduled]:
-    """Those whose records may be compared with that of the first, fastest first: of the same CPU, and of finals if that
-    is of one. None of them if it has none, or if there is no other: then there is nothing to choose by.
+    """Those whose records may be compared with that of the first, fastest first. None of them if it has none, or if
+    there is no other: then there is nothing to choose by.
     """
-    cpus = [one.tuned_by["cpu"] if one.tuned_by else None for one in found]
-    known = [one for one, cpu in zip(found, cpus, strict=True) if cpu is not None and cpu == cpus[0]]
-    known = [one for one in known if one.final or not known[0].final]
-    if len(known) < 2:
+    first = found[0].record if found else None
+    if first is None:
         return []
-    best = fastest(known, lambda one: one.seconds, lambda one: one is found[0])
-    return [best, *sorted((one for one in known if one is not best), key=lambda one: one.seconds)]
+    times = {number: seconds for number, one in enumerate(found) if (seconds := _seconds_beside(first, one.record))}
+    if len(times) < 2:
+        return []
+    best = fastest(times, times.__getitem__, lambda number: number == 0)
+    return [found[number] for number in (best, *sorted(times.keys() - {best}, key=times.__getitem__))]
+
+
+def _seconds_beside(first: Record, other: Record | None) -> float | None:
+    """What a record is worth beside the first: its time, if it is of the same CPU and of a final as that is, or of a
+    trial that was measured in the same way; with an allowance if it is of another final."""
+    if other is None or (other.cpu, other.stage) != (first.cpu, first.stage):
+        return None
+    if first.stage == "final":
+        return other.median * (1 if other.time == first.time else _APART)
+    return other.median if other.method == first.method else None

@@ -169,8 +169,8 @@ class Turn:
         return self.tile * self.share
 
     def at_full_speed(self, best: float) -> float:
-        """Seconds of a call on cores that offer `best`, if the kernel is slowed down as the probe is."""
-        return self.seconds * min(1.0, self.offered / best)
+        """Seconds of a call on cores that offer `best`, if the kernel is as fast or as slow as the probe is."""
+        return self.seconds * self.offered / best
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from schedules.unsuited import Unsuited
 from tvmconv.choose import AUTO
-from tvmconv.log import Key, Logs, Sourced
+from tvmconv.log import Key, Logs, Record, Sourced
 from tvmconv.record import Row
 from tvmconv.tile import Tile
 
@@ -22,14 +21,13 @@ HAND, TUNED = "hand", "tuned"
 class Scheduled:
     """A checked request of schedule hand or tuned; hand, too, where the search found nothing better.
 
-    tuned_by: the file, CPU and time of the record that says so; seconds: of one call, as the record has it; None and
-    infinite where there is no record, or none was asked for; final: whether the record is of a final.
+    tuned_by: the file, CPU and time of the record that says so; record: itself, where it has been looked up. None where
+    there is no record, or none was asked for.
     """
 
     request: Request
     tuned_by: Row | None = None
-    seconds: float = math.inf
-    final: bool = False
+    record: Record | None = None
 
 
 def scheduled(request: Request, threads: int, logs: Logs | None) -> Scheduled:
@@ -57,7 +55,7 @@ def _looked_up(request: Request, by_hand: Request, key: Key, logs: Logs) -> Sche
     if best:
         try:
             tuned = _by_record(by_hand, best)
-            return Scheduled(tuned, _origin(best), best.record.median, best.record.stage == "final")
+            return Scheduled(tuned, _origin(best), best.record)
         except ValueError as error:
             reason = f"the record of {key} in {best.path} cannot be used: {error}"
             logs.say_refused(reason)

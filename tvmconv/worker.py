@@ -17,6 +17,10 @@ from typing import Any
 from tvmconv.last_words import last_words
 
 _PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
+_PROGRAM = """from tvmconv.worker import die_with_parent
+die_with_parent()
+from {module} import serve
+serve({descriptor})"""
 _SLOWEST = 50e6  # operations that even a kernel without vectors does in a second
 
 
@@ -35,7 +39,7 @@ class Worker:
         self._connection, theirs = Pipe()
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {module} import serve; serve({theirs.fileno()})"],
+            [sys.executable, "-c", _PROGRAM.format(module=module, descriptor=theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -96,7 +100,6 @@ def patience(least: float, flops: float) -> float:
 
 def answer_all(descriptor: int, answer: Callable[[Any], object], failure: Callable[[Exception], object]) -> None:
     """A worker's whole life: answer each message until the pipe closes. An exception is answered by failure(it)."""
-    _die_with_parent()
     connection = Connection(descriptor)
     while True:
         try:
@@ -110,7 +113,7 @@ def answer_all(descriptor: int, answer: Callable[[Any], object], failure: Callab
         connection.send(reply)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have Linux kill this process when its parent dies, even while it hangs."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

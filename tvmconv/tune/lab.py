@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tvmconv import builder
-from tvmconv.builder import Order, Request, build_all
+from tvmconv.builder import Order, Request
 from tvmconv.contestant import Failure, KernelEntry
 from tvmconv.crew import Crew
 from tvmconv.device import LOCAL
@@ -30,6 +30,7 @@ from tvmconv.worker import WorkerLost, patience
 _STOPWATCH = "tvmconv.tune.stopwatch"
 _BUILD_PATIENCE = 60.0  # seconds of a compiler: one or two, and those that it takes to start on a busy machine
 _PATIENCE = 20.0  # seconds that a trial may take, on top of those that its layer's size is worth
+_FULL_SPEED = "full_speed_gflops"
 _LEAST_DISK = 16 << 20  # bytes; a build that failed with less has most likely failed for that
 
 
@@ -78,6 +79,9 @@ class Lab(Protocol):
     def protocol(self) -> Mapping[str, Any]:
         """How trials are measured, in plain text for the records: only such are comparable."""
 
+    def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
+        """Trials are to be comparable with earlier ones, made here by these protocols: the last that can be met."""
+
     def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
         """One outcome for each kernel of one layer, in order, as soon as it is known. best: seconds of the fastest one
         so far, for each of their algorithms."""
@@ -114,17 +118,18 @@ class Compilers:
 class LocalLab:
     """This machine: `jobs` compilers, one process that measures, on `cpus`. To be used in a `with` statement.
 
-    Nothing is compiled while something is measured.
+    Nothing is compiled while something is measured. The protocol says by which full speed trials are counted, of cores
+    with the vectors of `isa`.
     """
 
     device = LOCAL
 
-    def __init__(self, threads: int, cpus: Sequence[int], jobs: int, pace: Pace = PACE) -> None:
+    def __init__(self, threads: int, cpus: Sequence[int], jobs: int, isa: Isa, pace: Pace = PACE) -> None:
         self.cpu = str(here()["cpu"])
-        self._threads, self._cpus, self._jobs, self._pace = threads, tuple(cpus), jobs, pace
+        self._threads, self._cpus, self._isa, self._pace = threads, tuple(cpus), isa, pace
         self._compilers, self._stopwatch = Compilers(jobs), Crew(_STOPWATCH, 1)
         self._best = Best()
-        self._full_speed: dict[Isa, float] = {}
+        self._full_speed: float | None = None
 
     def __enter__(self) -> LocalLab:
         self._compilers.__enter__()
@@ -137,7 +142,16 @@ class LocalLab:
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        return {**asdict(self._pace), "check": "exact, before and after", "trial_times": "of a core at full speed"}
+        return self._protocol(self._speed())
+
+    def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
+        for protocol in protocols:
+            speed = protocol.get(_FULL_SPEED)
+            if speed and protocol == self._protocol(speed):
+                self._full_speed = speed
+
+    def _protocol(self, full_speed: float) -> dict[str, Any]:
+        return {**asdict(self._pace), "check": "exact, before and after", _FULL_SPEED: full_speed}
 
     def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
         fastest = dict(best)
@@ -149,23 +163,23 @@ class LocalLab:
                 yield outcome
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        (shape,), (isa,) = {each.shape for each in requests}, {each.made_for.isa for each in requests}
-        files = build_all(requests, self._jobs)
-        entries = [KernelEntry(file) for file in files.values() if isinstance(file, Path)]
-        measured = measure(
-            entries,
-            shape,
-            integer_case(shape),
-            isa=isa,
-            cpus=self._cpus,
-            threads=self._threads,
-            rules=self._pace.final,
-            best=self._best,
-        )
+        shape = requests[0].shape
+        with temporary_folder() as folder:
+            built = list(self._compilers.build(requests, folder))
+            measured = measure(
+                [KernelEntry(file) for file in built if isinstance(file, Path)],
+                shape,
+                integer_case(shape),
+                isa=self._isa,
+                cpus=self._cpus,
+                threads=self._threads,
+                rules=self._pace.final,
+                best=self._best,
+            )
         self._best = measured.best
         results = iter(measured.measurements)
-        for file in files.values():
-            yield measured_outcome(next(results)) if isinstance(file, Path) else Outcome("error", str(file))
+        for file in built:
+            yield file if isinstance(file, Outcome) else measured_outcome(next(results))
 
     def _timed(self, request: Request, kernel: Path, best: float) -> Outcome:
         attempt = Try(
@@ -173,12 +187,12 @@ class LocalLab:
             request.shape,
             self._threads,
             self._cpus,
-            request.made_for.isa,
+            self._isa,
             self._pace.samples,
             self._pace.min_time,
             best,
             self._pace.hopeless,
-            self._speed(request.made_for.isa),
+            self._speed(),
         )
         answer = self._asked(attempt, patience(_PATIENCE, request.shape.flops))
         if isinstance(answer, WorkerLost):
@@ -187,14 +201,14 @@ class LocalLab:
             return failed(answer.status, answer.reason)
         return Outcome("ok", seconds=answer)
 
-    def _speed(self, isa: Isa) -> float:
-        """What the cores can offer, found out once, so that all trials are measured by the same."""
-        if isa not in self._full_speed:
-            answer = self._asked(FullSpeed(self._cpus, isa), _PATIENCE)
+    def _speed(self) -> float:
+        """What the cores can offer, in GFLOP/s, found out once, so that all trials are measured by the same."""
+        if self._full_speed is None:
+            answer = self._asked(FullSpeed(self._cpus, self._isa), _PATIENCE)
             if not isinstance(answer, float):
                 raise RuntimeError(f"the speed of CPUs {self._cpus} cannot be measured: {answer}")
-            self._full_speed[isa] = answer
-        return self._full_speed[isa]
+            self._full_speed = round(answer, 2)
+        return self._full_speed
 
     def _asked(self, question: Try | FullSpeed, limit: float) -> Any:
         (answer,) = self._stopwatch.ask_each([question], lambda _: limit)

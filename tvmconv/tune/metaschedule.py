@@ -52,14 +52,15 @@ class MetaSchedule:
         places = list(islice((place for place, tile in enumerate(tiles) if space.contains(tile)), _WEIGHED))
         with parsed_quickly():
             self._candidates |= {each: _candidate(each) for each in measured if each not in self._candidates}
-            weighed = [_candidate(replace(request, tile=tiles[place])) for place in places]
+            lowered = {place: _lowered(replace(request, tile=tiles[place])) for place in places}
         known = [self._candidates[each] for each in measured]
         context = _context(known[0].sch.mod, request)
         config = ms.cost_model.xgb_model.XGBConfig(nthread=1)
         model = ms.cost_model.XGBModel(config=config, num_warmup_samples=0, adaptive_training=False)
         model.update(context, known, [RunnerResult([self._seconds[each]], None) for each in measured])
         scores = np.full(len(tiles), _NOT_WEIGHED)
-        scores[places] = model.predict(context, weighed)
+        if weighed := {place: candidate for place, candidate in lowered.items() if candidate}:
+            scores[[*weighed]] = model.predict(context, [*weighed.values()])
         return scores
 
 
@@ -69,6 +70,14 @@ def _candidate(request: Request) -> Any:
     from tvm.s_tir import meta_schedule as ms
 
     return ms.MeasureCandidate(Schedule(scheduled_module(request)), [])
+
+
+def _lowered(request: Request) -> Any | None:
+    """The same, or None for one that cannot be lowered: its trial will say why."""
+    try:
+        return _candidate(request)
+    except Exception:
+        return None
 
 
 def _context(module: Any, request: Request) -> Any:

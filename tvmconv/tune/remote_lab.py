@@ -6,7 +6,9 @@ harms the server's process harms no other trial; a device that is gone is told f
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -15,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from tvmconv.builder import Request, build_all
+from tvmconv.builder import Request
 from tvmconv.contestant import KernelEntry
 from tvmconv.measure import Best, Rules, measure
 from tvmconv.reference import Case, integer_case
@@ -28,6 +30,7 @@ from tvmconv.verify import Check, cached_case
 
 RETURN = 60.0  # seconds that a device which has gone may take to come back, on top of those that its tracker is given
 _PROBED = 30.0  # seconds of the session that asks whether it is there
+_ATTEMPTS = 3  # of a trial with which the device goes away
 _MAX_TIME = 20.0  # seconds of a trial after which no other round begins
 
 
@@ -41,9 +44,10 @@ class RemoteLab:
     def __init__(self, remote: Remote, cpu: str, threads: int, jobs: int, pace: Pace = PACE) -> None:
         self.device, self.cpu = remote.where.name, cpu
         self._remotes = remote.all_of_its_key()
-        self._threads, self._jobs, self._pace = threads, jobs, pace
+        self._threads, self._pace = threads, pace
         self._compilers = Compilers(jobs)
         self._free: SimpleQueue[Remote] = SimpleQueue()
+        self._closed = threading.Event()
         self._best = Best()
 
     def __enter__(self) -> RemoteLab:
@@ -55,6 +59,7 @@ class RemoteLab:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._closed.set()
         self._compilers.__exit__(*error)
         for remote in self._remotes:
             remote.kill()
@@ -64,52 +69,71 @@ class RemoteLab:
     def protocol(self) -> Mapping[str, Any]:
         return {**asdict(self._pace), "check": "exact, before and after", "through": "rpc"}
 
+    def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
+        """Its protocol has nothing that could be chosen."""
+
     def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
         case = cached_case(requests[0].shape)
         with temporary_folder() as folder, closing(self._compilers.build(requests, folder)) as kernels:
-            waiting: list[Future[Outcome] | Outcome] = []
+            waiting: deque[Future[Outcome]] = deque()
             try:
                 for request, built in zip(requests, kernels, strict=True):
-                    if isinstance(built, Path):
-                        waiting.append(self._pool.submit(self._trial, request, built, case))
-                    else:
-                        waiting.append(built)
-                for each in waiting:
-                    yield each.result() if isinstance(each, Future) else each
+                    waiting.append(self._pool.submit(self._trial, request, built, case))
+                    while waiting and waiting[0].done():
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
             finally:
                 for each in waiting:
-                    if isinstance(each, Future):
-                        each.cancel()
+                    each.cancel()
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """On one device, proved there in every way that verify knows."""
-        remote, first = self._remotes[0], requests[0]
-        files = list(build_all(requests, self._jobs).values())
-        built = [file for file in files if isinstance(file, Path)]
-        verdicts = list(verify([Check(file, first.shape, self._threads) for file in built], remote))
-        right = [file for file, verdict in zip(built, verdicts, strict=True) if verdict.exact]
-        times = self._measure(remote, first, right, integer_case(first.shape), self._pace.final)
-        results = dict(zip(right, times, strict=True))
-        said = dict(zip(built, verdicts, strict=True))
-        for file in files:
-            if not isinstance(file, Path):
-                yield Outcome("error", str(file))
-            elif file in results:
-                yield results[file]
-            else:
-                yield failed(said[file].status, said[file].reason)
+        """On one device, proved there in every way that verify knows; all once more if it was gone meanwhile."""
+        remote = self._remotes[0]
+        with temporary_folder() as folder:
+            built = list(self._compilers.build(requests, folder))
+            outcomes = self._compared(remote, requests[0], built)
+            if any(outcome.status == "error" for outcome in outcomes) and self._was_away(remote):
+                outcomes = self._compared(remote, requests[0], built)
+        yield from outcomes
 
-    def _trial(self, request: Request, kernel: Path, case: Case) -> Outcome:
+    def _compared(self, remote: Remote, first: Request, built: Sequence[Path | Outcome]) -> list[Outcome]:
+        """Of each kernel: its time beside the others, or why it has none."""
+        checks = [Check(file, first.shape, self._threads) for file in built if isinstance(file, Path)]
+        said = {check.kernel: verdict for check, verdict in zip(checks, verify(checks, remote), strict=True)}
+        right = [file for file, verdict in said.items() if verdict.exact]
+        times = self._measure(remote, first, right, integer_case(first.shape), self._pace.final)
+        known = {file: failed(verdict.status, verdict.reason) for file, verdict in said.items()}
+        known |= dict(zip(right, times, strict=True))
+        return [known[file] if isinstance(file, Path) else file for file in built]
+
+    def _trial(self, request: Request, built: Path | Outcome, case: Case) -> Outcome:
         """On whichever device is free; again on one that is back, if it was gone. Raises Trouble."""
+        if isinstance(built, Outcome):
+            return built
         remote = self._free.get()
         try:
-            while True:
+            for _ in range(_ATTEMPTS):
                 rules = Rules(self._pace.samples, self._pace.min_time, _MAX_TIME)
-                (outcome,) = self._measure(remote, request, [kernel], case, rules)
-                if outcome.status != "error" or not _was_away(remote):
+                (outcome,) = self._measure(remote, request, [built], case, rules)
+                if outcome.status != "error" or self._closed.is_set() or not self._was_away(remote):
                     return outcome
+            return Outcome("error", f"the device went away with it, {_ATTEMPTS} times")
         finally:
             self._free.put(remote)
+
+    def _was_away(self, remote: Remote) -> bool:
+        """Whether the device was gone; by now it is there. Raises Trouble where it does not come back."""
+        was_away, end = remote.is_away, time.monotonic() + RETURN
+        while True:
+            try:
+                remote.begin(_PROBED)
+                remote.leave()
+                return was_away
+            except Trouble:
+                if time.monotonic() >= end or self._closed.wait(1):
+                    raise
+                was_away = True
 
     def _measure(
         self, remote: Remote, request: Request, kernels: Sequence[Path], case: Case, rules: Rules
@@ -128,18 +152,3 @@ class RemoteLab:
         )
         self._best = outcome.best
         return [measured_outcome(result) for result in outcome.measurements]
-
-
-def _was_away(remote: Remote) -> bool:
-    """Whether the device was gone; by now it is there. Raises Trouble where it does not come back."""
-    was_away, end = remote.is_away, time.monotonic() + RETURN
-    while True:
-        try:
-            remote.begin(_PROBED)
-            remote.leave()
-            return was_away
-        except Trouble:
-            if time.monotonic() >= end:
-                raise
-            was_away = True
-            time.sleep(1)

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 
 from tvmconv.builder import Request
 from tvmconv.log import Key, Log, Record, Versions
-from tvmconv.log.best import Sourced, decide
 from tvmconv.log.record import Stage
 from tvmconv.measure import Seconds
 from tvmconv.shape import ConvShape
@@ -27,13 +26,15 @@ from tvmconv.tune.space import Space
 @dataclass(frozen=True)
 class Plan:
     """How a problem is searched: the checked request (by hand), the threads; the seed and the model, which knows
-    nothing yet. Without `resume` what the log has of this problem does not count."""
+    nothing yet. Without `resume` what the log has of this problem does not count. known: the tile that all logs there
+    are hold to be the best, None if they have none."""
 
     request: Request
     threads: int
     seed: int
     model: Model
     resume: bool = True
+    known: Tile | None = None
 
 
 class Run:
@@ -78,10 +79,8 @@ class Run:
         return sorted(times, key=lambda tile: times[tile])[:count]
 
     def settled(self) -> list[Tile]:
-        """The tile that earlier finals chose, if there were some."""
-        finals = [Sourced(record, self._log.path) for record in self._records if self._is_final(record)]
-        comparison = decide(finals, self._lab.cpu) if self.plan.resume else None
-        return [Tile.parse(comparison.best.record.tile)] if comparison else []
+        """The tile that the logs hold to be the best, if they have one."""
+        return [self.plan.known] if self.plan.resume and self.plan.known else []
 
     def seconds(self, tile: Tile) -> float:
         """Of a call, by the trial; infinite if there was none or it failed."""
@@ -113,13 +112,7 @@ class Run:
 
     def comparable(self, record: Record) -> bool:
         """Whether a record was measured as this run measures."""
-        return (
-            not record.versions.foreign_to(Versions.here())
-            and (record.key.target, record.key.mcpu, record.key.features)
-            == (self.key.target, self.key.mcpu, self.key.features)
-            and (record.device, record.cpu) == (self._lab.device, self._lab.cpu)
-            and dict(record.protocol) == self._protocol
-        )
+        return made_here(record, self.key, self._lab) and dict(record.protocol) == self._protocol
 
     def _remember(self) -> None:
         """Sort the log's trials: of this run, of this problem, of other layers. Those of this layer by other algorithms
@@ -172,13 +165,19 @@ class Run:
             cpu=self._lab.cpu,
         )
 
-    def _is_final(self, record: Record) -> bool:
-        return record.key == self.key and record.stage == "final"
-
 
 def _times(outcomes: Mapping[Tile, Outcome]) -> dict[Tile, float]:
     """Seconds of those that have some."""
     return {tile: outcome.median for tile, outcome in outcomes.items() if outcome.seconds}
+
+
+def made_here(record: Record, key: Key, lab: Lab) -> bool:
+    """Whether a record was made in such a lab, on the target of that key, by these versions."""
+    return (
+        not record.versions.foreign_to(Versions.here())
+        and (record.key.target, record.key.mcpu, record.key.features) == (key.target, key.mcpu, key.features)
+        and (record.device, record.cpu) == (lab.device, lab.cpu)
+    )
 
 
 def remembered(record: Record) -> Outcome:

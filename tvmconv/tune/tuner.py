@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tvmconv.builder import Request
-from tvmconv.log import Log, Record
+from tvmconv.log import Key, Log, Record
 from tvmconv.log.best import fastest
 from tvmconv.log.record import now
 from tvmconv.tile import Tile
 from tvmconv.tune.lab import Lab, Outcome
-from tvmconv.tune.run import Plan, Run, remembered
+from tvmconv.tune.run import Plan, Run, made_here, remembered
 from tvmconv.tune.search import BATCH
 
 _FINALISTS = 5
@@ -64,7 +64,9 @@ def tune(plans: Sequence[Plan], trials: int, lab: Lab, log: Log, progress: Calla
     has of an algorithm beyond its share. Raises OSError where the log cannot be written, or there is no room for
     kernels.
     """
-    records = log.records()
+    records, key = log.records(), Key.of(plans[0].request, plans[0].threads)
+    own = [record for record in records if made_here(record, key, lab) and record.key.threads == key.threads]
+    lab.go_on([record.protocol for record in own])
     race = _Race([Run(plan, lab, log, records) for plan in plans[:trials]], trials, lab, log, records)
     for state in race.trials():
         progress(state)
@@ -139,13 +141,16 @@ class _Race:
         return Winner(best[0].request(best[1]), best[1] == best[0].default, outcomes[best], by_hand, self._state())
 
     def _finalists(self) -> list[Finalist]:
-        """Of the algorithm by hand and of the fastest: the default, the tile that earlier finals chose, and those of
-        the fastest trials, a single one for an algorithm by hand that is slower."""
+        """Of the algorithm by hand and of the fastest: the default and the tiles of the fastest trials, a single one
+        for an algorithm by hand that is slower. Of every algorithm what the logs hold to be its best: a final that
+        went without it would take its place."""
         counts = {self._by_hand: 1} | {min(self._runs, key=Run.best): _FINALISTS}
         return [
             (run, tile)
-            for run, count in counts.items()
-            for tile in dict.fromkeys([run.default, *run.settled(), *run.fastest(count)])
+            for run in dict.fromkeys([*counts, *self._runs])
+            for tile in dict.fromkeys(
+                [*([run.default, *run.fastest(counts[run])] if run in counts else []), *run.settled()]
+            )
         ]
 
     def _last_final(self, finalists: Sequence[Finalist]) -> dict[Finalist, Outcome] | None:
@@ -159,7 +164,7 @@ class _Race:
         last = [record for record in own if record.time == own[-1].time]
         found = {(runs[one.key], Tile.parse(one.tile)): remembered(one) for one in last if one.key in runs}
         usable = all(one in found for one in finalists) and any(found[one].seconds for one in finalists)
-        return found if usable else None
+        return found if usable and found[self._by_hand, self._by_hand.default].status != "error" else None
 
     def _is_of_this_layer(self, record: Record) -> bool:
         own, other = self._by_hand.key, record.key

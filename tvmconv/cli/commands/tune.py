@@ -73,7 +73,7 @@ def _lab(work: Work, jobs: int) -> LocalLab | RemoteLab:
     setting = work.setting
     if work.remote and work.machine:
         return RemoteLab(work.remote, work.machine["cpu"], setting.threads, jobs)
-    return LocalLab(setting.threads, setting.cpus, jobs)
+    return LocalLab(setting.threads, setting.cpus, jobs, setting.target.isa)
 
 
 class _Tuner:
@@ -102,6 +102,7 @@ class _Tuner:
             return
         row |= {"flops": first.request.shape.flops, "by_hand": first.algorithm, "log": str(self._log.path)}
         title = f"{place} {first.layer.name or first.layer.shape} {first.algorithm if len(race) == 1 else AUTO}"
+        self._log.records()  # what is wrong with it ends the search, before it is looked up among others
         plans = [self._plan(task.request) for task in race if task.request]
         try:
             with self._output.steps(title, BATCH) as step:
@@ -115,8 +116,10 @@ class _Tuner:
         self._output.row(_row(row, winner))
 
     def _plan(self, request: Request) -> Plan:
-        options = self._options
-        return Plan(request, self._setting.threads, options.seed, self._new_model(), options.resume)
+        options, setting = self._options, self._setting
+        found = setting.scheduled(request.shape, request.algorithm, AUTO)
+        known = found.request.tile if found.tuned_by else None
+        return Plan(request, setting.threads, options.seed, self._new_model(), options.resume, known)
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
         self._state = state
