@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -69,18 +69,20 @@ def _by_speed(found: Sequence[Scheduled]) -> list[Scheduled]:
     first = found[0].record if found else None
     if first is None:
         return []
-    times = {number: seconds for number, one in enumerate(found) if (seconds := _seconds_beside(first, one.record))}
+    times = {number: beside for number, one in enumerate(found) if (beside := _times_beside(first, one.record))}
     if len(times) < 2:
         return []
     best = fastest(times, times.__getitem__, lambda number: number == 0)
-    return [found[number] for number in (best, *sorted(times.keys() - {best}, key=times.__getitem__))]
+    others = sorted(times.keys() - {best}, key=lambda number: times[number]["median"])
+    return [found[number] for number in (best, *others)]
 
 
-def _seconds_beside(first: Record, other: Record | None) -> float | None:
-    """What a record is worth beside the first: its time, if it is of the same CPU and of a final as that is, or of a
+def _times_beside(first: Record, other: Record | None) -> Mapping[str, float] | None:
+    """What a record is worth beside the first: its times, if it is of the same CPU and of a final as that is, or of a
     trial that was measured in the same way; with an allowance if it is of another final."""
-    if other is None or (other.cpu, other.stage) != (first.cpu, first.stage):
+    if other is None or other.seconds is None or (other.cpu, other.stage) != (first.cpu, first.stage):
         return None
     if first.stage == "final":
-        return other.median * (1 if other.time == first.time else _APART)
-    return other.median if other.method == first.method else None
+        allowance = 1.0 if other.time == first.time else _APART
+        return {**other.seconds, "median": other.seconds["median"] * allowance}
+    return other.seconds if other.method == first.method else None

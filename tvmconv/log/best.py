@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,12 +12,38 @@ from tvmconv.log.record import Record
 
 Item = TypeVar("Item")
 
-_GAIN = 1.01  # how many times as fast as the default another tile has to be to take its place: less is noise
+Times = Mapping[str, float] | None  # median, p20, p80 of one call and their number n, as a record has them
+
+_LEAST_GAIN = 0.01  # by how much faster than the default another tile has to be to take its place
+_DEVIATIONS = 2.0  # and by how many standard errors of their difference, since the luckiest of several is taken
+_P20_TO_P80 = 1.68  # in standard deviations, of a normal distribution
+_OF_MEDIAN = 1.25  # its standard error, in those of the mean
 
 
-def fastest(items: Iterable[Item], seconds: Callable[[Item], float], favoured: Callable[[Item], bool]) -> Item:
-    """The one of the least seconds, but a favoured one, such as the default, unless another is clearly faster."""
-    return min(items, key=lambda item: seconds(item) / (_GAIN if favoured(item) else 1))
+def fastest(items: Iterable[Item], times: Callable[[Item], Times], favoured: Callable[[Item], bool]) -> Item:
+    """The one of the least median, but a favoured one, such as the default, unless another is faster by more than
+    chance makes it on a core as restless as the times show."""
+    known = {index: (item, times(item)) for index, item in enumerate(items)}
+    best, best_times = min(known.values(), key=lambda one: _median(one[1]))
+    own = [one for one in known.values() if favoured(one[0])]
+    if not own or best_times is None:
+        return best
+    favourite, its_times = min(own, key=lambda one: _median(one[1]))
+    doubt = _DEVIATIONS * math.hypot(_error(best_times), _error(its_times))
+    gain = _median(its_times) / _median(best_times) - 1
+    return best if gain > max(_LEAST_GAIN, doubt) else favourite
+
+
+def _median(times: Times) -> float:
+    return times["median"] if times else math.inf
+
+
+def _error(times: Times) -> float:
+    """The standard error of the median, as a part of it."""
+    if times is None:
+        return 0.0
+    deviation = (times["p80"] - times["p20"]) / _P20_TO_P80
+    return _OF_MEDIAN * deviation / math.sqrt(times["n"]) / times["median"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +65,7 @@ class Comparison:
     @property
     def best(self) -> Sourced:
         """The fastest, but the default unless another is clearly faster."""
-        return fastest(self.records, lambda item: item.record.median, lambda item: item.record.default)
+        return fastest(self.records, lambda item: item.record.seconds, lambda item: item.record.default)
 
     @property
     def default(self) -> Record | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
 from tvmconv.builder import Request
 from tvmconv.log import Key, Log, Record
-from tvmconv.log.best import fastest
+from tvmconv.log.best import Times, fastest
 from tvmconv.log.record import now
 from tvmconv.tile import Tile
 from tvmconv.tune.lab import Lab, Outcome
@@ -131,12 +131,13 @@ class _Race:
             time = now()
             self._log.append(*(run.final(tile, outcome, time) for (run, tile), outcome in outcomes.items()))
 
-        def seconds(finalist: Finalist) -> float:
-            return outcomes[finalist].median
+        def times(finalist: Finalist) -> Times:
+            seconds = outcomes[finalist].seconds
+            return asdict(seconds) if seconds else None
 
         by_run = [list(own) for _, own in groupby(finalists, key=lambda finalist: finalist[0])]
-        best_of_each = [fastest(own, seconds, lambda one: one[1] == one[0].default) for own in by_run]
-        best = fastest(best_of_each, seconds, lambda one: one[0] is self._by_hand)
+        best_of_each = [fastest(own, times, lambda one: one[1] == one[0].default) for own in by_run]
+        best = fastest(best_of_each, times, lambda one: one[0] is self._by_hand)
         by_hand = outcomes[self._by_hand, self._by_hand.default]
         return Winner(best[0].request(best[1]), best[1] == best[0].default, outcomes[best], by_hand, self._state())
 
