@@ -26,8 +26,8 @@ from tvmconv.tune.space import Space
 @dataclass(frozen=True)
 class Plan:
     """How a problem is searched: the checked request (by hand), the threads; the seed and the model, which knows
-    nothing yet. Without `resume` what the log has of this problem does not count. known: the tile that all logs there
-    are hold to be the best, None if they have none."""
+    nothing yet. Without `resume` what the log has of this problem does not count. known: the tile that won the
+    final that counts among all logs there are, None if they have none."""
 
     request: Request
     threads: int
@@ -79,7 +79,7 @@ class Run:
         return sorted(times, key=lambda tile: times[tile])[:count]
 
     def settled(self) -> list[Tile]:
-        """The tile that the logs hold to be the best, if they have one."""
+        """The tile that the logs' finals hold to be the best, if there was one."""
         return [self.plan.known] if self.plan.resume and self.plan.known else []
 
     def seconds(self, tile: Tile) -> float:

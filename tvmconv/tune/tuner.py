@@ -19,6 +19,7 @@ from tvmconv.tune.search import BATCH
 
 _FINALISTS = 5
 _CONTENDERS = 3
+_NEAR = 1.25  # times the fastest algorithm's best trial: what is slower does not win a final
 
 Finalist = tuple[Run, Tile]
 
@@ -143,16 +144,17 @@ class _Race:
 
     def _finalists(self) -> list[Finalist]:
         """Of the algorithm by hand and of the fastest: the default and the tiles of the fastest trials, a single one
-        for an algorithm by hand that is slower. Of every algorithm what the logs hold to be its best: a final that
-        went without it would take its place."""
-        counts = {self._by_hand: 1} | {min(self._runs, key=Run.best): _FINALISTS}
-        return [
-            (run, tile)
-            for run in dict.fromkeys([*counts, *self._runs])
-            for tile in dict.fromkeys(
-                [*([run.default, *run.fastest(counts[run])] if run in counts else []), *run.settled()]
-            )
-        ]
+        for an algorithm by hand that is slower. Of every algorithm that is near what the logs hold to be its best: a
+        final that went without it would take its place."""
+        fastest = min(self._runs, key=Run.best)
+        counts = {self._by_hand: 1} | {fastest: _FINALISTS}
+        near = [run for run in self._runs if run.best() <= fastest.best() * _NEAR]
+
+        def tiles(run: Run) -> list[Tile]:
+            tried = [run.default, *run.fastest(counts[run])] if run in counts else []
+            return list(dict.fromkeys([*tried, *run.settled()]))
+
+        return [(run, tile) for run in dict.fromkeys([*counts, *near]) for tile in tiles(run)]
 
     def _last_final(self, finalists: Sequence[Finalist]) -> dict[Finalist, Outcome] | None:
         """What the log's last final of the layer found, if it was of all these, and nothing has been measured since."""

@@ -118,7 +118,7 @@ class _Tuner:
     def _plan(self, request: Request) -> Plan:
         options, setting = self._options, self._setting
         found = setting.scheduled(request.shape, request.algorithm, AUTO)
-        known = found.request.tile if found.tuned_by else None
+        known = found.request.tile if found.record and found.record.stage == "final" else None
         return Plan(request, setting.threads, options.seed, self._new_model(), options.resume, known)
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
