@@ -159,7 +159,7 @@ def test_what_all_logs_hold_to_be_the_best_is_measured_beside_the_rest(
     plans = [Plan(request(LAYERS[0], name), 1, 0, Boosted(), known=known) for name in RACE]
     tune(plans, 9, FakeLab(), Log(tmp_path / "log"), lambda state: None)
     finals = [item for item in Log(tmp_path / "log").records() if item.stage == "final"]
-    assert [item.key.algorithm for item in finals if item.tile == str(known)] == ["direct", "indirect", "winograd"]
+    assert [item.key.algorithm for item in finals if item.tile == str(known)] == ["direct", "winograd", "indirect"]
 
 
 def test_trials_of_another_day_are_counted_by_the_same_full_speed() -> None:
@@ -169,6 +169,21 @@ def test_trials_of_another_day_are_counted_by_the_same_full_speed() -> None:
     lab = LocalLab(1, [0], 1, isa)
     lab.go_on([{**earlier, "samples": 99}, earlier, {}, {**earlier, "check": "none"}])
     assert lab.protocol == earlier
+
+
+def test_a_layers_own_trials_say_how_to_go_on(tmp_path: Path) -> None:
+    """Though another tuner has written to the file since, by another full speed."""
+
+    class Listening(FakeLab):
+        def go_on(self, protocols: Sequence[Mapping[str, object]]) -> None:
+            self.heard = [*protocols]
+
+    for layer in LAYERS[:2]:
+        written = Key.of(request(layer), 1)
+        Log(tmp_path / "log").append(record(key=written, protocol={"of": layer}, cpu="a CPU"))
+    lab = Listening()
+    run(tmp_path / "log", lab)
+    assert lab.heard == [{"of": LAYERS[1]}, {"of": LAYERS[0]}]
 
 
 def test_a_final_is_repeated_when_it_failed_or_others_came_between(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def unforeseen(steps: Any) -> Any:
 
     if isinstance(steps, int) and steps == 1:
         return T.int32(1)
-    return T.cast(T.call_llvm_intrin("float32", "llvm.arithmetic.fence.f32", T.cast(steps, "float32")), "int32")
+    return T.cast(T.call_llvm_intrin("float64", "llvm.arithmetic.fence.f64", T.cast(steps, "float64")), "int32")
 
 
 def prefetch(element: Any, locality: int) -> Any:

@@ -50,7 +50,7 @@ class Log:
         if not self.path.exists():
             yield
             return
-        with _locked(self.path, os.O_RDONLY, fcntl.LOCK_EX) as self._held:
+        with _locked(self.path, os.O_RDWR, fcntl.LOCK_EX) as self._held:
             try:
                 yield
             finally:

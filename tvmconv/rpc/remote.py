@@ -37,6 +37,7 @@ class Remote:
         self.described = Described()
         self.cpus: tuple[int, ...] = ()
         self.sessions = 0  # begun so far: what was put into an earlier one is gone
+        self.absences = 0  # times that it was there before and could not be had
         self._say, self._warn = say, warn
         self._worker: Worker | None = None
         self._open = self._was_there = self._is_away = False
@@ -87,6 +88,7 @@ class Remote:
             self.described = self._step("describe", client.Describe(self.cpus), CONNECT)
         except Trouble as trouble:
             self._is_away = self._was_there and trouble.away
+            self.absences += self._is_away
             raise
         self._open = self._was_there = True
         self._is_away = False

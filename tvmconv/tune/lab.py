@@ -70,7 +70,7 @@ PACE = Pace()
 
 
 class Lab(Protocol):
-    """Makes trials of one problem's tiles. device, cpu: where, as a record has it."""
+    """Makes trials of a layer's kernels. device, cpu: where, as a record has it."""
 
     device: str
     cpu: str
@@ -132,8 +132,9 @@ class LocalLab:
         self._full_speed: float | None = None
 
     def __enter__(self) -> LocalLab:
-        self._compilers.__enter__()
         self._stopwatch.start(1)
+        self._speed()  # while nothing else runs
+        self._compilers.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:

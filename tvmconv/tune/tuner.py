@@ -19,7 +19,7 @@ from tvmconv.tune.search import BATCH
 
 _FINALISTS = 5
 _CONTENDERS = 3
-_NEAR = 1.25  # times the fastest algorithm's best trial: what is slower does not win a final
+_NEAR = 1.4  # times the fastest algorithm's best trial: a slower default has seldom a tile that wins a final
 
 Finalist = tuple[Run, Tile]
 
@@ -67,6 +67,7 @@ def tune(plans: Sequence[Plan], trials: int, lab: Lab, log: Log, progress: Calla
     """
     records, key = log.records(), Key.of(plans[0].request, plans[0].threads)
     own = [record for record in records if made_here(record, key, lab) and record.key.threads == key.threads]
+    own.sort(key=lambda record: record.key.workload == key.workload)  # this layer's last, as they count most
     lab.go_on([record.protocol for record in own])
     race = _Race([Run(plan, lab, log, records) for plan in plans[:trials]], trials, lab, log, records)
     for state in race.trials():
@@ -114,7 +115,7 @@ class _Race:
         with closing(self._lab.trials(requests, best)) as outcomes:
             for (run, tile), outcome in zip(batch, outcomes, strict=True):
                 run.add(tile, outcome)
-                yield self._state(f"tile {tile}: {outcome.reason}" if outcome.reason else None)
+                yield self._state(f"{run.key.algorithm}, tile {tile}: {outcome.reason}" if outcome.reason else None)
 
     @property
     def _dealt(self) -> int:
@@ -144,11 +145,11 @@ class _Race:
 
     def _finalists(self) -> list[Finalist]:
         """Of the algorithm by hand and of the fastest: the default and the tiles of the fastest trials, a single one
-        for an algorithm by hand that is slower. Of every algorithm that is near what the logs hold to be its best: a
-        final that went without it would take its place."""
-        fastest = min(self._runs, key=Run.best)
-        counts = {self._by_hand: 1} | {fastest: _FINALISTS}
-        near = [run for run in self._runs if run.best() <= fastest.best() * _NEAR]
+        for an algorithm by hand that is slower. Of these and of all that are near what won the last final in the logs:
+        one that went without it would take its place."""
+        leader = min(self._runs, key=Run.best)
+        counts = {self._by_hand: 1} | {leader: _FINALISTS}
+        near = [run for run in self._runs if run.best() <= leader.best() * _NEAR]
 
         def tiles(run: Run) -> list[Tile]:
             tried = [run.default, *run.fastest(counts[run])] if run in counts else []
