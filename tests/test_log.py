@@ -140,6 +140,13 @@ def test_a_merge_loses_nothing_that_is_written_meanwhile(tmp_path: Path) -> None
     assert [item.trial for item in Log(path).records() if item.seed == 1] == [*range(count)]
 
 
+def test_a_log_under_two_names_is_merged(tmp_path: Path) -> None:
+    path = written(tmp_path / "log.jsonl", record())
+    (tmp_path / "other.jsonl").hardlink_to(path)
+    assert cli.main(["log", "merge", "-q", "-o", str(path), str(path), str(tmp_path / "other.jsonl")]) == 0
+    assert len(Log(path).records()) == 1
+
+
 def test_a_full_disk_leaves_no_half_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "log.jsonl", record())
     before, write, room = path.read_bytes(), os.write, [100, 0]

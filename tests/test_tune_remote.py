@@ -119,12 +119,19 @@ def test_what_is_measured_is_known_while_others_are_built(device: NativeDevice) 
         assert len([*outcomes]) == len(REQUESTS) - 1
 
 
-def test_finals_are_repeated_where_the_device_was_gone(device: NativeDevice) -> None:
+@pytest.mark.parametrize("is_back", [False, True])
+def test_finals_are_repeated_where_the_device_was_gone(device: NativeDevice, is_back: bool) -> None:
+    """Also where it was back before their end."""
     lost, right = [Outcome("error", "gone"), Outcome("error", "gone")], [Outcome("ok"), Outcome("ok")]
-    answers, away = [lost, right], [True]
+    answers = [lost, right]
+
+    def compared(remote: Remote, *_: object) -> list[Outcome]:
+        remote.absences += is_back and len(answers) == 2
+        return answers.pop(0)
+
     with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        lab._compared = lambda *_: answers.pop(0)  # type: ignore[method-assign]
-        lab._was_away = lambda remote: away.pop()  # type: ignore[method-assign]
+        lab._compared = compared  # type: ignore[method-assign]
+        lab._was_away = lambda remote: not is_back  # type: ignore[method-assign]
         assert [*lab.finals(REQUESTS[:2])] == right
 
 

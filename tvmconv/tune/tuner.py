@@ -109,7 +109,7 @@ class _Race:
                 yield {run: self._shares[run] + left}
 
     def _made(self, batch: Sequence[tuple[Run, Tile]]) -> Iterator[State]:
-        """Each trial is in the log before the next one begins."""
+        """Each trial is in the log as soon as the lab tells of it."""
         requests = [run.request(tile) for run, tile in batch]
         best = {run.key.algorithm: run.best() for run, _ in batch}
         with closing(self._lab.trials(requests, best)) as outcomes:

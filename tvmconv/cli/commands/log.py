@@ -67,9 +67,11 @@ def _lines_checked(options: argparse.Namespace, output: Output, files: Sequence[
 
 
 def _merge(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    logs = {path.resolve(): Log(path, output.warn) for path in (*files, options.output)}
-    with logs[options.output.resolve()].closed_to_others():  # a tuner that writes to it waits, and loses nothing
-        entries = [entry for path in files for entry in logs[path.resolve()].entries()]
+    target = Log(options.output, output.warn)
+    with target.closed_to_others():  # a tuner that writes to it waits, and loses nothing
+        there = options.output.exists()
+        logs = [target if there and path.samefile(options.output) else Log(path, output.warn) for path in files]
+        entries = [entry for log in logs for entry in log.entries()]
         if options.finals:
             entries = [*deciding(entry for entry in entries if isinstance(entry, Record))]
         content = merged(entries)
