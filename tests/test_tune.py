@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.fake_lab import FakeLab, outcome
@@ -20,10 +18,12 @@ from tvmconv.log.best import Sourced, decide
 from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
-from tvmconv.tune import metaschedule, tuner
+from tvmconv.tune import tuner
 from tvmconv.tune.lab import LocalLab, Outcome
-from tvmconv.tune.model import LEAST, Boosted, Model, Nothing
+from tvmconv.tune.metaschedule.trace_search import TraceSearch
+from tvmconv.tune.model import Boosted, Nothing
 from tvmconv.tune.run import Plan
+from tvmconv.tune.search import Search, TileSearch
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.verify import Check, verify
@@ -35,16 +35,31 @@ def request(text: str = LAYERS[0], algorithm: str = "indirect", target: str = "x
     return Request(ConvShape.parse(text), algorithm, target).check()
 
 
+NewSearch = Callable[[Space, int], Search]
+
+
+def guided(space: Space, seed: int) -> Search:
+    return TileSearch(space, Boosted(), seed)
+
+
+def unguided(space: Space, seed: int) -> Search:
+    return TileSearch(space, Nothing(), seed)
+
+
+def plan(asked: Request, seed: int = 0, known: Tile | None = None) -> Plan:
+    return Plan(guided(Space(asked), seed), 1, known=known)
+
+
 def run(
     log: Path,
     lab: FakeLab,
     layers: Sequence[str] = LAYERS[:1],
     trials: int = 20,
     seed: int = 0,
-    model: type[Model] = Boosted,
+    new_search: NewSearch = guided,
     resume: bool = True,
 ) -> list[Winner]:
-    plans = [Plan(request(layer), 1, seed, model(), resume) for layer in layers]
+    plans = [Plan(new_search(Space(request(layer)), seed), 1, resume) for layer in layers]
     return [tune([plan], trials, lab, Log(log), lambda state: None) for plan in plans]
 
 
@@ -56,17 +71,17 @@ def test_the_same_seed_brings_the_same_trials_and_the_first_is_the_default(tmp_p
     assert all(lab.made[0][1] == request().tile for lab in labs)
 
 
-@pytest.mark.parametrize("model", [Boosted, Nothing])
+@pytest.mark.parametrize("new_search", [guided, unguided, TraceSearch])
 @pytest.mark.parametrize("dies_at", [0, 1, 7, 8, 19, 20, 29, 47])
 def test_what_is_killed_and_resumed_makes_the_trials_of_an_uninterrupted_run(
-    tmp_path: Path, dies_at: int, model: type[Model]
+    tmp_path: Path, dies_at: int, new_search: NewSearch
 ) -> None:
     """Three layers, each taught by those before it; 48 trials in all."""
     whole, first, second = FakeLab(), FakeLab(dies_at=dies_at), FakeLab()
-    winners = run(tmp_path / "whole", whole, LAYERS, 16, model=model)
+    winners = run(tmp_path / "whole", whole, LAYERS, 16, new_search=new_search)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "log", first, LAYERS, 16, model=model)
-    again = run(tmp_path / "log", second, LAYERS, 16, model=model)
+        run(tmp_path / "log", first, LAYERS, 16, new_search=new_search)
+    again = run(tmp_path / "log", second, LAYERS, 16, new_search=new_search)
     assert first.made + second.made == whole.made
     assert [winner.request.tile for winner in again] == [winner.request.tile for winner in winners]
     names = [(item.key.workload, item.tile, item.trial, item.stage) for item in Log(tmp_path / "whole").records()]
@@ -106,7 +121,7 @@ RACE = ("direct", "im2row", "indirect", "kn2col", "winograd")  # the first: by h
 
 
 def race(log: Path, lab: FakeLab, trials: int, seed: int = 0) -> Winner:
-    plans = [Plan(request(LAYERS[0], name), 1, seed, Boosted()) for name in RACE]
+    plans = [plan(request(LAYERS[0], name), seed) for name in RACE]
     return tune(plans, trials, lab, Log(log), lambda state: None)
 
 
@@ -156,7 +171,7 @@ def test_what_all_logs_hold_to_be_the_best_is_measured_beside_the_rest(
     """Else a final of few trials would take its place; but for algorithms that are far behind."""
     monkeypatch.setattr(tuner, "_NEAR", 2.0)
     known = Tile.parse("2x16_kr4_mc0_kc0_pf2_st0")
-    plans = [Plan(request(LAYERS[0], name), 1, 0, Boosted(), known=known) for name in RACE]
+    plans = [plan(request(LAYERS[0], name), known=known) for name in RACE]
     tune(plans, 9, FakeLab(), Log(tmp_path / "log"), lambda state: None)
     finals = [item for item in Log(tmp_path / "log").records() if item.stage == "final"]
     assert [item.key.algorithm for item in finals if item.tile == str(known)] == ["direct", "winograd", "indirect"]
@@ -198,7 +213,7 @@ def test_a_final_is_repeated_when_it_failed_or_others_came_between(tmp_path: Pat
     labs = [FakeLab() for _ in range(4)]
     winner = race(log, labs[0], 24)
     assert (labs[0].made, labs[0].finals_made) == ([], 1) and winner.outcome.seconds
-    other = Plan(request(LAYERS[0], "im2row"), 1, 0, Boosted())
+    other = plan(request(LAYERS[0], "im2row"))
     tune([other], 9, labs[1], Log(log), lambda state: None)
     assert race(log, labs[2], 24).request == winner.request and labs[2].finals_made == 1
     race(log, labs[3], 24)
@@ -218,8 +233,8 @@ def test_trials_that_do_not_count_are_told(tmp_path: Path) -> None:
 
     said: list[str] = []
     run(tmp_path / "log", FakeLab(), trials=9)
-    plan, lab = Plan(request(), 1, 0, Boosted()), Another()
-    tune([plan], 5, lab, Log(tmp_path / "log", said.append), lambda state: None)
+    lab = Another()
+    tune([plan(request())], 5, lab, Log(tmp_path / "log", said.append), lambda state: None)
     assert len(lab.made) == 5 and len(said) == 1
     assert f"9 of 9 trials of {Key.of(request(), 1)} do not count here" in said[0]
 
@@ -236,7 +251,7 @@ def test_there_is_no_gain_over_a_kernel_by_hand_that_failed(tmp_path: Path) -> N
 
 def test_what_one_algorithm_has_had_takes_nothing_from_the_others(tmp_path: Path) -> None:
     """Neither of their trials, nor, when they win, of what its own final chose."""
-    alone = Plan(request(LAYERS[0], "direct"), 1, 0, Boosted())
+    alone = plan(request(LAYERS[0], "direct"))
     settled = tune([alone], 40, FakeLab(), Log(tmp_path / "log"), lambda state: None)
     lab = FakeLab()
     winner = race(tmp_path / "log", lab, 24)
@@ -295,44 +310,12 @@ def test_the_final_decides_and_the_default_keeps_its_place_unless_another_is_cle
 
 def test_progress_tells_of_every_trial_and_of_what_went_wrong(tmp_path: Path) -> None:
     states: list[State] = []
-    tune([Plan(request(), 1, 0, Boosted())], 40, FakeLab(), Log(tmp_path / "log"), states.append)
+    tune([plan(request())], 40, FakeLab(), Log(tmp_path / "log"), states.append)
     assert [state.done for state in states] == list(range(41))
     troubles = [state.trouble for state in states if state.trouble]
     assert troubles and all("1 of 720 outputs is wrong" in trouble for trouble in troubles)
     assert states[-1].failed == len(troubles)
     assert states[-1].gain >= 1 and states[-1].default_seconds >= states[-1].seconds
-
-
-def raising(error: Exception) -> Callable[..., object]:
-    def function(*_: object) -> object:
-        raise error
-
-    return function
-
-
-def test_metaschedules_model_weighs_the_first_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed, what a kernel cannot have, what cannot be lowered, and other problems do not matter."""
-    monkeypatch.setattr(metaschedule, "_WEIGHED", 10)
-    asked, other = request("ic32ih6oc32kh1", "gemm"), request("ic16ih6oc16kh1", "gemm")
-    tiles = some_tiles(Space(asked))[:12]
-    model, alone = metaschedule.MetaSchedule(), metaschedule.MetaSchedule()
-    for tile in tiles[:LEAST]:
-        assert model.scores(asked, tiles) is None
-        model.learn(asked, tile, 1e-3 * tile.mr)
-        alone.learn(asked, tile, 1e-3 * tile.mr)
-        model.learn(other, tile, 1.0)
-    model.learn(asked, tiles[-1], math.inf)
-    cannot = replace(tiles[0], kc=5)  # which does not divide the channels
-    scores, again = model.scores(asked, [cannot, *tiles]), alone.scores(asked, tiles)
-    assert scores is not None and again is not None and scores[0] == -math.inf
-    scores = scores[1:]
-    assert scores.tolist() == again.tolist()
-    assert np.isfinite(scores).tolist() == [True] * 10 + [False] * 2
-    known = dict(zip(tiles[:LEAST], scores, strict=False))
-    assert max(known, key=lambda tile: known[tile]).mr == min(tile.mr for tile in known)
-    monkeypatch.setattr(metaschedule, "scheduled_module", raising(RuntimeError("InternalError")))
-    scores = model.scores(asked, tiles)
-    assert scores is not None and not np.isfinite(scores).any()
 
 
 def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:
@@ -345,7 +328,7 @@ def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:
 
 
 def _small(log: Path, lab: FakeLab, shape: str) -> list[Winner]:
-    return [tune([Plan(request(shape, "direct"), 1, 0, Nothing())], 500, lab, Log(log), lambda state: None)]
+    return [tune([Plan(unguided(Space(request(shape, "direct")), 0), 1)], 500, lab, Log(log), lambda state: None)]
 
 
 # Every algorithm in its layout; groups, depthwise, strides, channels that are no multiple of anything.

@@ -29,6 +29,8 @@ from tvmconv.log import Log, Record
 from tvmconv.tune import lab
 from tvmconv.tune.model import Nothing
 from tvmconv.tune.run import Plan
+from tvmconv.tune.search import TileSearch
+from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import tune as search
 
 HERE = Path(__file__).parent
@@ -92,7 +94,13 @@ def records(folder: Path) -> list[Record]:
 def fates(folder: Path, faults: Sequence[str]) -> dict[str, str]:
     """Decides what becomes of the tiles that will be tried: the default is right, then each fault has its turn."""
     rehearsal = FakeLab()
-    search([Plan(REQUEST, 1, 0, Nothing())], len(faults) + 1, rehearsal, Log(folder / "rehearsal"), lambda state: None)
+    search(
+        [Plan(TileSearch(Space(REQUEST), Nothing()), 1)],
+        len(faults) + 1,
+        rehearsal,
+        Log(folder / "rehearsal"),
+        lambda state: None,
+    )
     chosen = dict(zip([str(tile) for _, tile in rehearsal.made], ("NONE", *faults), strict=True))
     (folder / "fates").write_text(json.dumps(chosen))
     return chosen

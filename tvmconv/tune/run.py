@@ -18,23 +18,24 @@ from tvmconv.measure import Seconds
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 from tvmconv.tune.lab import Lab, Outcome
-from tvmconv.tune.model import Model
 from tvmconv.tune.search import BATCH, Search
-from tvmconv.tune.space import Space
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a problem is searched: the checked request (by hand), the threads; the seed and the model, which knows
-    nothing yet. Without `resume` what the log has of this problem does not count. known: the tile that won the
-    final that counts among all logs there are, None if they have none."""
+    """How a problem is searched: by a search that knows nothing yet; for how many threads. Without `resume` what the
+    log has of this problem does not count. known: the tile that won the final that counts among all logs there are,
+    None if they have none."""
 
-    request: Request
+    search: Search
     threads: int
-    seed: int
-    model: Model
     resume: bool = True
     known: Tile | None = None
+
+    @property
+    def request(self) -> Request:
+        """The kernel by hand."""
+        return self.search.space.request
 
 
 class Run:
@@ -45,8 +46,6 @@ class Run:
         self.plan, self._lab, self._log = plan, lab, log
         self.measured = 0
         self.key = Key.of(plan.request, plan.threads)
-        self._space = Space(plan.request)
-        self._search = Search(self._space, plan.model, plan.seed)
         self._protocol = dict(lab.protocol)
         self._records = [record for record in records if self.comparable(record)]
         self._outcomes: dict[Tile, Outcome] = {}  # of this run
@@ -58,7 +57,7 @@ class Run:
     @property
     def default(self) -> Tile:
         """The hand-written schedule's tile."""
-        return self._space.default
+        return self.plan.search.space.default
 
     @property
     def done(self) -> int:
@@ -97,7 +96,7 @@ class Run:
         if missing <= 0:
             return []
         # A batch that was interrupted is proposed again.
-        return [tile for tile in self._search.batch(self._told // BATCH) if tile not in self._outcomes][:missing]
+        return [tile for tile in self.plan.search.batch(self._told // BATCH) if tile not in self._outcomes][:missing]
 
     def add(self, tile: Tile, outcome: Outcome) -> None:
         """What came out of a trial. Raises OSError where the log cannot be written."""
@@ -122,12 +121,12 @@ class Run:
                 continue
             tile = Tile.parse(record.tile)
             if record.key.workload != self.key.workload:
-                self._search.learn(_request(record), tile, record.median)
+                self.plan.search.learn(_request(record), tile, record.median)
             elif record.key == self.key and self.plan.resume:
-                own = (record.seed, record.searcher) == (self.plan.seed, self.plan.model.name)
+                own = (record.seed, record.searcher) == (self.plan.search.seed, self.plan.search.name)
                 (self._outcomes if own else self._elsewhere)[tile] = remembered(record)
         for tile, outcome in self._elsewhere.items():
-            self._search.tell(tile, outcome.median)
+            self.plan.search.tell(tile, outcome.median)
         self._tell_whole_batches()
 
     def _say_what_is_left_out(self, records: Sequence[Record]) -> None:
@@ -143,7 +142,7 @@ class Run:
         """Tell the search what came out in those that it has not heard of."""
         end = self.done - self.done % BATCH
         for tile, outcome in list(self._outcomes.items())[self._told : end]:
-            self._search.tell(tile, outcome.median)
+            self.plan.search.tell(tile, outcome.median)
         self._told = end
 
     def _record(self, tile: Tile, outcome: Outcome, stage: Stage) -> Record:
@@ -157,9 +156,9 @@ class Run:
             gflops=self.plan.request.shape.flops / outcome.median / 1e9 if outcome.seconds else None,
             stage=stage,
             trial=number.get(tile, len(number)),
-            seed=self.plan.seed,
+            seed=self.plan.search.seed,
             default=tile == self.default,
-            searcher=self.plan.model.name,
+            searcher=self.plan.search.name,
             protocol=self._protocol,
             device=self._lab.device,
             cpu=self._lab.cpu,

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tvmconv.builder import Request
 from tvmconv.tile import Tile
@@ -17,44 +18,66 @@ _POOL = 256  # tiles that are weighed for a batch
 _ELITE = 8  # of the best, whose neighbours make up a part of the pool
 _FROM_ELITE = 0.6
 _CHANGES = (1, 1, 2, 3)  # sizes of a neighbour that differ
-_UNGUIDED = 0.25  # of a batch: tiles taken as they are drawn, whatever the model says of them
-_DRAWS = 20  # for each tile of the pool, until it is said that there are no others
+UNGUIDED = 0.25  # of a batch: tiles taken as they are drawn, whatever the model says of them
+DRAWS = 20  # for each tile of the pool, until it is said that there are no others
+
+
+class Search(Protocol):
+    """Proposes tiles in batches. The first is the hand-written schedule's; none that is known comes again.
+
+    What a batch holds is decided by its number, the seed and what has been told so far, so that a search can go on from
+    a log. name: by which records have it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def space(self) -> Space: ...
+    @property
+    def seed(self) -> int: ...
+
+    def batch(self, number: int) -> list[Tile]:
+        """The tiles of this batch, the first of number 0: BATCH of them, fewer where the space has no others. All
+        before it have been told."""
+
+    def tell(self, tile: Tile, seconds: float) -> None:
+        """What came out for a tile; infinite for one that failed."""
+
+    def learn(self, request: Request, tile: Tile, seconds: float) -> None:
+        """What is known of a tile of another problem."""
 
 
 @dataclass
-class Search:
-    """Proposes tiles in batches. The first is the hand-written schedule's; none that is known comes again.
-
-    An evolution steered by a cost model, as in Zheng et al., "Ansor", OSDI 2020, section 5: neighbours of the best
-    tiles and new ones are weighed by the model, and the most promising of them are measured. What a batch holds is
-    decided by its number, the seed and what has been told so far, so that a search can go on from a log.
-    """
+class TileSearch:
+    """A Search: an evolution steered by a cost model, as in Zheng et al., "Ansor", OSDI 2020, section 5: neighbours of
+    the best tiles and new ones are weighed by the model, and the most promising of them are measured."""
 
     space: Space
     model: Model
     seed: int = 0
     _outcomes: dict[Tile, float] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        return self.model.name
+
     def batch(self, number: int) -> list[Tile]:
-        """The tiles of this batch, the first of number 0: BATCH of them, fewer where the space has no others."""
         state = random.Random(f"{self.seed} {number}")
         pool = self._pool(state)
         ranked, unguided = self._ranked(pool), state.sample(pool, k=len(pool))
         chosen = {} if self.space.default in self._outcomes else {self.space.default: None}
         while len(chosen) < BATCH and (ranked or unguided):
-            source = unguided if not ranked or (unguided and state.random() < _UNGUIDED) else ranked
+            source = unguided if not ranked or (unguided and state.random() < UNGUIDED) else ranked
             tile = source.pop(0)
             if tile not in chosen and self.space.contains(tile):
                 chosen[tile] = None
         return list(chosen)
 
     def tell(self, tile: Tile, seconds: float) -> None:
-        """What came out for a tile; infinite for one that failed."""
         self._outcomes[tile] = seconds
         self.learn(self.space.request, tile, seconds)
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
-        """What is known of a tile of this problem or of another one."""
         self.model.learn(request, tile, seconds)
 
     def best(self, count: int) -> list[Tile]:
@@ -65,7 +88,7 @@ class Search:
     def _pool(self, state: random.Random) -> list[Tile]:
         """Tiles of which nothing is known, in the order in which they were drawn."""
         elite, pool = self.best(_ELITE) if self.model.guides else [], dict[Tile, None]()
-        for _ in range(_POOL * _DRAWS):
+        for _ in range(_POOL * DRAWS):
             tile = self._drawn(elite, state)
             if tile and tile not in self._outcomes:
                 pool[tile] = None

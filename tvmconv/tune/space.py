@@ -48,8 +48,8 @@ class Space:
 
     def neighbour(self, tile: Tile, state: random.Random) -> Tile | None:
         """The tile with one of its sizes drawn anew, and what does not go with it."""
-        sizes = {name: getattr(tile, name) for name in self._names}
-        del sizes[state.choice(self._names)]
+        sizes = {name: getattr(tile, name) for name in self.names}
+        del sizes[state.choice(self.names)]
         return self._complete(sizes, state)
 
     def contains(self, tile: Tile) -> bool:
@@ -60,20 +60,21 @@ class Space:
             return False
 
     @property
-    def _names(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
+        """Of the sizes, in the order in which they are drawn."""
         return ("mr", "nr", "mc", "kc") if self.request.shape.depthwise else ("nr", "mr", "kc", "kr", "mc", "pf", "st")
 
     def _complete(self, sizes: Mapping[str, int], state: random.Random) -> Tile | None:
         """A tile with these sizes and others drawn; a given one that the others do not allow is drawn as well."""
         drawn: dict[str, int] = {}
-        for name in self._names:
-            choices = self._choices(name, drawn)
+        for name in self.names:
+            choices = self.choices(name, drawn)
             if not choices:
                 return None
             drawn[name] = sizes[name] if sizes.get(name) in choices else state.choice(choices)
         return replace(self.default, **drawn)
 
-    def _choices(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
+    def choices(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
         """What a size may be beside those drawn before it; none twice, in rising order."""
         return _depthwise(name, drawn, self.request) if self.request.shape.depthwise else self._of_gemm(name, drawn)
 

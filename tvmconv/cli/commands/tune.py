@@ -21,11 +21,11 @@ from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.tune.lab import Lab, LocalLab
-from tvmconv.tune.metaschedule import MetaSchedule
-from tvmconv.tune.model import Boosted, Model, Nothing
+from tvmconv.tune.model import Boosted, Nothing
 from tvmconv.tune.remote_lab import RemoteLab
 from tvmconv.tune.run import Plan
-from tvmconv.tune.search import BATCH
+from tvmconv.tune.search import BATCH, Search, TileSearch
+from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.tune_report import tune_table
 from tvmconv.tuned import HAND, TUNED
@@ -33,6 +33,8 @@ from tvmconv.workload import Layer, resolve
 
 if TYPE_CHECKING:
     from tvmconv.builder import Request
+
+_NewSearch = Callable[[Space, int], Search]
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -48,12 +50,12 @@ def run(options: argparse.Namespace, output: Output) -> int:
 def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: Output) -> int:
     algorithms = options.algorithm or values.Algorithms((AUTO,), named=False)
     races = list(_races(resolve(options.workloads, output.warn), algorithms.names, setting))
-    new_model = _models(options.searcher, output)
+    new_search = _searches(options.searcher, output)
     output.table_at_end(tune_table)
     output.context()
     for number, race in enumerate(races):
         log = Log(_file(race[0].layer, setting, options.log_dir), output.note)
-        tuner = _Tuner(options, setting, lab, log, new_model, output)
+        tuner = _Tuner(options, setting, lab, log, new_search, output)
         tuner.tune(race, f"{number + 1}/{len(races)}")
     return exit_code(output.rows, algorithms.required)
 
@@ -85,11 +87,11 @@ class _Tuner:
         setting: Setting,
         lab: Lab,
         log: Log,
-        new_model: Callable[[], Model],
+        new_search: _NewSearch,
         output: Output,
     ) -> None:
         self._options, self._setting, self._lab, self._log = options, setting, lab, log
-        self._new_model, self._output = new_model, output
+        self._new_search, self._output = new_search, output
         self._state: State | None = None
 
     def tune(self, race: Sequence[Task], place: str) -> None:
@@ -119,7 +121,8 @@ class _Tuner:
         options, setting = self._options, self._setting
         found = setting.scheduled(request.shape, request.algorithm, AUTO)
         known = found.request.tile if found.record and found.record.stage == "final" else None
-        return Plan(request, setting.threads, options.seed, self._new_model(), options.resume, known)
+        search = self._new_search(Space(request), options.seed)
+        return Plan(search, setting.threads, options.resume, known)
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
         self._state = state
@@ -169,15 +172,19 @@ def _trials(state: State) -> dict[str, int]:
     return {"done": state.done, "measured": state.measured, "failed": state.failed}
 
 
-def _models(searcher: str, output: Output) -> Callable[[], Model]:
-    """What makes a model for each problem."""
-    model = {known.name: known for known in (Boosted, MetaSchedule, Nothing)}[searcher]
+def _searches(searcher: str, output: Output) -> _NewSearch:
+    """What makes a search for each problem."""
     try:
-        model()
+        if searcher == "metaschedule":
+            from tvmconv.tune.metaschedule.trace_search import TraceSearch
+
+            return TraceSearch
+        if searcher == Boosted.name:
+            Boosted()
+            return lambda space, seed: TileSearch(space, Boosted(), seed)
     except ImportError as error:
         output.warn(f"xgboost cannot be imported ({error}), so that tiles are drawn at random: {install_line('tune')}")
-        return Nothing
-    return model
+    return lambda space, seed: TileSearch(space, Nothing(), seed)
 
 
 def _file(layer: Layer, setting: Setting, log_dir: Path | None) -> Path:
