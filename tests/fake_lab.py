@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tvmconv.builder import Request
 from tvmconv.measure import Seconds
 from tvmconv.tile import Tile
-from tvmconv.tune.lab import Outcome
+from tvmconv.tune.lab import Measured, Outcome
 
 SLOWER = {"direct": 1.5, "kn2col": 3.0, "im2row": 4.0}
 
@@ -34,14 +35,19 @@ class FakeLab:
     def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
         pass
 
-    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
-        for request in requests:
+    def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
+        yield from (folder / str(number) for number, _ in enumerate(requests))
+
+    def measured(
+        self, requests: Sequence[Request], built: Iterable[Path | Outcome], best: Mapping[str, float]
+    ) -> Generator[Measured, None, None]:
+        for number, (request, _) in enumerate(zip(requests, built, strict=True)):
             assert request.tile
             if len(self.made) == self.dies_at:
                 raise KeyboardInterrupt
             self.made.append((str(request.shape), request.tile))
             self.algorithms.append(request.algorithm)
-            yield self.outcome(request, request.tile)
+            yield number, self.outcome(request, request.tile)
 
     def outcome(self, request: Request, tile: Tile) -> Outcome:
         return outcome(request, tile)

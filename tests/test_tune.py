@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,10 @@ from tvmconv.log.best import Sourced, decide
 from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
-from tvmconv.tune import tuner
+from tvmconv.tune import METASCHEDULE, RANDOM, XGB, tuner
 from tvmconv.tune.lab import LocalLab, Outcome
-from tvmconv.tune.metaschedule.trace_search import TraceSearch
-from tvmconv.tune.model import Boosted, Nothing
 from tvmconv.tune.run import Plan
-from tvmconv.tune.search import Search, TileSearch
+from tvmconv.tune.search import searcher
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.verify import Check, verify
@@ -35,19 +34,8 @@ def request(text: str = LAYERS[0], algorithm: str = "indirect", target: str = "x
     return Request(ConvShape.parse(text), algorithm, target).check()
 
 
-NewSearch = Callable[[Space, int], Search]
-
-
-def guided(space: Space, seed: int) -> Search:
-    return TileSearch(space, Boosted(), seed)
-
-
-def unguided(space: Space, seed: int) -> Search:
-    return TileSearch(space, Nothing(), seed)
-
-
 def plan(asked: Request, seed: int = 0, known: Tile | None = None) -> Plan:
-    return Plan(guided(Space(asked), seed), 1, known=known)
+    return Plan(searcher(XGB)(Space(asked), seed), 1, known=known)
 
 
 def run(
@@ -56,10 +44,10 @@ def run(
     layers: Sequence[str] = LAYERS[:1],
     trials: int = 20,
     seed: int = 0,
-    new_search: NewSearch = guided,
+    name: str = XGB,
     resume: bool = True,
 ) -> list[Winner]:
-    plans = [Plan(new_search(Space(request(layer)), seed), 1, resume) for layer in layers]
+    plans = [Plan(searcher(name)(Space(request(layer)), seed), 1, resume) for layer in layers]
     return [tune([plan], trials, lab, Log(log), lambda state: None) for plan in plans]
 
 
@@ -71,17 +59,19 @@ def test_the_same_seed_brings_the_same_trials_and_the_first_is_the_default(tmp_p
     assert all(lab.made[0][1] == request().tile for lab in labs)
 
 
-@pytest.mark.parametrize("new_search", [guided, unguided, TraceSearch])
-@pytest.mark.parametrize("dies_at", [0, 1, 7, 8, 19, 20, 29, 47])
+@pytest.mark.parametrize(
+    ("name", "dies_at"),
+    [*itertools.product([XGB, RANDOM], [0, 1, 7, 8, 19, 20, 29, 47]), (METASCHEDULE, 19), (METASCHEDULE, 29)],
+)
 def test_what_is_killed_and_resumed_makes_the_trials_of_an_uninterrupted_run(
-    tmp_path: Path, dies_at: int, new_search: NewSearch
+    tmp_path: Path, name: str, dies_at: int
 ) -> None:
     """Three layers, each taught by those before it; 48 trials in all."""
     whole, first, second = FakeLab(), FakeLab(dies_at=dies_at), FakeLab()
-    winners = run(tmp_path / "whole", whole, LAYERS, 16, new_search=new_search)
+    winners = run(tmp_path / "whole", whole, LAYERS, 16, name=name)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "log", first, LAYERS, 16, new_search=new_search)
-    again = run(tmp_path / "log", second, LAYERS, 16, new_search=new_search)
+        run(tmp_path / "log", first, LAYERS, 16, name=name)
+    again = run(tmp_path / "log", second, LAYERS, 16, name=name)
     assert first.made + second.made == whole.made
     assert [winner.request.tile for winner in again] == [winner.request.tile for winner in winners]
     names = [(item.key.workload, item.tile, item.trial, item.stage) for item in Log(tmp_path / "whole").records()]
@@ -328,7 +318,8 @@ def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:
 
 
 def _small(log: Path, lab: FakeLab, shape: str) -> list[Winner]:
-    return [tune([Plan(unguided(Space(request(shape, "direct")), 0), 1)], 500, lab, Log(log), lambda state: None)]
+    search = searcher(RANDOM)(Space(request(shape, "direct")), 0)
+    return [tune([Plan(search, 1)], 500, lab, Log(log), lambda state: None)]
 
 
 # Every algorithm in its layout; groups, depthwise, strides, channels that are no multiple of anything.

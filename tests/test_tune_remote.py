@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tvmconv.rpc.remote import Remote
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 from tvmconv.tune import remote_lab
-from tvmconv.tune.lab import Outcome, Pace
+from tvmconv.tune.lab import Outcome, Pace, try_all
 from tvmconv.tune.remote_lab import RemoteLab
 
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
@@ -65,7 +66,8 @@ def test_all_devices_of_a_key_at_once(device: NativeDevice) -> None:
         with RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
             measure = lab._measure
             lab._measure = lambda remote, *rest: used.append(remote) or measure(remote, *rest)  # type: ignore[method-assign]
-            assert [found.status for found in lab.trials(REQUESTS, {REQUEST.algorithm: 1.0})] == ["ok"] * 4
+            outcomes = dict(try_all(lab, REQUESTS, {REQUEST.algorithm: 1.0}))
+            assert [outcomes[number].status for number in range(4)] == ["ok"] * 4
             assert [found.status for found in lab.finals(REQUESTS[:2])] == ["ok"] * 2
         assert len(set(used)) == 2
 
@@ -84,22 +86,22 @@ def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice)
         servers.append(Listening([*command, "--work", "/tmp"], 60, environment={}))
 
     with Remote(mortal) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        trials = lab.trials(REQUESTS, {REQUEST.algorithm: 1.0})
+        trials = try_all(lab, REQUESTS, {REQUEST.algorithm: 1.0})
         first = next(trials)
         killer = threading.Thread(target=restart)
         killer.start()
-        outcomes: list[Outcome] = [first, *trials]
+        outcomes = dict([first, *trials])
         killer.join()
     for each in servers:
         each.stop()
-    assert [found.reason for found in outcomes if found.status != "ok"] == []
+    assert [outcomes[number].status for number in range(4)] == ["ok"] * 4
 
 
 def test_a_candidate_that_takes_its_device_away_each_time_is_given_up(device: NativeDevice) -> None:
     with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
         lab._measure = lambda *_: [Outcome("error", "the device is gone")]  # type: ignore[method-assign]
         lab._was_away = lambda remote: True  # type: ignore[method-assign]
-        (outcome,) = lab.trials(REQUESTS[:1], {REQUEST.algorithm: 1.0})
+        ((_, outcome),) = try_all(lab, REQUESTS[:1], {REQUEST.algorithm: 1.0})
     assert (outcome.status, outcome.reason) == ("error", "the device went away with it, 3 times")
 
 
@@ -114,9 +116,28 @@ def test_what_is_measured_is_known_while_others_are_built(device: NativeDevice) 
 
     with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
         lab._compilers.build = build  # type: ignore[method-assign,assignment]
-        outcomes = lab.trials(REQUESTS, {REQUEST.algorithm: 1.0})
-        assert next(outcomes).reason == "not built" and len(built) < len(REQUESTS)
-        assert len([*outcomes]) == len(REQUESTS) - 1
+        outcomes = try_all(lab, REQUESTS, {REQUEST.algorithm: 1.0})
+        first = next(outcomes)
+        assert first[1].reason == "not built" and len(built) < len(REQUESTS)
+        assert {number for number, _ in (first, *outcomes)} == {*range(len(REQUESTS))}
+
+
+def test_a_device_that_is_waited_for_keeps_no_outcome_of_another_back(device: NativeDevice) -> None:
+    slow = threading.Event()
+
+    def trial(request: Request, *_: object) -> Outcome:
+        if request is REQUESTS[0]:
+            slow.wait(30)
+        return Outcome("error", "made up")
+
+    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
+        lab._pool = ThreadPoolExecutor(2)
+        lab._trial = trial  # type: ignore[method-assign,assignment]
+        kernels = [Outcome("error", "not built")] * len(REQUESTS)
+        outcomes = lab.measured(REQUESTS, kernels, {REQUEST.algorithm: 1.0})
+        assert {next(outcomes)[0] for _ in REQUESTS[1:]} == {1, 2, 3}
+        slow.set()
+        assert next(outcomes)[0] == 0
 
 
 @pytest.mark.parametrize("is_back", [False, True])

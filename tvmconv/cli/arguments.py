@@ -14,6 +14,7 @@ from tvmconv.cli.common_arguments import Parser, output_options, work
 from tvmconv.cli.values import argument_type as _type
 from tvmconv.device import EMULATOR
 from tvmconv.rpc import address
+from tvmconv.tune import SEARCHERS, XGB
 from tvmconv.tuned import HAND
 
 LOG_ACTIONS = {
@@ -113,9 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     tune.add_argument(
         "--searcher",
-        choices=("xgb", "metaschedule", "random"),
-        default="xgb",
-        help="what proposes tiles (default: %(default)s); metaschedule: TVM's own cost model, to compare with",
+        choices=SEARCHERS,
+        default=XGB,
+        help="what proposes tiles (default: %(default)s); metaschedule: TVM's own search, to compare with",
     )
     tune.add_argument(
         "--resume", action=argparse.BooleanOptionalAction, default=True,

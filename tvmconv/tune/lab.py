@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +48,9 @@ class Outcome:
         return self.seconds.median if self.seconds else float("inf")
 
 
+Measured = tuple[int, Outcome]  # which of several kernels, and what became of it
+
+
 @dataclass(frozen=True)
 class Pace:
     """How long to measure: turns of a trial, twice as many where they differ or seem to be the fastest, and seconds of
@@ -82,12 +85,26 @@ class Lab(Protocol):
     def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
         """Trials are to be comparable with earlier ones, made here by these protocols: the last that can be met."""
 
-    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
-        """One outcome for each kernel of one layer, in order, as soon as it is known. best: seconds of the fastest one
-        so far, for each of their algorithms."""
+    def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
+        """For each, in order, its kernel's file in `folder`, or the outcome of one that could not be built.
+
+        Raises OSError where that is the disk's fault, and no candidate's.
+        """
+
+    def measured(
+        self, requests: Sequence[Request], built: Iterable[Path | Outcome], best: Mapping[str, float]
+    ) -> Generator[Measured, None, None]:
+        """One outcome for each kernel of one layer, with its number, as soon as it is known. built: what became of
+        building them; best: seconds of the fastest one so far, for each of their algorithms."""
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """Kernels of one layer measured side by side, interleaved, as bench does it; outcomes in order."""
+
+
+def try_all(lab: Lab, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Measured, None, None]:
+    """Kernels of one layer, built and measured: as Lab.measured."""
+    with temporary_folder() as folder, closing(lab.build(requests, folder)) as built:
+        yield from lab.measured(requests, built, best)
 
 
 class Compilers:
@@ -105,10 +122,7 @@ class Compilers:
         self._crew.close()
 
     def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
-        """For each, in order, its kernel's file in `folder`, or the outcome of one that could not be built.
-
-        Raises OSError where that is the disk's fault, and no candidate's.
-        """
+        """As Lab.build."""
         orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
         with closing(self._crew.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
             for order, answer in zip(orders, answers, strict=True):
@@ -154,19 +168,24 @@ class LocalLab:
     def _protocol(self, full_speed: float) -> dict[str, Any]:
         return {**asdict(self._pace), "check": "exact, before and after", _FULL_SPEED: full_speed}
 
-    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
+    def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
+        return self._compilers.build(requests, folder)
+
+    def measured(
+        self, requests: Sequence[Request], built: Iterable[Path | Outcome], best: Mapping[str, float]
+    ) -> Generator[Measured, None, None]:
         fastest = dict(best)
-        with temporary_folder() as folder:
-            for request, built in zip(requests, list(self._compilers.build(requests, folder)), strict=True):
-                own = fastest[request.algorithm]
-                outcome = built if isinstance(built, Outcome) else self._timed(request, built, own)
-                fastest[request.algorithm] = min(own, outcome.median)
-                yield outcome
+        kernels = list(built)  # all of them before the first is measured
+        for number, (request, kernel) in enumerate(zip(requests, kernels, strict=True)):
+            own = fastest[request.algorithm]
+            outcome = kernel if isinstance(kernel, Outcome) else self._timed(request, kernel, own)
+            fastest[request.algorithm] = min(own, outcome.median)
+            yield number, outcome
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         shape = requests[0].shape
         with temporary_folder() as folder:
-            built = list(self._compilers.build(requests, folder))
+            built = list(self.build(requests, folder))
             measured = measure(
                 [KernelEntry(file) for file in built if isinstance(file, Path)],
                 shape,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tvmconv.builder import Request
 from tvmconv.tile import Tile
+from tvmconv.tune import RANDOM, XGB
 from tvmconv.tune.features import features
 
 Figures = tuple[float, ...]
@@ -49,7 +50,7 @@ class Model(Protocol):
 class Nothing:
     """Knows nothing: the search takes what is drawn."""
 
-    name, guides = "random", False
+    name, guides = RANDOM, False
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
         """There is nothing to learn."""
@@ -61,7 +62,7 @@ class Nothing:
 class Boosted:
     """Gradient-boosted trees (xgboost), trained anew on all measurements whenever it is asked. Raises ImportError."""
 
-    name, guides = "xgb", True
+    name, guides = XGB, True
 
     def __init__(self) -> None:
         import xgboost

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,7 +23,7 @@ from tvmconv.rpc.remote import Remote
 from tvmconv.rpc.stage import Stage
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.rpc.verify import verify
-from tvmconv.tune.lab import PACE, Compilers, Outcome, Pace, failed, measured_outcome, temporary_folder
+from tvmconv.tune.lab import PACE, Compilers, Measured, Outcome, Pace, failed, measured_outcome, temporary_folder
 from tvmconv.verify import Check, cached_case
 
 RETURN = 60.0  # seconds that a device which has gone may take to come back, on top of those that its tracker is given
@@ -72,26 +70,30 @@ class RemoteLab:
     def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
         """Its protocol has nothing that could be chosen."""
 
-    def trials(self, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Outcome, None, None]:
+    def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
+        return self._compilers.build(requests, folder)
+
+    def measured(
+        self, requests: Sequence[Request], built: Iterable[Path | Outcome], best: Mapping[str, float]
+    ) -> Generator[Measured, None, None]:
         case = cached_case(requests[0].shape)
-        with temporary_folder() as folder, closing(self._compilers.build(requests, folder)) as kernels:
-            waiting: deque[Future[Outcome]] = deque()
-            try:
-                for request, built in zip(requests, kernels, strict=True):
-                    waiting.append(self._pool.submit(self._trial, request, built, case))
-                    while waiting and waiting[0].done():
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for each in waiting:
-                    each.cancel()
+        running: dict[Future[Outcome], int] = {}
+        try:
+            for number, (request, kernel) in enumerate(zip(requests, built, strict=True)):
+                running[self._pool.submit(self._trial, request, kernel, case)] = number
+                done = [each for each in running if each.done()]
+                yield from ((running.pop(each), each.result()) for each in done)
+            for each in as_completed(list(running)):
+                yield running.pop(each), each.result()
+        finally:
+            for each in running:
+                each.cancel()
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """On one device, proved there in every way that verify knows; all once more if it was gone meanwhile."""
         remote, before = self._remotes[0], self._remotes[0].absences
         with temporary_folder() as folder:
-            built = list(self._compilers.build(requests, folder))
+            built = list(self.build(requests, folder))
             outcomes = self._compared(remote, requests[0], built)
             failed_any = any(outcome.status == "error" for outcome in outcomes)
             if failed_any and (self._was_away(remote) or remote.absences > before):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tvmconv.builder import Request
 from tvmconv.tile import Tile
-from tvmconv.tune.model import Model
+from tvmconv.tune import METASCHEDULE, XGB
+from tvmconv.tune.model import Boosted, Model, Nothing
 from tvmconv.tune.space import Space
 
 BATCH = 8  # trials between two questions to the model
@@ -45,6 +46,20 @@ class Search(Protocol):
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
         """What is known of a tile of another problem."""
+
+
+NewSearch = Callable[[Space, int], Search]  # of a problem, by a seed
+
+
+def searcher(name: str) -> NewSearch:
+    """What makes searches of that name. Raises ImportError where it needs xgboost, and there is none."""
+    if name == METASCHEDULE:
+        from tvmconv.tune.metaschedule.trace_search import TraceSearch
+
+        return TraceSearch
+    model = Boosted if name == XGB else Nothing
+    model()
+    return lambda space, seed: TileSearch(space, model(), seed)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from tvmconv.log import Key, Log, Record
 from tvmconv.log.best import Times, fastest
 from tvmconv.log.record import now
 from tvmconv.tile import Tile
-from tvmconv.tune.lab import Lab, Outcome
+from tvmconv.tune.lab import Lab, Outcome, try_all
 from tvmconv.tune.run import Plan, Run, made_here, remembered
 from tvmconv.tune.search import BATCH
 
@@ -112,8 +112,9 @@ class _Race:
         """Each trial is in the log as soon as the lab tells of it."""
         requests = [run.request(tile) for run, tile in batch]
         best = {run.key.algorithm: run.best() for run, _ in batch}
-        with closing(self._lab.trials(requests, best)) as outcomes:
-            for (run, tile), outcome in zip(batch, outcomes, strict=True):
+        with closing(try_all(self._lab, requests, best)) as outcomes:
+            for number, outcome in outcomes:
+                run, tile = batch[number]
                 run.add(tile, outcome)
                 yield self._state(f"{run.key.algorithm}, tile {tile}: {outcome.reason}" if outcome.reason else None)
 

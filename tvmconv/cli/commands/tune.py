@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ from tvmconv.log import Log, new_log
 from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.rpc.trouble import Trouble
+from tvmconv.tune import RANDOM
 from tvmconv.tune.lab import Lab, LocalLab
-from tvmconv.tune.model import Boosted, Nothing
 from tvmconv.tune.remote_lab import RemoteLab
 from tvmconv.tune.run import Plan
-from tvmconv.tune.search import BATCH, Search, TileSearch
+from tvmconv.tune.search import BATCH, NewSearch, searcher
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
 from tvmconv.tune_report import tune_table
@@ -33,8 +33,6 @@ from tvmconv.workload import Layer, resolve
 
 if TYPE_CHECKING:
     from tvmconv.builder import Request
-
-_NewSearch = Callable[[Space, int], Search]
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -50,7 +48,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: Output) -> int:
     algorithms = options.algorithm or values.Algorithms((AUTO,), named=False)
     races = list(_races(resolve(options.workloads, output.warn), algorithms.names, setting))
-    new_search = _searches(options.searcher, output)
+    new_search = _searcher(options.searcher, output)
     output.table_at_end(tune_table)
     output.context()
     for number, race in enumerate(races):
@@ -87,7 +85,7 @@ class _Tuner:
         setting: Setting,
         lab: Lab,
         log: Log,
-        new_search: _NewSearch,
+        new_search: NewSearch,
         output: Output,
     ) -> None:
         self._options, self._setting, self._lab, self._log = options, setting, lab, log
@@ -172,19 +170,13 @@ def _trials(state: State) -> dict[str, int]:
     return {"done": state.done, "measured": state.measured, "failed": state.failed}
 
 
-def _searches(searcher: str, output: Output) -> _NewSearch:
+def _searcher(name: str, output: Output) -> NewSearch:
     """What makes a search for each problem."""
     try:
-        if searcher == "metaschedule":
-            from tvmconv.tune.metaschedule.trace_search import TraceSearch
-
-            return TraceSearch
-        if searcher == Boosted.name:
-            Boosted()
-            return lambda space, seed: TileSearch(space, Boosted(), seed)
+        return searcher(name)
     except ImportError as error:
         output.warn(f"xgboost cannot be imported ({error}), so that tiles are drawn at random: {install_line('tune')}")
-    return lambda space, seed: TileSearch(space, Nothing(), seed)
+        return searcher(RANDOM)
 
 
 def _file(layer: Layer, setting: Setting, log_dir: Path | None) -> Path:

@@ -84,15 +84,17 @@ def _register_tiles(space: Space) -> Iterator[Mapping[str, int]]:
 def _decide(schedule: Any, space: Space, registers: Mapping[str, int], sizes: Mapping[str, int]) -> None:
     """Annotates the registers' sizes, and the others as decisions: these sizes, or sampled ones."""
     block = schedule.get_sblock(_BLOCK)
-    for name, size in registers.items():
-        schedule.annotate(block, _OURS + name, size)
+    for name in registers:
+        schedule.annotate(block, _OURS + name, registers[name])
     # What the others may be is asked for whole K, whose divisors are those of any block of it, and more.
     drawn = {**registers, "kc": 0}
     for name in space.names:
         if name in registers:
             continue
-        choices = list(space.choices(name, drawn))
-        decision = choices.index(sizes[name]) if name in sizes else None
+        choices, size = list(space.choices(name, drawn)), sizes.get(name)
+        if size is not None and size not in choices:  # a log may know tiles that are not drawn
+            choices.append(size)
+        decision = None if size is None else choices.index(size)
         sampled = schedule.sample_categorical(choices, [1 / len(choices)] * len(choices), decision)
         schedule.annotate(block, _OURS + name, sampled)
 

@@ -20,6 +20,7 @@ from tvm.s_tir.meta_schedule.space_generator import ScheduleFn
 from tvmconv.builder import Request
 from tvmconv.lower import tvm_target
 from tvmconv.tile import Tile
+from tvmconv.tune import METASCHEDULE
 from tvmconv.tune.metaschedule.cost_model import CostModel
 from tvmconv.tune.metaschedule.sketch import design_spaces, module, sketched, tile_of
 from tvmconv.tune.search import BATCH, DRAWS, UNGUIDED
@@ -62,7 +63,7 @@ class TraceSearch:
     goes on proposes its earlier batches again, each with what was known at that time.
     """
 
-    name = "metaschedule"
+    name = METASCHEDULE
 
     def __init__(self, space: Space, seed: int = 0) -> None:
         self.space, self.seed = space, seed

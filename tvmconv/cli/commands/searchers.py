@@ -1,0 +1,75 @@
+"""scripts/compare_searchers: which searcher finds the faster kernels with as many trials?"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+
+from tvmconv import report, target
+from tvmconv.cli.output import Output, exit_code
+from tvmconv.cli.setting import cpus_of
+from tvmconv.plan import Setting, blank_row, finished, plan
+from tvmconv.record import Row
+from tvmconv.searchers import Comparison
+from tvmconv.tune.lab import LocalLab
+from tvmconv.tuned import HAND
+from tvmconv.workload import resolve
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    setting = Setting(target.native(), cpus=cpus_of(options.cpus, 1), schedules=(HAND,))
+    tasks = list(plan(resolve(options.workloads, output.warn), options.algorithm.names, setting))
+    output.context()
+    output.table_at_end(searchers_table)
+    made, jobs = itertools.count(1), len(os.sched_getaffinity(0))
+    with output.progress("trials") as progress, LocalLab(1, setting.cpus, jobs, setting.target.isa) as lab:
+        seeds = range(options.seeds)
+        comparison = Comparison(options.searchers, seeds, options.trials, lab, lambda: progress(next(made), total))
+        total = comparison.total * sum(task.request is not None for task in tasks)
+        for task in tasks:
+            row = blank_row(task.layer, setting, algorithm=task.algorithm, schedule=HAND)
+            row |= {"found": []}
+            if task.request is None:
+                output.row(finished(row, "rejected", task.reason))
+            else:
+                output.row(comparison.row(row, task.request.check()))
+    return exit_code(output.rows)
+
+
+def searchers_table(rows: Sequence[Row]) -> RenderableType:
+    """Each searcher's kernels beside that by hand: seed by seed, and the mean of all layers."""
+    measured = [row for row in rows if row["status"] == "ok"]
+    table = report.new_table("layer", "algorithm", "searcher")
+    for title in ("over hand, by seed", "mean", "trials a minute", "failed"):
+        table.add_column(title, justify="right")
+    for row in measured:
+        for searcher, found in _by_searcher([row]).items():
+            table.add_row(
+                report.layer_title(row),
+                row["algorithm"],
+                searcher,
+                " ".join(f"{each['gain']:.3f}" for each in found),
+                f"{_mean(found):.3f}",
+                f"{60 * sum(each['trials'] for each in found) / sum(each['search_seconds'] for each in found):.0f}",
+                str(sum(each["failed"] for each in found)),
+            )
+    means = [f"{searcher} {_mean(found):.3f}" for searcher, found in _by_searcher(measured).items()]
+    summary = f"over hand, geometric mean of {len(measured)} layers: {', '.join(means)}"
+    return Group(table, report.remarks(rows), summary)
+
+
+def _by_searcher(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        for each in row["found"]:
+            found.setdefault(each["searcher"], []).append(each)
+    return found
+
+
+def _mean(found: Sequence[Row]) -> float:
+    return math.exp(sum(math.log(each["gain"]) for each in found) / len(found))
