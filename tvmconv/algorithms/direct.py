@@ -149,7 +149,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
     # Where neighbouring taps' channels lie together in x, a row of taps is one run; else each tap is a run of its own.
     MERGED = DW == 1 and layout.groups == 1 and KB == 1 and not mixed
     suffix = "_mixed" if mixed else ""
-    multiply = multiply_block(layout, steps, suffix)
+    multiply = multiply_block(layout, steps, suffix=suffix)
     write_back = write_back_block(layout, place=lambda pixel, i: pixel[i], suffix=suffix)
 
     @T.inline
@@ -191,7 +191,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
                             run_row[vi] = operand + layout.zeros_offset * BYTES
             start: T.let[T.int64] = T.cast((panel + (at[R0] + r) * KW + s0 + q) * KC, "int64")
             length: T.let[T.int32] = (s1 - s0) * (IC // KR) if MERGED else KC // KR
-            multiply(acc, run_row, weights, ahead, start, 0, r, q, length)
+            multiply(acc, bias, g, p, run_row, weights, ahead, start, 0, r, q, length)
         write_back(acc, Y, bias, bounds, g, p, pixel, at[COUNT], kb)
 
     return compute
