@@ -21,13 +21,14 @@ LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
 
 
-def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, suffix: str = "") -> Any:
+def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, apart: int = 0, suffix: str = "") -> Any:
     """A macro that adds one run of channels to a tile: `length` steps of KR channels.
 
     row[0:MR] are the addresses of the rows, of which `offset` channels are skipped; `start` is the number of packed
     channels before the run, of one step at least; r and q are the loops around the runs, which make up K. While a block
     of weights is used (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is
-    the next element. With bare there is no bias. A function that has tiles of two heights tells their blocks apart by a
+    the next element. Rows that are `apart` elements apart are all found by row[0], the first one's address, and take
+    one register. With bare there is no bias. A function that has tiles of several kinds tells their blocks apart by a
     suffix.
 
     With GC = KR each row's next KR channels are held as a vector (blocks "gather" before the run, "rotate" behind the
@@ -43,6 +44,10 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, suffix:
     LINES = -(-STRIDE // LINE) if tile.st else 0
     F32 = PointerType(PrimType("float32"))
     BIAS = layout.k_blocks == 1 and not bare  # what sums begin with needs no addition
+
+    def base(i: Any) -> Any:
+        """Which address finds row i."""
+        return 0 if apart else i
 
     @T.inline
     def fetch_panel(weights, ahead, name):
@@ -75,20 +80,20 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, suffix:
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"update{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSRRRR", [i, j, r, q, co, ci])
-                        T.reads(row[vi])
+                        T.reads(row[base(vi)])
                         T.writes(acc[vi, vj])
                         with T.init():
                             acc[vi, vj] = bias_or_zero(BIAS, bias, g, p, vj)
                         k: T.let[T.int32] = vco * KR + vci
-                        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
+                        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[base(vi)])
                         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
-                        acc[vi, vj] = acc[vi, vj] + A[offset + k] * weights[(start + k) * NR + vj]
+                        acc[vi, vj] = acc[vi, vj] + A[vi * apart + offset + k] * weights[(start + k) * NR + vj]
 
     @T.inline
     def hold(held, row, vi, vl, first):
-        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
+        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[base(vi)])
         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
-        held[vi, vl] = A[T.cast(first, "int64") + vl]
+        held[vi, vl] = A[T.cast(first, "int64") + vi * apart + vl]
 
     @T.inline
     def multiply_by_registers(acc, bias, g, p, row, weights, ahead, start, offset, r, q, length):
@@ -96,7 +101,7 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, suffix:
         for i, lane in T.grid(MR, KR):
             with T.sblock(f"gather{suffix}"):
                 vi, vl, _r, _q = T.axis.remap("SSSS", [i, lane, r, q])
-                T.reads(row[vi])
+                T.reads(row[base(vi)])
                 T.writes(held[vi, vl])
                 hold(held, row, vi, vl, offset)
         # Without anything between the loads and the loop, LLVM would make one load at the loop's beginning of these and
@@ -122,7 +127,7 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, suffix:
                     for lane in range(KR):
                         with T.sblock(f"rotate{suffix}"):
                             vi, vl, vco, vci = T.axis.remap("SSSS", [i, lane, co, ci])
-                            T.reads(row[vi])
+                            T.reads(row[base(vi)])
                             T.writes(held[vi, vl])
                             if vci == KR - 1:
                                 hold(held, row, vi, vl, offset + (vco + 1) * KR)
