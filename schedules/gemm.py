@@ -16,8 +16,8 @@ def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
 
 
 def register_tiles(sch: Any, lanes: int) -> None:
-    """The function's register tiles: a function may have one of a second height, whose blocks have this suffix."""
-    for suffix in ("", "_mixed"):
+    """The function's register tiles: `direct` has several kinds, whose blocks these suffixes tell apart."""
+    for suffix in ("", "_straight", "_mixed"):
         if present(sch, f"update{suffix}"):
             _register_tile(sch, lanes, suffix)
 

@@ -1,8 +1,9 @@
 """Direct convolution: the loop nest itself, without extra memory. It never refuses: groups and depthwise are its own.
 
 A register tile holds MR output pixels that need the same taps, so that padding costs no test in the inner loop: taps
-outside the input are left out of the loops' ranges (regions.py). The few pixels that fill no such tile share tiles that
-run all taps, in which a pixel without a tap reads zeros, kept with the weights.
+outside the input are left out of the loops' ranges (regions.py). Most of them are straight: the interior's, all in one
+row, so that one address finds them all. The few pixels that fill no such tile share mixed ones, which run all taps, and
+in which a pixel without a tap reads zeros, kept with the weights.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tvmconv.algorithms.matrix import MatrixView
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
 from tvmconv.algorithms.pixels import PixelView, swapped
-from tvmconv.algorithms.regions import COUNT, FACTS, R0, R1, S0, S1, Tiles, locate_block
+from tvmconv.algorithms.regions import COUNT, END, FACTS, OX, OY, R0, R1, S0, S1, Tiles, locate_blocks
 from tvmconv.algorithms.register_tile import multiply_block, write_back_block
 from tvmconv.algorithms.sweep import Sweep, tiles_of_block
 from tvmconv.shape import ConvShape
@@ -97,9 +98,12 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     G, P, KB, *_ = layout.weights_shape
     order = sweep(shape, layout, tiles)
     TB, BT = order.blocks, order.block
-    locate = locate_block(shape, tiles)
+    STRAIGHT = tiles.columns.inside >= MR
+    facts, pixels = locate_blocks(shape, tiles)
     steps = tiles.taps(shape) // TB * layout.kc // layout.tile.kr
-    compute, compute_mixed = (_tile_block(shape, layout, tiles, steps, mixed) for mixed in (False, True))
+    compute, compute_straight, compute_mixed = (
+        _tile_block(shape, layout, tiles, steps, kind) for kind in ("", "straight", "mixed")
+    )
 
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
@@ -128,19 +132,29 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
                     g: T.let[T.int32] = u // (P * TB) % G
                     n: T.let[T.int32] = u // (P * TB * G)
                     t: T.let[T.int32] = u // P % TB * BT + vit
-                    locate(at, t, oy, ox)
-                    if tiles.mixed == 0 or t < tiles.edges:
-                        compute(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
+                    facts(at, t)
+                    if STRAIGHT and t < tiles.interior and at[OX] + MR <= at[END]:
+                        oy[0] = at[OY]
+                        ox[0] = at[OX]
+                        compute_straight(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
                     else:
-                        compute_mixed(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
+                        pixels(at, t, oy, ox)
+                        if tiles.mixed == 0 or t < tiles.edges:
+                            compute(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
+                        else:
+                            compute_mixed(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
 
     return phase_function("run", run)
 
 
-def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int, mixed: bool) -> Any:
-    """A macro: one tile as it has been located, from its rows' addresses to the write-back."""
+def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int, kind: str) -> Any:
+    """A macro: one tile as it has been located, from its rows' addresses to the write-back.
+
+    Of a straight tile it uses the first pixel's address alone.
+    """
     from tvm.script import tirx as T
 
+    mixed, straight = kind == "mixed", kind == "straight"
     MR, NR = tiles.mixed_height if mixed else tiles.mr, layout.tile.nr
     layout = replace(layout, tile=replace(layout.tile, mr=MR))
     KR, KC, KB, TAPS, P = layout.tile.kr, layout.kc, layout.k_blocks, layout.taps, layout.panels
@@ -148,36 +162,45 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
     IH, IW, IC, OW = shape.ih, shape.iw, shape.ic, shape.ow
     # Where neighbouring taps' channels lie together in x, a row of taps is one run; else each tap is a run of its own.
     MERGED = DW == 1 and layout.groups == 1 and KB == 1 and not mixed
-    suffix = "_mixed" if mixed else ""
-    multiply = multiply_block(layout, steps, suffix)
-    write_back = write_back_block(layout, place=lambda pixel, i: pixel[i], suffix=suffix)
+    suffix = f"_{kind}" if kind else ""
+    ROWS = 1 if straight else MR
+    WHOLE = {R0: 0, R1: shape.kh, S0: 0, S1: KW, COUNT: MR}
+    multiply = multiply_block(layout, steps, apart=shape.sw * IC if straight else 0, suffix=suffix)
+    place = (lambda pixel, i: pixel[0] + i) if straight else (lambda pixel, i: pixel[i])
+    write_back = write_back_block(layout, place, suffix=suffix)
+
+    def fact(at: Any, which: int) -> Any:
+        """A range of taps or the number of pixels, which are whole in a straight tile."""
+        return WHOLE[which] if straight else at[which]
 
     @T.inline
     def compute(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, kb):
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
-        pixel = T.alloc_buffer((MR,), "int32", scope="local", annotations=ON_STACK)
-        row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
-        run_row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
+        pixel = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
+        row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
+        run_row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
         channel: T.let[T.int32] = g * layout.channels + kb * KC
         panel: T.let[T.int32] = ((g * P + p) * KB + kb) * TAPS
-        s0: T.let[T.int32] = at[S0]
-        s1: T.let[T.int32] = at[S1]
-        for i in range(MR):
+        r0: T.let[T.int32] = fact(at, R0)
+        r1: T.let[T.int32] = fact(at, R1)
+        s0: T.let[T.int32] = fact(at, S0)
+        s1: T.let[T.int32] = fact(at, S1)
+        for i in range(ROWS):
             with T.sblock(f"rows{suffix}"):
-                vi = T.axis.spatial(MR, i)
+                vi = T.axis.spatial(ROWS, i)
                 T.reads(oy[vi], ox[vi])
                 T.writes(row[vi], pixel[vi])
                 h: T.let[T.int64] = T.cast(n * IH + oy[vi] * shape.sh - shape.ph, "int64")
                 w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw
                 row[vi] = x + ((h * IW + w) * IC + channel) * BYTES
-                pixel[vi] = n * shape.m + oy[vi] * OW + ox[vi]
-        for r, q in T.grid(at[R1] - at[R0], 1 if MERGED else s1 - s0):
-            for i in range(MR):
+                pixel[vi] = T.cast(n * shape.m + oy[vi] * OW + ox[vi], "int64")
+        for r, q in T.grid(r1 - r0, 1 if MERGED else s1 - s0):
+            for i in range(ROWS):
                 with T.sblock(f"run_rows{suffix}"):
                     vi, vr, vq = T.axis.remap("SSS", [i, r, q])
                     T.reads(row[vi])
                     T.writes(run_row[vi])
-                    tap: T.let[T.int32] = (at[R0] + vr) * DH * IW + (s0 + vq) * DW
+                    tap: T.let[T.int32] = (r0 + vr) * DH * IW + (s0 + vq) * DW
                     run_row[vi] = row[vi] + T.cast(tap, "int64") * (IC * BYTES)
             if mixed:
                 for i in range(MR):
@@ -189,9 +212,9 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
                         w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw + vq * DW
                         if T.Or(T.Or(h < 0, h >= IH), T.Or(w < 0, w >= IW)):
                             run_row[vi] = operand + layout.zeros_offset * BYTES
-            start: T.let[T.int64] = T.cast((panel + (at[R0] + r) * KW + s0 + q) * KC, "int64")
+            start: T.let[T.int64] = T.cast((panel + (r0 + r) * KW + s0 + q) * KC, "int64")
             length: T.let[T.int32] = (s1 - s0) * (IC // KR) if MERGED else KC // KR
-            multiply(acc, run_row, weights, ahead, start, 0, r, q, length)
-        write_back(acc, Y, bias, bounds, g, p, pixel, at[COUNT], kb)
+            multiply(acc, bias, g, p, run_row, weights, ahead, start, 0, r, q, length)
+        write_back(acc, Y, bias, bounds, g, p, pixel, fact(at, COUNT), kb)
 
     return compute

@@ -75,7 +75,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     M, APART = view.m, plane_rows or view.m
     sweep = view.sweep
     BT, RB = sweep.block, sweep.blocks
-    multiply = multiply_block(layout, steps=BT * TAPS * KC // KR)
+    multiply = multiply_block(layout, steps=BT * TAPS * KC // KR, bare=to_planes)
     write_back = write_back_block(layout, bare=to_planes)
 
     def weights_group(image: Any, unit: Any) -> Any:
@@ -113,8 +113,8 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
                     for t, whole in T.grid(TAPS, 1):
                         rows(row, x, workspace, address, (image * view.images if to_planes else image) + n, g, rt, t)
                         start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
-                        multiply(acc, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
-                    m: T.let[T.int32] = (n if to_planes else image + n) * APART + rt * MR
+                        multiply(acc, bias, g, p, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
+                    m: T.let[T.int64] = T.cast((n if to_planes else image + n) * APART + rt * MR, "int64")
                     write_back(acc, Y, bias, bounds, g, p, m, M - rt * MR, vkb)
 
     return phase_function(symbol, body)

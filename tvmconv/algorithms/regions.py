@@ -114,8 +114,8 @@ class Tiles:
 OY, OX, FIRST, END, COUNT, R0, R1, S0, S1 = FACTS = range(9)
 
 
-def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
-    """A macro: where tile t lies, into at[FACTS], and row and column of each of its pixels, oy[MR] and ox[MR].
+def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
+    """Two macros: where tile t lies, into at[FACTS]; then row and column of each of its pixels, into oy[MR] and ox[MR].
 
     Behind a tile's last pixel it is repeated.
     """
@@ -160,7 +160,7 @@ def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
                 at[COUNT] = T.min(rows.inside - (t - tiles.edge_rows) % OF_COLUMN * MR, MR)
             else:
                 at[COUNT] = T.min(tiles.mixed_pixels[-1] - (t - tiles.edges) * MIXED, MIXED)
-            if t < tiles.edges:
+            if T.And(t >= tiles.interior, t < tiles.edges):
                 at[R0] = T.min(T.max((DH - 1 + shape.ph - at[OY] * shape.sh) // DH, 0), KH)
                 at[R1] = T.max(T.min((IH + DH - 1 + shape.ph - at[OY] * shape.sh) // DH, KH), at[R0])
                 at[S0] = T.min(T.max((DW - 1 + shape.pw - at[OX] * shape.sw) // DW, 0), KW)
@@ -208,9 +208,4 @@ def locate_block(shape: ConvShape, tiles: Tiles) -> Any:
                     oy[vi] = oy[last] + 1
                     ox[vi] = at[FIRST]
 
-    @T.inline
-    def locate(at, t, oy, ox):
-        facts(at, t)
-        pixels(at, t, oy, ox)
-
-    return locate
+    return facts, pixels

@@ -1,7 +1,8 @@
 """One tile of a matrix product in registers, shared by every algorithm.
 
+    acc[MR][NR] = bias, or 0 where K is in blocks                           block "update_init"
     acc[MR][NR] += Σ over a run of channels of row(i)[k] · packed[k][j]     block "update"
-    y = clamp(acc + (bias, or the partial sum already in y))                block "write_back"
+    y = clamp(acc), or of K in blocks clamp(acc + (bias or y))              block "write_back"
 
 Rows are addresses, so they may lie in x, in a zero vector, in a patch matrix: nothing is copied for this kernel's sake,
 and each address is computed once per tap, outside the loop over channels. Tiles are always full: rows past the end
@@ -20,13 +21,15 @@ LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
 
 
-def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
+def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, apart: int = 0, suffix: str = "") -> Any:
     """A macro that adds one run of channels to a tile: `length` steps of KR channels.
 
     row[0:MR] are the addresses of the rows, of which `offset` channels are skipped; `start` is the number of packed
     channels before the run, of one step at least; r and q are the loops around the runs, which make up K. While a block
     of weights is used (in so many steps of all its tiles), the next one is fetched into L2, evenly spread: ahead[0] is
-    the next element. A function that has tiles of two heights tells their blocks apart by a suffix.
+    the next element. Rows that are `apart` elements apart are all found by row[0], the first one's address, and take
+    one register. With bare there is no bias. A function that has tiles of several kinds tells their blocks apart by a
+    suffix.
 
     With GC = KR each row's next KR channels are held as a vector (blocks "gather" before the run, "rotate" behind the
     last use of the ones before), so that a step begins with what it needs in registers. The last step is code of its
@@ -40,6 +43,11 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
     STRIDE = -(-layout.block // max(1, steps))
     LINES = -(-STRIDE // LINE) if tile.st else 0
     F32 = PointerType(PrimType("float32"))
+    BIAS = layout.k_blocks == 1 and not bare  # what sums begin with needs no addition
+
+    def base(i: Any) -> Any:
+        """Which address finds row i."""
+        return 0 if apart else i
 
     @T.inline
     def fetch_panel(weights, ahead, name):
@@ -63,7 +71,7 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                     T.evaluate(prefetch(weights[(start + vco * KR + vci + PF) * NR + vl * LINE], _L1))
 
     @T.inline
-    def multiply_by_memory(acc, row, weights, ahead, start, offset, r, q, length):
+    def multiply_by_memory(acc, bias, g, p, row, weights, ahead, start, offset, r, q, length):
         steps: T.let[T.int32] = unforeseen(length)
         for co in range(steps):
             fetch_panel(weights, ahead, "")
@@ -72,28 +80,28 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"update{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSRRRR", [i, j, r, q, co, ci])
-                        T.reads(row[vi])
+                        T.reads(row[base(vi)])
                         T.writes(acc[vi, vj])
                         with T.init():
-                            acc[vi, vj] = T.float32(0)
+                            acc[vi, vj] = bias_or_zero(BIAS, bias, g, p, vj)
                         k: T.let[T.int32] = vco * KR + vci
-                        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
+                        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[base(vi)])
                         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
-                        acc[vi, vj] = acc[vi, vj] + A[offset + k] * weights[(start + k) * NR + vj]
+                        acc[vi, vj] = acc[vi, vj] + A[vi * apart + offset + k] * weights[(start + k) * NR + vj]
 
     @T.inline
     def hold(held, row, vi, vl, first):
-        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[vi])
+        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[base(vi)])
         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
-        held[vi, vl] = A[T.cast(first, "int64") + vl]
+        held[vi, vl] = A[T.cast(first, "int64") + vi * apart + vl]
 
     @T.inline
-    def multiply_by_registers(acc, row, weights, ahead, start, offset, r, q, length):
+    def multiply_by_registers(acc, bias, g, p, row, weights, ahead, start, offset, r, q, length):
         held = T.alloc_buffer((MR, KR), "float32", scope="local", annotations=ON_STACK)
         for i, lane in T.grid(MR, KR):
             with T.sblock(f"gather{suffix}"):
                 vi, vl, _r, _q = T.axis.remap("SSSS", [i, lane, r, q])
-                T.reads(row[vi])
+                T.reads(row[base(vi)])
                 T.writes(held[vi, vl])
                 hold(held, row, vi, vl, offset)
         # Without anything between the loads and the loop, LLVM would make one load at the loop's beginning of these and
@@ -113,13 +121,13 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                             T.reads(held[vi, vci])
                             T.writes(acc[vi, vj])
                             with T.init():
-                                acc[vi, vj] = T.float32(0)
+                                acc[vi, vj] = bias_or_zero(BIAS, bias, g, p, vj)
                             k: T.let[T.int32] = vco * KR + vci
                             acc[vi, vj] = acc[vi, vj] + held[vi, vci] * weights[(start + k) * NR + vj]
                     for lane in range(KR):
                         with T.sblock(f"rotate{suffix}"):
                             vi, vl, vco, vci = T.axis.remap("SSSS", [i, lane, co, ci])
-                            T.reads(row[vi])
+                            T.reads(row[base(vi)])
                             T.writes(held[vi, vl])
                             if vci == KR - 1:
                                 hold(held, row, vi, vl, offset + (vco + 1) * KR)
@@ -136,6 +144,13 @@ def multiply_block(layout: PackedLayout, steps: int, suffix: str = "") -> Any:
                         acc[vi, vj] = acc[vi, vj] + held[vi, vci] * weights[(start + k) * NR + vj]
 
     return multiply_by_registers if tile.gc > 1 else multiply_by_memory
+
+
+def bias_or_zero(there: bool, bias: Any, g: Any, p: Any, j: Any) -> Any:
+    """The bias of a column, where it is there to be added."""
+    from tvm.script import tirx as T
+
+    return bias[g, p, j] if there else T.float32(0)
 
 
 def unforeseen(steps: Any) -> Any:
@@ -166,19 +181,16 @@ def write_back_block(
 ) -> Any:
     """A macro that ends a tile: row i of acc becomes row place(m, i) of y, for i < valid.
 
-    The first block of K adds the bias, later ones the partial sum in y; the last one clamps. A NaN passes the clamp,
-    which is why the bounds come first in min and max. The last panel, where NR does not divide OC, goes through memory
-    (block "spill"), since a register tile that is indexed by a variable would not stay in registers. With bare there is
-    neither bias nor clamp: y is then a part of a sum.
+    Of several blocks of K the first adds the bias, later ones the partial sum in y; the last one clamps. A NaN passes
+    the clamp, which is why the bounds come first in min and max. The last panel, where NR does not divide OC, goes
+    through memory (block "spill"), since a register tile that is indexed by a variable would not stay in registers.
+    With bare there is neither bias nor clamp: y is then a part of a sum.
     """
     from tvm.script import tirx as T
 
     MR, NR, oc, k_blocks = layout.tile.mr, layout.tile.nr, layout.oc, layout.k_blocks
     FULL = oc % NR == 0
-
-    def first_bias(bias: Any, g: Any, p: Any, j: Any) -> Any:
-        """What the first block of K is added to."""
-        return T.float32(0) if bare else bias[g, p, j]
+    BIAS = k_blocks > 1 and not bare
 
     @T.inline
     def store(dst, total, limits, m, column):
@@ -201,7 +213,9 @@ def write_back_block(
                         T.reads(acc[vi, vj])
                         T.writes()
                         if vi < valid:
-                            store(y, acc[vi, vj] + first_bias(bias, g, p, vj), limits, place(m, vi), column + vj)
+                            store(
+                                y, acc[vi, vj] + bias_or_zero(BIAS, bias, g, p, vj), limits, place(m, vi), column + vj
+                            )
             if kb > 0:
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"write_back_sum{suffix}"):
@@ -226,7 +240,7 @@ def write_back_block(
                         T.reads(spilled[vi, vj])
                         T.writes()
                         before: T.let[T.float32] = T.if_then_else(
-                            kb == 0, first_bias(bias, g, p, vj), y[place(m, vi), column + vj]
+                            kb == 0, bias_or_zero(BIAS, bias, g, p, vj), y[place(m, vi), column + vj]
                         )
                         store(y, spilled[vi, vj] + before, limits, place(m, vi), column + vj)
 
