@@ -1,9 +1,9 @@
 """Direct convolution: the loop nest itself, without extra memory. It never refuses: groups and depthwise are its own.
 
 A register tile holds MR output pixels that need the same taps, so that padding costs no test in the inner loop: taps
-outside the input are left out of the loops' ranges (regions.py). Most of them are straight: the interior's, all in one
-row, so that one address finds them all. The few pixels that fill no such tile share mixed ones, which run all taps, and
-in which a pixel without a tap reads zeros, kept with the weights.
+outside the input are left out of the loops' ranges (regions.py). Where sums are short, the interior's tiles that lie in
+one row are straight ones, whose pixels one address finds. The few pixels that fill no such tile share mixed ones, which
+run all taps, and in which a pixel without a tap reads zeros, kept with the weights.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from tvmconv.algorithms.register_tile import multiply_block, write_back_block
 from tvmconv.algorithms.sweep import Sweep, tiles_of_block
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
+
+# Products of a sum up to which interior tiles in one row are code of their own: what that saves is the same for each
+# tile, and it takes half as long again to compile.
+_SHORT = 256
 
 
 class Direct(Algorithm):
@@ -98,7 +102,7 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     G, P, KB, *_ = layout.weights_shape
     order = sweep(shape, layout, tiles)
     TB, BT = order.blocks, order.block
-    STRAIGHT = tiles.columns.inside >= MR
+    STRAIGHT = tiles.columns.inside >= MR and shape.taps * layout.channels <= _SHORT
     facts, pixels = locate_blocks(shape, tiles)
     steps = tiles.taps(shape) // TB * layout.kc // layout.tile.kr
     compute, compute_straight, compute_mixed = (

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import tvmconv
 
 SCHEMA = 1  # of a line of a tuning log
-SPACE = 1  # to be raised when a tile comes to stand for other code: then what was measured says nothing any more
+SPACE = 1  # to be raised when sizes of a tile come to mean something else: then what was measured ranks them no more
 LLVM = "22"  # of the one wheel of TVM that pyproject.toml allows; TVM could say it, but takes seconds to import
 
 
