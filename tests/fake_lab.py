@@ -12,7 +12,7 @@ from typing import Any
 from tvmconv.builder import Request
 from tvmconv.measure import Seconds
 from tvmconv.tile import Tile
-from tvmconv.tune.lab import Measured, Outcome
+from tvmconv.tune.outcome import Measured, Outcome
 
 SLOWER = {"direct": 1.5, "kn2col": 3.0, "im2row": 4.0}
 

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
+import sys
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from tests.fake_lab import FakeLab, outcome
 from tvmconv import cli
-from tvmconv.builder import Request
+from tvmconv.builder import Request, build_all
 from tvmconv.cli import scripts
 from tvmconv.cli.commands.searchers import searchers_table
 from tvmconv.plan import Setting, blank_row
 from tvmconv.report import show
+from tvmconv.rpc.trouble import Trouble
 from tvmconv.searchers import Comparison
 from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
 from tvmconv.tune import METASCHEDULE, RANDOM, XGB
-from tvmconv.tune.lab import LocalLab, Outcome, Pace
+from tvmconv.tune.lab import LocalLab, Pace
 from tvmconv.tune.metaschedule import trace_search
 from tvmconv.tune.metaschedule.driver import tune_by_metaschedule
 from tvmconv.tune.metaschedule.sketch import module, request_of, sketched, tile_of
 from tvmconv.tune.metaschedule.trace_search import TraceSearch
+from tvmconv.tune.outcome import Measured, Outcome
+from tvmconv.tune.search import searcher
 from tvmconv.tune.space import Space
 from tvmconv.workload import Layer
 
@@ -89,7 +97,87 @@ def test_metaschedules_driver_builds_and_measures_by_a_lab() -> None:
 
     with OneFails(1, [CPU], 1, asked.made_for.isa, Pace(2, 0.001)) as lab:
         tune_by_metaschedule(asked, 12, 0, lab, lambda tile, outcome: made.update({tile: outcome}))
-    assert [outcome.status for outcome in made.values()] == ["ok"] * 10
+    assert sorted(outcome.status for outcome in made.values()) == ["error"] * 2 + ["ok"] * 10
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(28, "No space left on device"), Trouble("gone", "gone")]
+)
+@pytest.mark.parametrize("where", ["build", "measured"])
+def test_what_a_lab_raises_comes_through_metaschedule_as_it_was(where: str, error: BaseException) -> None:
+    """TVM would make a RuntimeError of it."""
+    asked = request(target=parse("native").name)
+
+    class Raising(FakeLab):
+        def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
+            if where == "build":
+                raise error
+            yield from build_all(requests, 1).values()  # type: ignore[misc]
+
+        def measured(self, *_: object) -> Generator[Measured, None, None]:
+            yield from ()
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        tune_by_metaschedule(asked, 1, 0, Raising(), lambda tile, outcome: None)
+    assert raised.value is error
+
+
+def test_ctrl_c_waits_for_the_end_of_a_batch_and_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+
+    def contains(space: Space, tile: Tile) -> bool:
+        heard.append(1)
+        if len(heard) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return True
+
+    monkeypatch.setattr(Space, "contains", contains)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        TraceSearch(Space(request())).batch(0)
+    assert len(heard) > 3 and signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("name", [XGB, METASCHEDULE])
+def test_little_knowledge_does_not_make_a_search_unrepeatable(name: str) -> None:
+    """Three tiles of another seed, and of another problem: less than a model needs."""
+    asked, other = request("ic64ih14oc64kh3ph1"), request("ic32ih28oc64kh3ph1")
+
+    def batches() -> list[list[Tile]]:
+        search, tiles = searcher(name)(Space(asked), 0), TraceSearch(Space(asked), 1).batch(0)
+        for tile in tiles[:3]:
+            search.learn(other, tile, outcome(other, tile).median)
+            search.tell(tile, outcome(asked, tile).median)
+        first = search.batch(0)
+        for tile in first:
+            search.tell(tile, outcome(asked, tile).median)
+        return [first, search.batch(1)]
+
+    assert batches() == batches()
+
+
+def test_what_failed_is_not_the_best_where_nothing_else_is_known() -> None:
+    asked, other = request("ic64ih14oc64kh3ph1", "indirect"), request("ic32ih28oc64kh3ph1", "indirect")
+    search = TraceSearch(Space(asked))
+    for tile in TraceSearch(Space(other)).batch(0):
+        search.learn(other, tile, math.inf)
+    for tile in search.batch(0):
+        search.tell(tile, math.inf)
+    search.batch(1)
+    assert search._model._model.data_size == 0
+
+
+@pytest.mark.parametrize("name", [RANDOM, METASCHEDULE])
+def test_a_space_that_is_exhausted_is_found_whole(name: str) -> None:
+    search, seen, number = searcher(name)(Space(request("g8ic8ih4oc8kh3ph1")), 0), set[Tile](), 0
+    while tiles := search.batch(number):
+        assert not seen & {*tiles}
+        seen |= {*tiles}
+        for tile in tiles:
+            search.tell(tile, outcome(search.space.request, tile).median)
+        number += 1
+    assert len(seen) >= 80
 
 
 def test_searchers_are_compared_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,9 +191,18 @@ def test_searchers_are_compared_side_by_side(capsys: pytest.CaptureFixture[str])
     for each in row["found"]:
         found = outcome(asked, Tile.parse(each["tile"])).median
         assert each["gain"] == hand / found and each["seconds"]["median"] == found
+    row["found"].append({**row["found"][1], "gain": None})
     show(searchers_table([row]))
-    gains = [f"{each['gain']:.3f}" for each in row["found"] if each["searcher"] == RANDOM]
-    assert " ".join(gains) in capsys.readouterr().out
+    gains = [f"{each['gain']:.3f}" for each in row["found"] if each["searcher"] == RANDOM and each["gain"]]
+    assert " ".join([*gains, "failed"]) in capsys.readouterr().out
+
+
+def test_searchers_are_not_compared_without_xgboost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    assert cli.main([SMALL], scripts.parse_searchers) == 2
+    assert "xgboost cannot be imported" in capsys.readouterr().err
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

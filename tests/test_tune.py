@@ -20,7 +20,8 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import parse
 from tvmconv.tile import Tile
 from tvmconv.tune import METASCHEDULE, RANDOM, XGB, tuner
-from tvmconv.tune.lab import LocalLab, Outcome
+from tvmconv.tune.lab import LocalLab
+from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan
 from tvmconv.tune.search import searcher
 from tvmconv.tune.space import Space

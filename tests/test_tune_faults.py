@@ -26,7 +26,7 @@ from tvmconv import builder, cli, probe, target, toolchain
 from tvmconv.builder import Request
 from tvmconv.cli.commands import tune as command
 from tvmconv.log import Log, Record
-from tvmconv.tune import lab
+from tvmconv.tune import compilers, lab
 from tvmconv.tune.model import Nothing
 from tvmconv.tune.run import Plan
 from tvmconv.tune.search import TileSearch
@@ -74,7 +74,7 @@ def cache(kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (tmp_path / "fates").write_text("{}")
     monkeypatch.setattr(builder, "CREW", "faulty_compiler")
     monkeypatch.setattr(lab, "_PATIENCE", 6.0)
-    monkeypatch.setattr(lab, "_BUILD_PATIENCE", 6.0)
+    monkeypatch.setattr(compilers, "_BUILD_PATIENCE", 6.0)
     monkeypatch.setattr(builder, "PATIENCE", 6.0)
     probe.tile_speed(target.native().isa)  # compiled now, and not on the first candidate's time
     return tmp_path / "cache"

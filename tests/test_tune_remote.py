@@ -26,7 +26,8 @@ from tvmconv.rpc.remote import Remote
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 from tvmconv.tune import remote_lab
-from tvmconv.tune.lab import Outcome, Pace, try_all
+from tvmconv.tune.lab import Pace, try_all
+from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.remote_lab import RemoteLab
 
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"

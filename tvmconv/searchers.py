@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +17,21 @@ from tvmconv.plan import finished
 from tvmconv.record import Row
 from tvmconv.tile import Tile
 from tvmconv.tune import TUNE_TASKS
-from tvmconv.tune.lab import Lab, Outcome, try_all
+from tvmconv.tune.lab import Lab, try_all
+from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.search import BATCH, Search, searcher
 from tvmconv.tune.space import Space
 
 Told = Callable[[Tile, Outcome], None]
+
+
+def ready(searchers: Sequence[str]) -> None:
+    """Imports what they need, so that no search pays for it. Raises ImportError."""
+    for name in searchers:
+        if name == TUNE_TASKS:
+            import tvmconv.tune.metaschedule.driver  # noqa: F401
+        else:
+            searcher(name)
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,8 @@ class Comparison:
         for each in found:
             outcome = outcomes[each["tile"]]
             each |= {"seconds": vars(outcome.seconds) if outcome.seconds else None}
-            each |= {"gain": hand.median / outcome.median, "tile": str(each["tile"])}
+            gain = hand.median / outcome.median if outcome.seconds else None
+            each |= {"gain": gain, "tile": str(each["tile"])}
         return finished(row, "ok", tile=str(request.tile), seconds=vars(hand.seconds), found=found)
 
     def _found(self, request: Request, name: str, seed: int) -> dict[str, Any]:
@@ -88,8 +100,9 @@ def _spend(search: Search, trials: int, lab: Lab, outcomes: Mapping[Tile, Outcom
         tiles = search.batch(batch)[: trials - len(outcomes)]
         best = min((outcome.median for outcome in outcomes.values()), default=float("inf"))
         requests = [replace(request, tile=tile) for tile in tiles]
-        for number, outcome in try_all(lab, requests, {request.algorithm: best}):
-            tell(tiles[number], outcome)
-            search.tell(tiles[number], outcome.median)
+        with closing(try_all(lab, requests, {request.algorithm: best})) as made:
+            for number, outcome in made:
+                tell(tiles[number], outcome)
+                search.tell(tiles[number], outcome.median)
         if len(tiles) < BATCH:
             return

@@ -5,50 +5,28 @@ One bad candidate costs one outcome: it is built and run in processes that are k
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from tvmconv import builder
-from tvmconv.builder import Order, Request
+from tvmconv.builder import Request
 from tvmconv.contestant import Failure, KernelEntry
 from tvmconv.crew import Crew
 from tvmconv.device import LOCAL
-from tvmconv.measure import Best, Measurement, Rules, Seconds, measure
+from tvmconv.measure import Best, Rules, measure
 from tvmconv.record import here
 from tvmconv.reference import integer_case
 from tvmconv.target import Isa
+from tvmconv.tune.compilers import Compilers, temporary_folder
+from tvmconv.tune.outcome import Measured, Outcome, failed, measured_outcome
 from tvmconv.tune.stopwatch import FullSpeed, Try
 from tvmconv.worker import WorkerLost, patience
 
 _STOPWATCH = "tvmconv.tune.stopwatch"
-_BUILD_PATIENCE = 60.0  # seconds of a compiler: one or two, and those that it takes to start on a busy machine
 _PATIENCE = 20.0  # seconds that a trial may take, on top of those that its layer's size is worth
 _FULL_SPEED = "full_speed_gflops"
-_LEAST_DISK = 16 << 20  # bytes; a build that failed with less has most likely failed for that
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a candidate; `seconds` are there if the status is ok, `reason` if it is not, or to be doubted."""
-
-    status: Literal["ok", "wrong", "error"]
-    reason: str | None = None
-    seconds: Seconds | None = None
-
-    @property
-    def median(self) -> float:
-        """Seconds of a call, infinite where there are none."""
-        return self.seconds.median if self.seconds else float("inf")
-
-
-Measured = tuple[int, Outcome]  # which of several kernels, and what became of it
 
 
 @dataclass(frozen=True)
@@ -94,8 +72,9 @@ class Lab(Protocol):
     def measured(
         self, requests: Sequence[Request], built: Iterable[Path | Outcome], best: Mapping[str, float]
     ) -> Generator[Measured, None, None]:
-        """One outcome for each kernel of one layer, with its number, as soon as it is known. built: what became of
-        building them; best: seconds of the fastest one so far, for each of their algorithms."""
+        """One outcome for each kernel of one layer, with its number, as soon as it is known: in order, but where there
+        are several devices. built: what became of building them; best: seconds of the fastest one so far, for each of
+        their algorithms."""
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """Kernels of one layer measured side by side, interleaved, as bench does it; outcomes in order."""
@@ -105,28 +84,6 @@ def try_all(lab: Lab, requests: Sequence[Request], best: Mapping[str, float]) ->
     """Kernels of one layer, built and measured: as Lab.measured."""
     with temporary_folder() as folder, closing(lab.build(requests, folder)) as built:
         yield from lab.measured(requests, built, best)
-
-
-class Compilers:
-    """Processes that build candidates, kept warm from one batch to the next. To be used in a `with` statement."""
-
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
-        self._crew = Crew(builder.CREW, jobs)
-
-    def __enter__(self) -> Compilers:
-        self._crew.start(self._jobs)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._crew.close()
-
-    def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
-        """As Lab.build."""
-        orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
-        with closing(self._crew.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
-            for order, answer in zip(orders, answers, strict=True):
-                yield order.path if answer is None else _unbuilt(answer, folder)
 
 
 class LocalLab:
@@ -233,31 +190,3 @@ class LocalLab:
     def _asked(self, question: Try | FullSpeed, limit: float) -> Any:
         (answer,) = self._stopwatch.ask_each([question], lambda _: limit)
         return answer
-
-
-def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
-    """Why there is no kernel. Raises OSError where that is the disk's fault, and no candidate's."""
-    if shutil.disk_usage(folder).free < _LEAST_DISK:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    return Outcome(
-        "error", f"the compiler {answer}" if isinstance(answer, WorkerLost) else f"the build failed: {answer}"
-    )
-
-
-def measured_outcome(result: Measurement) -> Outcome:
-    if result.status == "ok":
-        return Outcome("ok", result.reason, result.seconds)
-    return failed(result.status, result.reason)
-
-
-def failed(status: str, reason: str | None) -> Outcome:
-    """What has no time, by the status that measuring or verifying gives it."""
-    return Outcome("wrong" if status == "mismatch" else "error", reason)
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for a batch of kernels."""
-    # Errors: a linker that was killed a moment ago may still be writing.
-    with tempfile.TemporaryDirectory(prefix="tvmconv-tune-", ignore_cleanup_errors=True) as name:
-        yield Path(name)

@@ -23,7 +23,9 @@ from tvmconv.rpc.remote import Remote
 from tvmconv.rpc.stage import Stage
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.rpc.verify import verify
-from tvmconv.tune.lab import PACE, Compilers, Measured, Outcome, Pace, failed, measured_outcome, temporary_folder
+from tvmconv.tune.compilers import Compilers, temporary_folder
+from tvmconv.tune.lab import PACE, Pace
+from tvmconv.tune.outcome import Measured, Outcome, failed, measured_outcome
 from tvmconv.verify import Check, cached_case
 
 RETURN = 60.0  # seconds that a device which has gone may take to come back, on top of those that its tracker is given

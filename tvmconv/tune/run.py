@@ -17,7 +17,8 @@ from tvmconv.log.record import Stage
 from tvmconv.measure import Seconds
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
-from tvmconv.tune.lab import Lab, Outcome
+from tvmconv.tune.lab import Lab
+from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.search import BATCH, Search
 
 

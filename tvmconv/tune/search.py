@@ -20,7 +20,7 @@ _ELITE = 8  # of the best, whose neighbours make up a part of the pool
 _FROM_ELITE = 0.6
 _CHANGES = (1, 1, 2, 3)  # sizes of a neighbour that differ
 UNGUIDED = 0.25  # of a batch: tiles taken as they are drawn, whatever the model says of them
-DRAWS = 20  # for each tile of the pool, until it is said that there are no others
+DRAWS = 20 * _POOL  # until it is said that there are no other tiles
 
 
 class Search(Protocol):
@@ -45,7 +45,7 @@ class Search(Protocol):
         """What came out for a tile; infinite for one that failed."""
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
-        """What is known of a tile of another problem."""
+        """What is known of a tile of another problem, before the first batch."""
 
 
 NewSearch = Callable[[Space, int], Search]  # of a problem, by a seed
@@ -103,7 +103,7 @@ class TileSearch:
     def _pool(self, state: random.Random) -> list[Tile]:
         """Tiles of which nothing is known, in the order in which they were drawn."""
         elite, pool = self.best(_ELITE) if self.model.guides else [], dict[Tile, None]()
-        for _ in range(_POOL * DRAWS):
+        for _ in range(DRAWS):
             tile = self._drawn(elite, state)
             if tile and tile not in self._outcomes:
                 pool[tile] = None

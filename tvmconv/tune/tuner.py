@@ -13,7 +13,8 @@ from tvmconv.log import Key, Log, Record
 from tvmconv.log.best import Times, fastest
 from tvmconv.log.record import now
 from tvmconv.tile import Tile
-from tvmconv.tune.lab import Lab, Outcome, try_all
+from tvmconv.tune.lab import Lab, try_all
+from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan, Run, made_here, remembered
 from tvmconv.tune.search import BATCH
 

@@ -13,9 +13,11 @@ from rich.console import Group, RenderableType
 from tvmconv import report, target
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.cli.setting import cpus_of
+from tvmconv.extras import install_line
 from tvmconv.plan import Setting, blank_row, finished, plan
 from tvmconv.record import Row
-from tvmconv.searchers import Comparison
+from tvmconv.searchers import Comparison, ready
+from tvmconv.tune import TUNE_TASKS
 from tvmconv.tune.lab import LocalLab
 from tvmconv.tuned import HAND
 from tvmconv.workload import resolve
@@ -23,6 +25,10 @@ from tvmconv.workload import resolve
 
 def run(options: argparse.Namespace, output: Output) -> int:
     setting = Setting(target.native(), cpus=cpus_of(options.cpus, 1), schedules=(HAND,))
+    try:
+        ready(options.searchers)
+    except ImportError as error:
+        raise ValueError(f"{error.name or 'xgboost'} cannot be imported ({error}): {install_line('tune')}") from error
     tasks = list(plan(resolve(options.workloads, output.warn), options.algorithm.names, setting))
     output.context()
     output.table_at_end(searchers_table)
@@ -53,14 +59,15 @@ def searchers_table(rows: Sequence[Row]) -> RenderableType:
                 report.layer_title(row),
                 row["algorithm"],
                 searcher,
-                " ".join(f"{each['gain']:.3f}" for each in found),
-                f"{_mean(found):.3f}",
+                " ".join(f"{each['gain']:.3f}" if each["gain"] else "failed" for each in found),
+                _mean(found),
                 f"{60 * sum(each['trials'] for each in found) / sum(each['search_seconds'] for each in found):.0f}",
                 str(sum(each["failed"] for each in found)),
             )
-    means = [f"{searcher} {_mean(found):.3f}" for searcher, found in _by_searcher(measured).items()]
+    means = [f"{searcher} {_mean(found)}" for searcher, found in _by_searcher(measured).items()]
     summary = f"over hand, geometric mean of {len(measured)} layers: {', '.join(means)}"
-    return Group(table, report.remarks(rows), summary)
+    legend = f"{TUNE_TASKS} begins without the kernel by hand, the others with it"
+    return Group(table, report.remarks(rows), legend, summary)
 
 
 def _by_searcher(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -71,5 +78,7 @@ def _by_searcher(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _mean(found: Sequence[Row]) -> float:
-    return math.exp(sum(math.log(each["gain"]) for each in found) / len(found))
+def _mean(found: Sequence[Row]) -> str:
+    """Of what did not fail in the final."""
+    gains = [math.log(each["gain"]) for each in found if each["gain"]]
+    return f"{math.exp(sum(gains) / len(gains)):.3f}" if gains else "–"

@@ -175,7 +175,8 @@ def _searcher(name: str, output: Output) -> NewSearch:
     try:
         return searcher(name)
     except ImportError as error:
-        output.warn(f"xgboost cannot be imported ({error}), so that tiles are drawn at random: {install_line('tune')}")
+        why = f"{error.name or 'xgboost'} cannot be imported ({error})"
+        output.warn(f"{why}, so that tiles are drawn at random: {install_line('tune')}")
         return searcher(RANDOM)
 
 

@@ -40,27 +40,36 @@ class Figures(PyFeatureExtractor):
 
 @derived_object
 class CostModel(PyCostModel):
-    """XGBModel, taught by other problems, too. Its guesses as long as it knows little are drawn from a state of their
-    own in the place of NumPy's, so that a search can be repeated."""
+    """XGBModel, taught by other problems, too.
+
+    Its guesses as long as it knows little are drawn from a state of their own in the place of NumPy's, so that a search
+    can be repeated. What failed waits until something has succeeded: beside nothing else it would count as the best.
+    """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._state = np.random.default_rng(seed)
         config = XGBConfig(nthread=1)
-        self._model = XGBModel(extractor=Figures(), config=config, num_warmup_samples=LEAST, adaptive_training=False)
+        self._model = XGBModel(extractor=Figures(), config=config, num_warmup_samples=0, adaptive_training=False)
+        self._waiting: list[tuple[Any, Any]] = []
 
     def learn(self, request: Request, outcomes: Mapping[Tile, float]) -> None:
-        """What is known of another problem, in seconds, infinite for what failed."""
+        """What is known of another problem, in seconds, infinite for what failed, but not for all. It counts from the
+        next update on."""
         rows = [_row(request, tile) for tile in outcomes]
         costs = np.array([seconds if seconds < math.inf else _FAILED for seconds in outcomes.values()], "float32")
         self._model.data[request.prefix] = FeatureGroup(request.prefix, rows, costs)
         self._model.data_size += len(rows)
 
     def update(self, context: Any, candidates: list[Any], results: list[Any]) -> None:
-        self._model.update(context, candidates, results)
+        self._waiting += zip(candidates, results, strict=True)
+        if any(result.run_secs for _, result in self._waiting):
+            known, outcomes = zip(*self._waiting, strict=True)
+            self._waiting.clear()
+            self._model.update(context, list(known), list(outcomes))
 
     def predict(self, context: Any, candidates: list[Any]) -> NDArray[np.float64]:
-        if self._model.booster is None:
+        if self._model.booster is None or self._model.data_size < LEAST:
             return self._state.random(len(candidates))
         scores: NDArray[np.float64] = self._model.predict(context, candidates)
         return scores

@@ -8,6 +8,7 @@ these two hand their work to a lab: kernels come from warm compilers, and are pr
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -24,31 +25,34 @@ from tvmconv.builder import Request
 from tvmconv.description import descriptions
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
-from tvmconv.tune.lab import Lab, Outcome, temporary_folder
+from tvmconv.tune.compilers import temporary_folder
+from tvmconv.tune.lab import Lab
 from tvmconv.tune.metaschedule.cost_model import CostModel
+from tvmconv.tune.metaschedule.crossing import Crossing
 from tvmconv.tune.metaschedule.sketch import request_of
 from tvmconv.tune.metaschedule.trace_search import task
+from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.search import BATCH
 from tvmconv.tune.space import Space
 
+Tell = Callable[[Tile, Outcome], None]
 
-def tune_by_metaschedule(
-    request: Request, trials: int, seed: int, lab: Lab, tell: Callable[[Tile, Outcome], None]
-) -> None:
-    """Has MetaSchedule spend its trials on a checked request; `tell` hears of each, once it is measured.
 
-    Its scheduler counts whole batches, and knows neither the kernel by hand nor what was measured before.
+def tune_by_metaschedule(request: Request, trials: int, seed: int, lab: Lab, tell: Tell) -> None:
+    """Has MetaSchedule spend its trials on a checked request; `tell` hears of each, once it is known what became of it.
+
+    Its scheduler knows neither the kernel by hand nor what was measured before. Raises what the lab and `tell` raise.
     """
     space = Space(request)
-    with temporary_folder() as folder:
+    with temporary_folder() as folder, Crossing() as crossing:
         tune_tasks(
             tasks=[task(space, seed)],
             task_weights=[1.0],
             work_dir=str(folder),
             max_trials_global=trials,
             num_trials_per_iter=min(BATCH, trials),
-            builder=Builder(lab, folder),
-            runner=Runner(lab, tell),
+            builder=Builder(lab, folder, tell, crossing),
+            runner=Runner(lab, tell, crossing),
             database=MemoryDatabase(),
             cost_model=CostModel(seed),
             measure_callbacks=[AddToDatabase(), UpdateCostModel()],
@@ -57,32 +61,44 @@ def tune_by_metaschedule(
 
 @derived_object
 class Builder(PyBuilder):
-    """Builds the kernels that schedules of a sketch stand for, in a folder."""
+    """Builds the kernels that schedules of a sketch stand for, in a folder; those of the batch before are gone then.
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    `tell` hears of those that could not be built, which the runner never sees.
+    """
+
+    def __init__(self, lab: Lab, folder: Path, tell: Tell, crossing: Crossing) -> None:
         super().__init__()
-        self._lab, self._folder, self._batches = lab, folder, 0
+        self._lab, self._folder, self._tell, self._crossing = lab, folder / "batch", tell, crossing
 
     def build(self, inputs: list[Any]) -> list[Any]:
-        own = self._folder / str(self._batches)
-        own.mkdir()
-        self._batches += 1
-        with closing(self._lab.build([request_of(each.mod) for each in inputs], own)) as built:
-            return [
-                BuilderResult(None, each.reason) if isinstance(each, Outcome) else BuilderResult(str(each), None)
-                for each in built
-            ]
+        with self._crossing.back():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir()
+            requests = [request_of(each.mod) for each in inputs]
+            with closing(self._lab.build(requests, self._folder)) as built:
+                return [self._result(request, each) for request, each in zip(requests, built, strict=True)]
+
+    def _result(self, request: Request, built: Path | Outcome) -> Any:
+        if isinstance(built, Path):
+            return BuilderResult(str(built), None)
+        assert request.tile
+        self._tell(request.tile, built)
+        return BuilderResult(None, built.reason)
 
 
 @derived_object
 class Runner(PyRunner):
     """Proves and times kernels, which say themselves what they are."""
 
-    def __init__(self, lab: Lab, tell: Callable[[Tile, Outcome], None]) -> None:
+    def __init__(self, lab: Lab, tell: Tell, crossing: Crossing) -> None:
         super().__init__()
-        self._lab, self._tell, self._best = lab, tell, math.inf
+        self._lab, self._tell, self._crossing, self._best = lab, tell, crossing, math.inf
 
     def run(self, inputs: list[Any]) -> list[Any]:
+        with self._crossing.back():
+            return self._results(inputs)
+
+    def _results(self, inputs: list[Any]) -> list[Any]:
         files = [Path(each.artifact_path) for each in inputs]
         requests = [_described(file) for file in files]
         best = {each.algorithm: self._best for each in requests}

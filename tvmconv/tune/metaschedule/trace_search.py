@@ -22,6 +22,7 @@ from tvmconv.lower import tvm_target
 from tvmconv.tile import Tile
 from tvmconv.tune import METASCHEDULE
 from tvmconv.tune.metaschedule.cost_model import CostModel
+from tvmconv.tune.metaschedule.crossing import Crossing
 from tvmconv.tune.metaschedule.sketch import design_spaces, module, sketched, tile_of
 from tvmconv.tune.search import BATCH, DRAWS, UNGUIDED
 from tvmconv.tune.space import Space
@@ -46,21 +47,23 @@ def task(space: Space, seed: int) -> Any:
         genetic_num_iters=_GENERATIONS,
         eps_greedy=UNGUIDED,
     )
-    request = space.request
-    # Not by TuneContext's own constructor, which imports every tensor intrinsic that TVM knows: half a minute and more.
-    # On one thread: what several draw comes in no order.
-    context = _ffi_api.TuneContext(
-        module(request), tvm_target(request.made_for), generator, strategy, request.prefix, 1, seed + 1, _silent
-    )
+    context = _context(space.request, generator, strategy, seed + 1)
     _ffi_api.TuneContextInitialize(context)
     return context
+
+
+def _context(request: Request, generator: Any = None, strategy: Any = None, state: int = 1) -> Any:
+    """Not by TuneContext's own constructor, which imports every tensor intrinsic that TVM knows: half a minute or more.
+    On one thread, since what several draw comes in no order."""
+    target = tvm_target(request.made_for)
+    return _ffi_api.TuneContext(module(request), target, generator, strategy, request.prefix, 1, state, _silent)
 
 
 class TraceSearch:
     """A search.Search.
 
     MetaSchedule's state cannot be kept in a log, but it follows from the seed and from what was told: a search that
-    goes on proposes its earlier batches again, each with what was known at that time.
+    goes on proposes its earlier batches again, each with what came before it. Ctrl-C waits for the end of a batch.
     """
 
     name = METASCHEDULE
@@ -75,12 +78,15 @@ class TraceSearch:
         self._context: Any = None
 
     def batch(self, number: int) -> list[Tile]:
-        if not self._batches:
-            self._begin()
         while len(self._batches) <= number:
+            # What was told last are the outcomes of whole batches.
             later = (number - len(self._batches)) * BATCH
-            self._hear(dict(list(self._told.items())[: len(self._told) - later]))
-            self._batches.append(self._proposed())
+            with Crossing():
+                if self._context is None:
+                    self._begin()
+                self._hear(dict(list(self._told.items())[: len(self._told) - later]))
+                proposed = self._proposed()
+            self._batches.append(proposed)
         return self._batches[number]
 
     def tell(self, tile: Tile, seconds: float) -> None:
@@ -90,21 +96,24 @@ class TraceSearch:
         self._lessons.setdefault(request.prefix, (request, {}))[1][tile] = seconds
 
     def _begin(self) -> None:
-        for request, outcomes in self._lessons.values():
+        lessons = [lesson for lesson in self._lessons.values() if min(lesson[1].values()) < math.inf]
+        for request, outcomes in lessons[:-1]:
             self._model.learn(request, outcomes)
-        self._context = task(self.space, self.seed)
+        for request, outcomes in lessons[-1:]:  # the model is trained by an update alone
+            self._model.update(_context(request), *_measured(request, outcomes))
+        context = task(self.space, self.seed)
         self._database = MemoryDatabase()
-        self._workload = self._database.commit_workload(self._context.mod)
-        spaces = self._context.generate_design_space()
-        self._context.pre_tuning(_TRIALS, BATCH, spaces, self._database, self._model)
+        self._workload = self._database.commit_workload(context.mod)
+        spaces = context.generate_design_space()
+        context.pre_tuning(_TRIALS, BATCH, spaces, self._database, self._model)
+        self._context = context
 
     def _hear(self, told: Mapping[Tile, float]) -> None:
         """Has MetaSchedule know these outcomes, too."""
         new = {tile: seconds for tile, seconds in told.items() if tile not in self._heard}
         if not new:
             return
-        candidates = [MeasureCandidate(sketched(self.space.request, tile), []) for tile in new]
-        results = [_result(seconds) for seconds in new.values()]
+        candidates, results = _measured(self.space.request, new)
         for candidate, result in zip(candidates, results, strict=True):
             if result.run_secs:
                 trace = candidate.sch.trace
@@ -118,7 +127,7 @@ class TraceSearch:
         chosen = {} if self.space.default in self._heard else {self.space.default: None}
         candidates = self._context.generate_measure_candidates() or []
         state = random.Random(f"{self.seed} {len(self._batches)}")
-        drawn = (self.space.draw(state) for _ in range(BATCH * DRAWS))
+        drawn = (self.space.draw(state) for _ in range(DRAWS))
         for tile in (*(tile_of(candidate.sch) for candidate in candidates), *drawn):
             if len(chosen) == BATCH:
                 break
@@ -165,8 +174,11 @@ class Redraw(PyMutator):
         return Redraw()
 
 
-def _result(seconds: float) -> Any:
-    return RunnerResult([seconds], None) if seconds < math.inf else RunnerResult(None, "it failed")
+def _measured(request: Request, outcomes: Mapping[Tile, float]) -> tuple[list[Any], list[Any]]:
+    """Candidates and results of tiles, in seconds, infinite for what failed."""
+    candidates = [MeasureCandidate(sketched(request, tile), []) for tile in outcomes]
+    failed = RunnerResult(None, "it failed")
+    return candidates, [RunnerResult([each], None) if each < math.inf else failed for each in outcomes.values()]
 
 
 def _silent(level: int, file: str, line: int, text: str) -> None:

@@ -1,0 +1,59 @@
+"""Candidates become kernel files, by processes that are kept warm."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tvmconv import builder
+from tvmconv.builder import Order, Request
+from tvmconv.crew import Crew
+from tvmconv.tune.outcome import Outcome
+from tvmconv.worker import WorkerLost
+
+_BUILD_PATIENCE = 60.0  # seconds of a compiler: one or two, and those that it takes to start on a busy machine
+_LEAST_DISK = 16 << 20  # bytes; a build that failed with less has most likely failed for that
+
+
+class Compilers:
+    """Processes that build candidates, kept warm from one batch to the next. To be used in a `with` statement."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._crew = Crew(builder.CREW, jobs)
+
+    def __enter__(self) -> Compilers:
+        self._crew.start(self._jobs)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._crew.close()
+
+    def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
+        """As Lab.build."""
+        orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
+        with closing(self._crew.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
+            for order, answer in zip(orders, answers, strict=True):
+                yield order.path if answer is None else _unbuilt(answer, folder)
+
+
+def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
+    """Why there is no kernel. Raises OSError where that is the disk's fault, and no candidate's."""
+    if shutil.disk_usage(folder).free < _LEAST_DISK:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    return Outcome(
+        "error", f"the compiler {answer}" if isinstance(answer, WorkerLost) else f"the build failed: {answer}"
+    )
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for a batch of kernels."""
+    # Errors: a linker that was killed a moment ago may still be writing.
+    with tempfile.TemporaryDirectory(prefix="tvmconv-tune-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
