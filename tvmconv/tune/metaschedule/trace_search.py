@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from tvm.ir.utils import derived_object
@@ -128,7 +129,7 @@ class TraceSearch:
         candidates = self._context.generate_measure_candidates() or []
         state = random.Random(f"{self.seed} {len(self._batches)}")
         drawn = (self.space.draw(state) for _ in range(DRAWS))
-        for tile in (*(tile_of(candidate.sch) for candidate in candidates), *drawn):
+        for tile in chain((tile_of(candidate.sch) for candidate in candidates), drawn):
             if len(chosen) == BATCH:
                 break
             if tile and tile not in self._heard and self.space.contains(tile):
