@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_little_knowledge_does_not_make_a_search_unrepeatable(name: str) -> None
     def batches() -> list[list[Tile]]:
         search, tiles = searcher(name)(Space(asked), 0), TraceSearch(Space(asked), 1).batch(0)
         for tile in tiles[:3]:
-            search.learn(other, tile, outcome(other, tile).median)
+            search.learn(replace(other, tile=None), tile, outcome(other, tile).median)
             search.tell(tile, outcome(asked, tile).median)
         first = search.batch(0)
         for tile in first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -94,7 +95,7 @@ class TraceSearch:
         self._told[tile] = seconds
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
-        self._lessons.setdefault(request.prefix, (request, {}))[1][tile] = seconds
+        self._lessons.setdefault(request.prefix, (replace(request, tile=tile), {}))[1][tile] = seconds
 
     def _begin(self) -> None:
         lessons = [lesson for lesson in self._lessons.values() if min(lesson[1].values()) < math.inf]
