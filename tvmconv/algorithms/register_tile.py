@@ -189,12 +189,52 @@ def write_back_block(
     from tvm.script import tirx as T
 
     MR, NR, oc, k_blocks = layout.tile.mr, layout.tile.nr, layout.oc, layout.k_blocks
-    FULL = oc % NR == 0
+    PANELS, PARTS = layout.panels, int(oc % NR > 0)
     BIAS = k_blocks > 1 and not bare
 
     @T.inline
     def store(dst, total, limits, m, column):
         dst[m, column] = total if bare else T.max(limits[0], T.min(limits[1], total))
+
+    @T.inline
+    def whole(acc, y, bias, limits, g, p, m, valid, kb, column):
+        if kb == 0:
+            for i, j in T.grid(MR, NR):
+                with T.sblock(f"write_back{suffix}"):
+                    vi, vj = T.axis.remap("SS", [i, j])
+                    T.reads(acc[vi, vj])
+                    T.writes()
+                    if vi < valid:
+                        store(y, acc[vi, vj] + bias_or_zero(BIAS, bias, g, p, vj), limits, place(m, vi), column + vj)
+        if kb > 0:
+            for i, j in T.grid(MR, NR):
+                with T.sblock(f"write_back_sum{suffix}"):
+                    vi, vj = T.axis.remap("SS", [i, j])
+                    T.reads(acc[vi, vj])
+                    T.writes()
+                    if vi < valid:
+                        store(y, acc[vi, vj] + y[place(m, vi), column + vj], limits, place(m, vi), column + vj)
+
+    @T.inline
+    def partial(acc, y, bias, limits, g, p, m, valid, kb, column):
+        spilled = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
+        for i, j in T.grid(MR, NR):
+            with T.sblock(f"spill{suffix}"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                T.reads(acc[vi, vj])
+                T.writes(spilled[vi, vj])
+                spilled[vi, vj] = acc[vi, vj]
+        for i in range(T.min(MR, valid)):
+            for j in range(T.min(NR, oc - p * NR)):
+                with T.sblock(f"write_back_edge{suffix}"):
+                    vi = T.axis.spatial(MR, i)
+                    vj = T.axis.spatial(NR, j)
+                    T.reads(spilled[vi, vj])
+                    T.writes()
+                    before: T.let[T.float32] = T.if_then_else(
+                        kb == 0, bias_or_zero(BIAS, bias, g, p, vj), y[place(m, vi), column + vj]
+                    )
+                    store(y, spilled[vi, vj] + before, limits, place(m, vi), column + vj)
 
     @T.inline
     def write_back(acc, y, bias, bounds, g, p, m, valid, kb):
@@ -205,43 +245,13 @@ def write_back_block(
             T.writes(limits[0:2])
             limits[0] = T.if_then_else(kb == k_blocks - 1, bounds[0], T.float32(-NO_CLAMP))
             limits[1] = T.if_then_else(kb == k_blocks - 1, bounds[1], T.float32(NO_CLAMP))
-        if FULL:
-            if kb == 0:
-                for i, j in T.grid(MR, NR):
-                    with T.sblock(f"write_back{suffix}"):
-                        vi, vj = T.axis.remap("SS", [i, j])
-                        T.reads(acc[vi, vj])
-                        T.writes()
-                        if vi < valid:
-                            store(
-                                y, acc[vi, vj] + bias_or_zero(BIAS, bias, g, p, vj), limits, place(m, vi), column + vj
-                            )
-            if kb > 0:
-                for i, j in T.grid(MR, NR):
-                    with T.sblock(f"write_back_sum{suffix}"):
-                        vi, vj = T.axis.remap("SS", [i, j])
-                        T.reads(acc[vi, vj])
-                        T.writes()
-                        if vi < valid:
-                            store(y, acc[vi, vj] + y[place(m, vi), column + vj], limits, place(m, vi), column + vj)
+        if PARTS == 0:
+            whole(acc, y, bias, limits, g, p, m, valid, kb, column)
+        elif PARTS == PANELS:
+            partial(acc, y, bias, limits, g, p, m, valid, kb, column)
+        elif p < PANELS - 1:
+            whole(acc, y, bias, limits, g, p, m, valid, kb, column)
         else:
-            spilled = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
-            for i, j in T.grid(MR, NR):
-                with T.sblock(f"spill{suffix}"):
-                    vi, vj = T.axis.remap("SS", [i, j])
-                    T.reads(acc[vi, vj])
-                    T.writes(spilled[vi, vj])
-                    spilled[vi, vj] = acc[vi, vj]
-            for i in range(T.min(MR, valid)):
-                for j in range(T.min(NR, oc - p * NR)):
-                    with T.sblock(f"write_back_edge{suffix}"):
-                        vi = T.axis.spatial(MR, i)
-                        vj = T.axis.spatial(NR, j)
-                        T.reads(spilled[vi, vj])
-                        T.writes()
-                        before: T.let[T.float32] = T.if_then_else(
-                            kb == 0, bias_or_zero(BIAS, bias, g, p, vj), y[place(m, vi), column + vj]
-                        )
-                        store(y, spilled[vi, vj] + before, limits, place(m, vi), column + vj)
+            partial(acc, y, bias, limits, g, p, m, valid, kb, column)
 
     return write_back
