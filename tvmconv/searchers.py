@@ -18,11 +18,9 @@ from tvmconv.record import Row
 from tvmconv.tile import Tile
 from tvmconv.tune import TUNE_TASKS
 from tvmconv.tune.lab import Lab, try_all
-from tvmconv.tune.outcome import Outcome
+from tvmconv.tune.outcome import Outcome, Tell
 from tvmconv.tune.search import BATCH, Search, searcher
 from tvmconv.tune.space import Space
-
-Told = Callable[[Tile, Outcome], None]
 
 
 def ready(searchers: Sequence[str]) -> None:
@@ -93,7 +91,7 @@ class Comparison:
         }
 
 
-def _spend(search: Search, trials: int, lab: Lab, outcomes: Mapping[Tile, Outcome], tell: Told) -> None:
+def _spend(search: Search, trials: int, lab: Lab, outcomes: Mapping[Tile, Outcome], tell: Tell) -> None:
     """Makes so many trials of a search, fewer where its space has no more; `tell` puts them among the outcomes."""
     request = search.space.request
     for batch in range(-(-trials // BATCH)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from tvmconv.measure import Measurement, Seconds
+from tvmconv.tile import Tile
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Outcome:
         return self.seconds.median if self.seconds else float("inf")
 
 
+Tell = Callable[[Tile, Outcome], None]  # hears of each trial
 Measured = tuple[int, Outcome]  # which of several candidates, and what became of it
 
 

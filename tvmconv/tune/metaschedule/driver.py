@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,9 @@ from tvmconv.tune.metaschedule.cost_model import CostModel
 from tvmconv.tune.metaschedule.crossing import Crossing
 from tvmconv.tune.metaschedule.sketch import request_of
 from tvmconv.tune.metaschedule.trace_search import task
-from tvmconv.tune.outcome import Outcome
+from tvmconv.tune.outcome import Outcome, Tell
 from tvmconv.tune.search import BATCH
 from tvmconv.tune.space import Space
-
-Tell = Callable[[Tile, Outcome], None]
 
 
 def tune_by_metaschedule(request: Request, trials: int, seed: int, lab: Lab, tell: Tell) -> None:
