@@ -237,6 +237,10 @@ PRECEDENCE: list[tuple[list[Record], str | None]] = [
     ([record("2x16", 1.0, cpu="Z80"), record("3x16", 2.0)], "3x16"),
     ([record("2x16", 1.0, cpu="Z80", stage="final"), record("3x16", 2.0)], "2x16"),
     ([record("2x16", 1.0), record("3x16", 2.0, protocol={"samples": 9}, time="9999")], "3x16"),
+    # A small gain on another CPU says nothing of this one; that of a device is what the device was tuned for.
+    ([record("2x16", 1.0, cpu="Z80"), record("4x16", 1.05, cpu="Z80", default=True)], "4x16"),
+    ([record("2x16", 1.0, cpu="Z80"), record("4x16", 1.15, cpu="Z80", default=True)], "2x16"),
+    ([record("2x16", 1.0, cpu="Z80", device="zx"), record("4x16", 1.05, cpu="Z80", device="zx", default=True)], "2x16"),
 ]
 
 

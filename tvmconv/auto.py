@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from schedules.unsuited import Unsuited
 from tvmconv import choose
 from tvmconv.log import Logs
-from tvmconv.log.best import fastest
+from tvmconv.log.best import fastest, least_gain
+from tvmconv.log.lookup import nearest_cpu
 from tvmconv.tuned import HAND, TUNED, Scheduled, scheduled
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def _by_speed(found: Sequence[Scheduled]) -> list[Scheduled]:
     times = {number: beside for number, one in enumerate(found) if (beside := _times_beside(first, one.record))}
     if len(times) < 2:
         return []
-    best = fastest(times, times.__getitem__, lambda number: number == 0)
+    least = least_gain(first, nearest_cpu(first.key))
+    best = fastest(times, times.__getitem__, lambda number: number == 0, least)
     others = sorted(times.keys() - {best}, key=lambda number: times[number]["median"])
     return [found[number] for number in (best, *others)]
 

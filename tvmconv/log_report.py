@@ -50,7 +50,7 @@ def best_rows(found: Sequence[Sourced]) -> Iterator[Row]:
     for key, own in by_key(found).items():
         trials = {item.record.line() for item in own if item.record.stage == "trial"}  # once, if files repeat it
         row = {"kind": "result", **asdict(key), "trials": len(trials)}
-        comparison = decide([item for item in own if not unusable(item.record)], cpu) or decide(own, cpu)
+        comparison = decide([item for item in own if not unusable(item.record)], cpu) or decide(own, cpu=None)
         yield {**row, **(_verdict(comparison) if comparison else {"status": "error", "reason": "nothing has a time"})}
 
 

@@ -8,21 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tvmconv.device import LOCAL
 from tvmconv.log.record import Record
 
 Item = TypeVar("Item")
 
 Times = Mapping[str, float] | None  # median, p20, p80 of one call and their number n, as a record has them
 
-_LEAST_GAIN = 0.01  # by how much faster than the default another tile has to be to take its place
+LEAST_GAIN = 0.01  # by how much faster than the default another tile has to be to take its place
+_ELSEWHERE = 0.1  # the same on another CPU: of gains of 2 to 6 % on a Zen 5 a Xeon made losses of 4 %
 _DEVIATIONS = 2.0  # and by how many standard errors of their difference, since the luckiest of several is taken
 _P20_TO_P80 = 1.68  # in standard deviations, of a normal distribution
 _OF_MEDIAN = 1.25  # its standard error, in those of the mean
 
 
-def fastest(items: Iterable[Item], times: Callable[[Item], Times], favoured: Callable[[Item], bool]) -> Item:
-    """The one of the least median, but a favoured one, such as the default, unless another is faster by more than
-    chance makes it on a core as restless as the times show."""
+def fastest(
+    items: Iterable[Item],
+    times: Callable[[Item], Times],
+    favoured: Callable[[Item], bool],
+    least: float = LEAST_GAIN,
+) -> Item:
+    """The one of the least median, but a favoured one, such as the default, unless another is faster by `least` (0.01
+    is 1 %), and by more than chance makes it on a core as restless as the times show."""
     known = {index: (item, times(item)) for index, item in enumerate(items)}
     best, best_times = min(known.values(), key=lambda one: _median(one[1]))
     own = [one for one in known.values() if favoured(one[0])]
@@ -31,7 +38,7 @@ def fastest(items: Iterable[Item], times: Callable[[Item], Times], favoured: Cal
     favourite, its_times = min(own, key=lambda one: _median(one[1]))
     doubt = _DEVIATIONS * math.hypot(_error(best_times), _error(its_times))
     gain = _median(its_times) / _median(best_times) - 1
-    return best if gain > max(_LEAST_GAIN, doubt) else favourite
+    return best if gain > max(least, doubt) else favourite
 
 
 def _median(times: Times) -> float:
@@ -58,14 +65,15 @@ class Sourced:
 @dataclass(frozen=True)
 class Comparison:
     """Records of one key that may be compared: of one file, one CPU and one way to measure; if they are finals, of one
-    interleaved run."""
+    interleaved run. least: how much faster than the default a tile has to be there to be the best here."""
 
     records: tuple[Sourced, ...]
+    least: float = LEAST_GAIN
 
     @property
     def best(self) -> Sourced:
         """The fastest, but the default unless another is clearly faster."""
-        return fastest(self.records, lambda item: item.record.seconds, lambda item: item.record.default)
+        return fastest(self.records, lambda item: item.record.seconds, lambda item: item.record.default, self.least)
 
     @property
     def default(self) -> Record | None:
@@ -74,12 +82,19 @@ class Comparison:
         return min(own, key=lambda record: record.median, default=None)
 
 
-def decide(found: Iterable[Sourced], cpu: str) -> Comparison | None:
+def least_gain(record: Record, cpu: str | None) -> float:
+    """How much faster than the default a tile has to be, where the record was measured, to be taken for kernels of the
+    CPU of that name; None for any. A device is what it was tuned for, whatever CPU this is."""
+    return LEAST_GAIN if record.device != LOCAL or cpu in (None, record.cpu) else _ELSEWHERE
+
+
+def decide(found: Iterable[Sourced], cpu: str | None) -> Comparison | None:
     """The comparison that counts among the records of one key; None if nothing has a time.
 
     Finals, in which the best were measured again side by side with the default, count more than trials; what was
-    measured on this CPU (`cpu`: its name) more than what was measured on another of the same features; then the order
-    of folders decides, at last the time. A tile that gave a wrong result anywhere counts nowhere.
+    measured on this CPU (`cpu`: its name; None if none is nearer than others) more than what was measured on another of
+    the same features, where small gains do not count; then the order of folders decides, at last the time. A tile that
+    gave a wrong result anywhere counts nowhere.
     """
     found = list(found)
     wrong = {item.record.tile for item in found if item.record.status == "wrong"}
@@ -87,19 +102,20 @@ def decide(found: Iterable[Sourced], cpu: str) -> Comparison | None:
     groups: dict[tuple[Path, str, str], list[Sourced]] = {}
     for item in right:
         groups.setdefault((item.path, item.record.cpu, item.record.method), []).append(item)
-    comparisons = [comparison for group in groups.values() for comparison in _comparisons(group)]
+    comparisons = [comparison for group in groups.values() for comparison in _comparisons(group, cpu)]
     return max(comparisons, key=lambda comparison: _weight(comparison, cpu), default=None)
 
 
-def _weight(comparison: Comparison, cpu: str) -> tuple[bool, bool, int, str]:
+def _weight(comparison: Comparison, cpu: str | None) -> tuple[bool, bool, int, str]:
     best = comparison.best
     return best.record.stage == "final", best.record.cpu == cpu, -best.rank, best.record.time
 
 
-def _comparisons(group: Sequence[Sourced]) -> list[Comparison]:
+def _comparisons(group: Sequence[Sourced], cpu: str | None) -> list[Comparison]:
     """All trials together, and the finals of each interleaved run, which have one time, by themselves."""
     runs: dict[str | None, list[Sourced]] = {}
     for item in group:
         if item.record.status == "ok":
             runs.setdefault(item.record.time if item.record.stage == "final" else None, []).append(item)
-    return [Comparison(tuple(records)) for records in runs.values()]
+    least = least_gain(group[0].record, cpu)
+    return [Comparison(tuple(records), least) for records in runs.values()]

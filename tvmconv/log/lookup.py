@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tvmconv import record as results
+from tvmconv import target as targets
 from tvmconv.jsonlines import BadFile
 from tvmconv.log.best import Comparison, Sourced, decide
 from tvmconv.log.file import Log
@@ -22,6 +23,12 @@ Say = Callable[[str], None]
 
 def _silent(sentence: str) -> None:
     pass
+
+
+def nearest_cpu(key: Key) -> str | None:
+    """The CPU whose records count most for a key: this machine's, as Linux names it; None where it cannot run that
+    target, and is no nearer to it than another."""
+    return None if targets.parse(key.target).missing_here else str(results.here()["cpu"])
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Logs:
         reasons = [item.record.foreign for item in found]
         usable = [item for item, reason in zip(found, reasons, strict=True) if not reason]
         refused = dict.fromkeys(f"{item.path}: {why}" for item, why in zip(found, reasons, strict=True) if why)
-        comparison = decide(usable, str(results.here()["cpu"]))
+        comparison = decide(usable, nearest_cpu(key))
         if comparison is None and self.note and (found or self._near(key, same_algorithm=True)):
             self.say_refused(self.why_not(key))
         for reason in refused if comparison else ():
