@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_PIECES = 8  # of a last panel, at most: as wide as powers of two
+
 
 def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
     """Vectors along the block's last loop, the one before it unrolled; returns the loops further out."""
@@ -48,8 +50,9 @@ def _register_tile(sch: Any, lanes: int, suffix: str) -> None:
     )
     for block in present(sch, *(f"{name}{suffix}" for name in once_a_row)):
         sch.unroll(sch.get_loops(block)[-1])
-    for block in present(sch, *(f"{name}{suffix}" for name in ("write_back", "write_back_sum", "spill"))):
-        vectorize_columns(sch, block, lanes)
+    for piece in ("", *(f"_{number}" for number in range(_PIECES))):
+        for block in present(sch, f"write_back{piece}{suffix}", f"write_back_sum{piece}{suffix}"):
+            vectorize_columns(sch, block, lanes)
     sch.decompose_reduction(update, taps)
 
 
@@ -70,7 +73,7 @@ def pixel_tile(sch: Any, lanes: int) -> None:
 
 
 def present(sch: Any, *names: str) -> list[Any]:
-    """Those of the named blocks that the function has: a tile without tails, say, needs no spill."""
+    """Those of the named blocks that the function has: one block of K, say, adds to no sum."""
     from tvm.s_tir.schedule.analysis import has_block
 
     return [sch.get_sblock(name) for name in names if has_block(sch, name)]

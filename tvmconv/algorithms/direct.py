@@ -18,14 +18,11 @@ from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
 from tvmconv.algorithms.pixels import PixelView, swapped
 from tvmconv.algorithms.regions import COUNT, END, FACTS, OX, OY, R0, R1, S0, S1, Tiles, locate_blocks
-from tvmconv.algorithms.register_tile import multiply_block, write_back_block
+from tvmconv.algorithms.register_tile import SHORT, multiply_block
 from tvmconv.algorithms.sweep import Sweep, tiles_of_block
+from tvmconv.algorithms.write_back import write_back_block
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
-
-# Products of a sum up to which interior tiles in one row are code of their own: what that saves is the same for each
-# tile, and it takes half as long again to compile.
-_SHORT = 256
 
 
 class Direct(Algorithm):
@@ -102,7 +99,8 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     G, P, KB, *_ = layout.weights_shape
     order = sweep(shape, layout, tiles)
     TB, BT = order.blocks, order.block
-    STRAIGHT = tiles.columns.inside >= MR and shape.taps * layout.channels <= _SHORT
+    # In short sums alone, as a kernel with code of their own takes half as long again to compile.
+    STRAIGHT = tiles.columns.inside >= MR and shape.taps * layout.channels <= SHORT
     facts, pixels = locate_blocks(shape, tiles)
     steps = tiles.taps(shape) // TB * layout.kc // layout.tile.kr
     compute, compute_straight, compute_mixed = (
@@ -219,6 +217,6 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
             start: T.let[T.int64] = T.cast((panel + (r0 + r) * KW + s0 + q) * KC, "int64")
             length: T.let[T.int32] = (s1 - s0) * (IC // KR) if MERGED else KC // KR
             multiply(acc, bias, g, p, run_row, weights, ahead, start, 0, r, q, length)
-        write_back(acc, Y, bias, bounds, g, p, pixel, fact(at, COUNT), kb)
+        write_back(acc, Y, bias, bounds, g, p, pixel, (0, fact(at, COUNT)), kb)
 
     return compute

@@ -35,7 +35,7 @@ class Gemm(Algorithm):
         return why_not_gemm(shape)
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        return MatrixView(1, shape.mb * shape.m, PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile))
+        return MatrixView(1, shape.mb * shape.m, PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile), shape.ic)
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T

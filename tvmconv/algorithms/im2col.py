@@ -35,7 +35,8 @@ class Im2row(Algorithm):
         if why_not_gemm(shape) is None:
             return Gemm().view(shape, tile)
         taps, channels = (1, shape.k) if shape.g == 1 else (shape.taps, shape.icg)
-        return MatrixView(1, shape.m, PackedLayout(shape.g, shape.ocg, taps, channels, tile))
+        layout = PackedLayout(shape.g, shape.ocg, taps, channels, tile)
+        return MatrixView(1, shape.m, layout, shape.taps * shape.ic)
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if why_not_gemm(shape) is None:

@@ -45,8 +45,8 @@ class Kn2col(Algorithm):
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         layout = PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile, planes=shape.taps)
         if _single(shape):
-            return MatrixView(shape.mb, shape.m, layout)
-        return MatrixView(self.planes(shape), _pixels(shape), layout)
+            return MatrixView(shape.mb, shape.m, layout, _apart(shape))
+        return MatrixView(self.planes(shape), _pixels(shape), layout, _apart(shape))
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if _single(shape):
@@ -96,6 +96,11 @@ def _whole(shape: ConvShape) -> bool:
 def _pixels(shape: ConvShape) -> int:
     """Rows of a product."""
     return shape.ih * shape.iw if _whole(shape) else shape.m
+
+
+def _apart(shape: ConvShape) -> int:
+    """As MatrixView.apart: where pixels follow on each other as in x."""
+    return shape.ic if (shape.sh, shape.sw) == (1, 1) and (_whole(shape) or shape.ow == shape.iw) else 0
 
 
 def pixel_rows(shape: ConvShape, view: MatrixView) -> Any:

@@ -8,20 +8,49 @@ from typing import Any
 
 from tvmconv.algorithms.ir import ON_STACK, phase_function
 from tvmconv.algorithms.packing import PackedLayout
-from tvmconv.algorithms.register_tile import multiply_block, write_back_block
+from tvmconv.algorithms.register_tile import SHORT, multiply_block
 from tvmconv.algorithms.sweep import Sweep, tiles_of_block
+from tvmconv.algorithms.write_back import write_back_block
 
 
 @dataclass(frozen=True)
 class MatrixView:
     """A layer as products of m rows by the packed weights: one for each image and group.
 
-    Where an algorithm multiplies tap by tap, an image is a tap of an image.
+    Where an algorithm multiplies tap by tap, an image is a tap of an image. apart: f32 elements from the beginning of a
+    row to that of the next, 0 where that is not always the same.
     """
 
     images: int
     m: int
     layout: PackedLayout
+    apart: int = 0
+
+    @property
+    def pitch(self) -> int:
+        """How far a tile's rows are apart that the first one's address finds, in short sums; 0 where each has its own,
+        as rows behind the last one, which repeat it, may need. Long sums are 1 to 3 % slower by a pitch on AVX-512."""
+        layout = self.layout
+        short = layout.taps * layout.channels <= SHORT
+        return self.apart if short and self.m >= layout.tile.mr else 0
+
+    def first_row(self, tile: Any) -> Any:
+        """Of a row tile, as TIR. With a pitch the last tile ends with the last row, and so begins with rows that are
+        those of the tile before it, too."""
+        from tvm.script import tirx as T
+
+        mr = self.layout.tile.mr
+        return T.min(tile * mr, self.m - mr) if self.pitch and self.m % mr else tile * mr
+
+    def own_rows(self, tile: Any) -> tuple[Any, Any]:
+        """The first of a tile's rows that no other has, and the end of those that there are; both beside its first.
+        The former's bounds are for TVM's simplifier, which overflows without them."""
+        from tvm.script import tirx as T
+
+        mr = self.layout.tile.mr
+        if not self.pitch:
+            return 0, self.m - tile * mr
+        return (T.max(T.min(tile * mr - self.first_row(tile), mr - 1), 0) if self.m % mr else 0), mr
 
     @property
     def tiles(self) -> int:
@@ -35,23 +64,23 @@ class MatrixView:
 
 
 def row_addresses(view: MatrixView, address: Callable[..., Any]) -> Any:
-    """A macro `rows` for matrix_product; rows behind the last one repeat it.
+    """A macro `rows` for matrix_product.
 
     address(x, workspace, image, group, m, tap) gives, as TIR, the byte address of row m of the matrix, where x and
     workspace are addresses.
     """
     from tvm.script import tirx as T
 
-    MR, M = view.layout.tile.mr, view.m
+    M, ROWS = view.m, 1 if view.pitch else view.layout.tile.mr
 
     @T.inline
     def rows(row, x, workspace, base, n, g, rt, t):
-        for i in range(MR):
+        for i in range(ROWS):
             with T.sblock("rows"):
                 vi, vt = T.axis.remap("SS", [i, t])
                 T.reads()
                 T.writes(row[vi])
-                m: T.let[T.int32] = T.min(rt * MR + vi, M - 1)
+                m: T.let[T.int32] = T.min(view.first_row(rt) + vi, M - 1)
                 row[vi] = address(x, base, n, g, m, vt)
 
     return rows
@@ -61,7 +90,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     """The phase that computes units first … last−1 of the view's sweep.
 
     rows(row, x, workspace, address, image, group, row_tile, tap) is a T.inline macro that stores the byte addresses of
-    the MR rows of a row tile for a tap into row[0:MR].
+    the MR rows of a row tile for a tap into row[0:MR]; of the first alone, where the view has a pitch.
 
     With to_planes a call of the phase makes view.images planes at the start of the workspace, products without bias and
     clamp, and rows is given the plane's number, counted over all calls: plane i is by weights i % layout.planes. Planes
@@ -72,10 +101,11 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     layout = view.layout
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, (_, P, KB, TAPS, KC, _) = layout.groups, layout.weights_shape
-    M, APART = view.m, plane_rows or view.m
+    APART = plane_rows or view.m
     sweep = view.sweep
     BT, RB = sweep.block, sweep.blocks
-    multiply = multiply_block(layout, steps=BT * TAPS * KC // KR, bare=to_planes)
+    ROWS = 1 if view.pitch else MR
+    multiply = multiply_block(layout, steps=BT * TAPS * KC // KR, bare=to_planes, apart=view.pitch)
     write_back = write_back_block(layout, bare=to_planes)
 
     def weights_group(image: Any, unit: Any) -> Any:
@@ -92,7 +122,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
         )
         Y = T.decl_buffer((view.images * APART, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
-        row = T.alloc_buffer((MR,), "int64", scope="local", annotations=ON_STACK)
+        row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(sweep.touched(first, last), KB):
             segment: T.let[T.int32] = sweep.segment(part, first)
@@ -114,7 +144,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
                         rows(row, x, workspace, address, (image * view.images if to_planes else image) + n, g, rt, t)
                         start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
                         multiply(acc, bias, g, p, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
-                    m: T.let[T.int64] = T.cast((n if to_planes else image + n) * APART + rt * MR, "int64")
-                    write_back(acc, Y, bias, bounds, g, p, m, M - rt * MR, vkb)
+                    m: T.let[T.int64] = T.cast((n if to_planes else image + n) * APART + view.first_row(rt), "int64")
+                    write_back(acc, Y, bias, bounds, g, p, m, view.own_rows(rt), vkb)
 
     return phase_function(symbol, body)

@@ -2,21 +2,23 @@
 
     acc[MR][NR] = bias, or 0 where K is in blocks                           block "update_init"
     acc[MR][NR] += Σ over a run of channels of row(i)[k] · packed[k][j]     block "update"
-    y = clamp(acc), or of K in blocks clamp(acc + (bias or y))              block "write_back"
+    y = clamp(acc), or of K in blocks clamp(acc + (bias or y))              write_back.py
 
 Rows are addresses, so they may lie in x, in a zero vector, in a patch matrix: nothing is copied for this kernel's sake,
 and each address is computed once per tap, outside the loop over channels. Tiles are always full: rows past the end
-repeat the last one, panels are filled up with zeros, and only the write-back is guarded.
+repeat the last one, or the tile begins earlier; panels are filled up with zeros; only the write-back is guarded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from tvmconv.algorithms.ir import NO_CLAMP, ON_STACK
+from tvmconv.algorithms.ir import ON_STACK
 from tvmconv.algorithms.packing import PackedLayout
 
+SHORT = (
+    256  # products of a sum, up to which it pays to find a tile's rows by one address, as that saves the same of each
+)
 LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
 
@@ -171,87 +173,3 @@ def prefetch(element: Any, locality: int) -> Any:
 
     read, data_cache = T.int32(0), T.int32(1)
     return T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(element), read, T.int32(locality), data_cache)
-
-
-def write_back_block(
-    layout: PackedLayout,
-    place: Callable[[Any, int], Any] = lambda m, i: m + i,
-    bare: bool = False,
-    suffix: str = "",
-) -> Any:
-    """A macro that ends a tile: row i of acc becomes row place(m, i) of y, for i < valid.
-
-    Of several blocks of K the first adds the bias, later ones the partial sum in y; the last one clamps. A NaN passes
-    the clamp, which is why the bounds come first in min and max. The last panel, where NR does not divide OC, goes
-    through memory (block "spill"), since a register tile that is indexed by a variable would not stay in registers.
-    With bare there is neither bias nor clamp: y is then a part of a sum.
-    """
-    from tvm.script import tirx as T
-
-    MR, NR, oc, k_blocks = layout.tile.mr, layout.tile.nr, layout.oc, layout.k_blocks
-    PANELS, PARTS = layout.panels, int(oc % NR > 0)
-    BIAS = k_blocks > 1 and not bare
-
-    @T.inline
-    def store(dst, total, limits, m, column):
-        dst[m, column] = total if bare else T.max(limits[0], T.min(limits[1], total))
-
-    @T.inline
-    def whole(acc, y, bias, limits, g, p, m, valid, kb, column):
-        if kb == 0:
-            for i, j in T.grid(MR, NR):
-                with T.sblock(f"write_back{suffix}"):
-                    vi, vj = T.axis.remap("SS", [i, j])
-                    T.reads(acc[vi, vj])
-                    T.writes()
-                    if vi < valid:
-                        store(y, acc[vi, vj] + bias_or_zero(BIAS, bias, g, p, vj), limits, place(m, vi), column + vj)
-        if kb > 0:
-            for i, j in T.grid(MR, NR):
-                with T.sblock(f"write_back_sum{suffix}"):
-                    vi, vj = T.axis.remap("SS", [i, j])
-                    T.reads(acc[vi, vj])
-                    T.writes()
-                    if vi < valid:
-                        store(y, acc[vi, vj] + y[place(m, vi), column + vj], limits, place(m, vi), column + vj)
-
-    @T.inline
-    def partial(acc, y, bias, limits, g, p, m, valid, kb, column):
-        spilled = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
-        for i, j in T.grid(MR, NR):
-            with T.sblock(f"spill{suffix}"):
-                vi, vj = T.axis.remap("SS", [i, j])
-                T.reads(acc[vi, vj])
-                T.writes(spilled[vi, vj])
-                spilled[vi, vj] = acc[vi, vj]
-        for i in range(T.min(MR, valid)):
-            for j in range(T.min(NR, oc - p * NR)):
-                with T.sblock(f"write_back_edge{suffix}"):
-                    vi = T.axis.spatial(MR, i)
-                    vj = T.axis.spatial(NR, j)
-                    T.reads(spilled[vi, vj])
-                    T.writes()
-                    before: T.let[T.float32] = T.if_then_else(
-                        kb == 0, bias_or_zero(BIAS, bias, g, p, vj), y[place(m, vi), column + vj]
-                    )
-                    store(y, spilled[vi, vj] + before, limits, place(m, vi), column + vj)
-
-    @T.inline
-    def write_back(acc, y, bias, bounds, g, p, m, valid, kb):
-        column: T.let[T.int32] = g * oc + p * NR
-        limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
-        with T.sblock(f"limits{suffix}"):
-            T.reads()
-            T.writes(limits[0:2])
-            limits[0] = T.if_then_else(kb == k_blocks - 1, bounds[0], T.float32(-NO_CLAMP))
-            limits[1] = T.if_then_else(kb == k_blocks - 1, bounds[1], T.float32(NO_CLAMP))
-        if PARTS == 0:
-            whole(acc, y, bias, limits, g, p, m, valid, kb, column)
-        elif PARTS == PANELS:
-            partial(acc, y, bias, limits, g, p, m, valid, kb, column)
-        elif p < PANELS - 1:
-            whole(acc, y, bias, limits, g, p, m, valid, kb, column)
-        else:
-            partial(acc, y, bias, limits, g, p, m, valid, kb, column)
-
-    return write_back

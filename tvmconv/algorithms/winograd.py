@@ -49,7 +49,7 @@ class Winograd(Algorithm):
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         layout = PackedLayout(1, shape.oc, 1, shape.ic, tile, zeros=shape.ic, planes=PLACES)
-        return MatrixView(PLACES, Patches.of(shape, tile.mc).count, layout)
+        return MatrixView(PLACES, Patches.of(shape, tile.mc).count, layout, shape.ic)
 
     def work(self, shape: ConvShape, tile: Tile) -> float:
         """Of all places and bands."""
