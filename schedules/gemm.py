@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
-
-_PIECES = 8  # of a last panel, at most: as wide as powers of two
 
 
 def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
@@ -50,8 +49,9 @@ def _register_tile(sch: Any, lanes: int, suffix: str) -> None:
     )
     for block in present(sch, *(f"{name}{suffix}" for name in once_a_row)):
         sch.unroll(sch.get_loops(block)[-1])
-    for piece in ("", *(f"_{number}" for number in range(_PIECES))):
-        for block in present(sch, f"write_back{piece}{suffix}", f"write_back_sum{piece}{suffix}"):
+    pieces = (f"_{number}{suffix}" for number in itertools.count())  # of a last panel that is not full
+    for piece in (suffix, *itertools.takewhile(lambda name: present(sch, f"write_back{name}"), pieces)):
+        for block in present(sch, f"write_back{piece}", f"write_back_sum{piece}"):
             vectorize_columns(sch, block, lanes)
     sch.decompose_reduction(update, taps)
 

@@ -25,6 +25,8 @@ PROBLEMS = {
     "no tail divides": "ic7ih13iw11oc37kh3kw3ph1pw1",
     "1x1": "ic20ih9oc70kh1ph0",
     "batch of 1x1": "mb3ic16ih7oc24kh1ph0",
+    "1x1, fewer rows than a tile's": "ic5ih2oc33kh1ph0",
+    "1x1, columns unused": "ic20ih9oh7oc24kh1ph0_iw9ow6kw1pw0",
     "batch, stride 2": "mb2ic16ih9oc24kh3sh2ph1",
     "stride 4, 1x1": "ic5ih9oc17kh1sh4ph0",
     "dilation 3": "ic6ih15oc18kh3ph3dh2",
@@ -167,7 +169,7 @@ def test_all_memory_is_in_the_arguments(name: str, layout: str, problem: str) ->
         )
     ]
     assert len(sizes) == text.count("= alloca "), "an alloca of a type that is not counted"
-    assert 0 < sum(sizes) <= 4096  # OC is not a multiple of NR, so the last panel is spilled
+    assert 0 < sum(sizes) <= 4096  # FFI entries have theirs, too
     assert "AllocWorkspace" not in text
 
 

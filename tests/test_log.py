@@ -197,6 +197,10 @@ def found_in(folder: Path, *records: Record, **options: Any) -> Logs:
     return Logs([folder], **options)
 
 
+def final(tile: str, milliseconds: float, **changes: Any) -> Record:
+    return record(tile, milliseconds, **{"stage": "final", "time": "then", **changes})
+
+
 def restless(tile: str, milliseconds: float, **changes: Any) -> Record:
     """A record of 15 turns, whose p20 and p80 are 10 % apart."""
     times = {"median": 1.0, "p20": 0.95, "p80": 1.05}
@@ -235,9 +239,11 @@ PRECEDENCE: list[tuple[list[Record], str | None]] = [
     ([record("2x16", 1.0, key=key(threads=2)), record("3x16", 2.0)], "3x16"),
     ([record("2x16", 1.0, versions=OLD), record("3x16", 2.0)], "3x16"),
     ([record("2x16", 1.0, cpu="Z80"), record("3x16", 2.0)], "3x16"),
-    ([record("2x16", 1.0, cpu="Z80", stage="final"), record("3x16", 2.0)], "2x16"),
     ([record("2x16", 1.0), record("3x16", 2.0, protocol={"samples": 9}, time="9999")], "3x16"),
-    # A small gain on another CPU says nothing of this one; that of a device is what the device was tuned for.
+    # On another CPU large gains count alone, of finals more than a trial here; a device is what it was tuned for.
+    ([final("2x16", 1.0, cpu="Z80"), final("4x16", 1.15, cpu="Z80", default=True), record("3x16", 2.0)], "2x16"),
+    ([final("2x16", 1.0, cpu="Z80"), final("4x16", 1.05, cpu="Z80", default=True), record("3x16", 2.0)], "3x16"),
+    ([final("2x16", 1.0, cpu="Z80")], "2x16"),
     ([record("2x16", 1.0, cpu="Z80"), record("4x16", 1.05, cpu="Z80", default=True)], "4x16"),
     ([record("2x16", 1.0, cpu="Z80"), record("4x16", 1.15, cpu="Z80", default=True)], "2x16"),
     ([record("2x16", 1.0, cpu="Z80", device="zx"), record("4x16", 1.05, cpu="Z80", device="zx", default=True)], "2x16"),
@@ -248,6 +254,22 @@ PRECEDENCE: list[tuple[list[Record], str | None]] = [
 def test_which_record_counts(tmp_path: Path, records: list[Record], tile: str | None) -> None:
     best = found_in(tmp_path, *records).best(KEY).best
     assert (best.record.tile if best else None) == tile
+
+
+def test_a_small_gain_on_another_cpu_is_said_and_not_taken(tmp_path: Path) -> None:
+    said: list[str] = []
+    phones = Key.of(Request(ConvShape.parse(WORKLOAD), "indirect", "pixel6"), 1)
+    for made_for, tile in ((KEY, "4x16"), (phones, "2x16")):
+        finals = [
+            final("2x16", 1.0, key=made_for, cpu="Z80"),
+            final("4x16", 1.05, key=made_for, cpu="Z80", default=True),
+        ]
+        written(tmp_path / made_for.target / "net.jsonl", *finals)
+        best = Logs([tmp_path], said.append).best(made_for).best
+        assert best
+        assert best.record.tile == tile, "of a phone's tiles no CPU here knows better"
+    assert len(said) == 1
+    assert "2x16 gained 5.0% on Z80: less than 10%" in said[0]
 
 
 def test_ones_own_logs_come_before_the_shipped(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def helpers() -> set[int]:
         ("g2mb3ic20ih9oc90kh3sh2ph1", "indirect", None, "nhwc"),
         ("mb2ic12ih9oc40kh5dh1ph4", "im2row", None, "nhwc"),
         ("mb5ic70ih3oc100kh1", "gemm", "4x16_kc14", "nhwc"),
+        ("mb2ic20ih9oc72kh3ph1", "winograd", "3x16_mc10", "nhwc"),
         ("mb2ic6ih8oc40kh3ph1", "direct", None, "nhwc"),
         ("g2mb2ic64ih11oc140kh3ph1", "direct", "6x16_mc24_kc16_st1", "nhwc"),
         ("g37mb3ic37ih6oc37kh3ph1", "direct", None, "nhwc"),  # depthwise: panels overlap

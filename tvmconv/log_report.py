@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from tvmconv import record as results
 from tvmconv.log import SHIPPED, Comparison, Foreign, Key, Record, Sourced, decide
 from tvmconv.log.check import unusable
+from tvmconv.log.lookup import nearest_cpu
 from tvmconv.record import Row
 from tvmconv.report import BAD, FAINT, GOOD, milliseconds, new_table
 
@@ -46,11 +46,11 @@ def record_row(item: Sourced) -> Row:
 
 def best_rows(found: Sequence[Sourced]) -> Iterator[Row]:
     """For each key what counts, and `gain`: the default's time over the best one's, where both were compared."""
-    cpu = str(results.here()["cpu"])
     for key, own in by_key(found).items():
         trials = {item.record.line() for item in own if item.record.stage == "trial"}  # once, if files repeat it
         row = {"kind": "result", **asdict(key), "trials": len(trials)}
-        comparison = decide([item for item in own if not unusable(item.record)], cpu) or decide(own, cpu=None)
+        usable = [item for item in own if not unusable(item.record)]
+        comparison = decide(usable, nearest_cpu(key)) if usable else decide(own, cpu=None)
         yield {**row, **(_verdict(comparison) if comparison else {"status": "error", "reason": "nothing has a time"})}
 
 
@@ -63,6 +63,7 @@ def _verdict(comparison: Comparison) -> Row:
         **{"time": best.time, "seconds": dict(best.seconds or {}), "gflops": best.gflops},
         "default_seconds": dict(default.seconds or {}) if default else None,
         "gain": default.median / best.median if default else None,
+        "withheld": comparison.withheld,
     }
 
 
@@ -105,7 +106,7 @@ def best_table(rows: Sequence[Row]) -> RenderableType:
             hand = milliseconds(row["default_seconds"]["median"]) if row["default_seconds"] else "–"
             gain = Text("–") if row["gain"] is None else Text(f"{row['gain']:.3f}", GOOD if row["gain"] > 1 else "")
             times = [row["tile"], milliseconds(row["seconds"]["median"]), hand, gain]
-        remark = row["reason"] or ("" if row["stage"] == "final" else "not re-measured at the end")
+        remark = row["reason"] or row["withheld"] or ("" if row["stage"] == "final" else "not re-measured at the end")
         table.add_row(*own, *times, Text(remark, BAD if row["status"] == "error" else FAINT))
     return table
 

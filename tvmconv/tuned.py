@@ -19,7 +19,7 @@ HAND, TUNED = "hand", "tuned"
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A checked request of schedule hand or tuned; hand, too, where the search found nothing better.
+    """A checked request of schedule hand or tuned; hand, too, where the search found nothing better that counts here.
 
     tuned_by: the file, CPU and time of the record that says so; record: itself, where it has been looked up. None where
     there is no record, or none was asked for.
@@ -65,7 +65,7 @@ def _looked_up(request: Request, by_hand: Request, key: Key, logs: Logs) -> Sche
 
 
 def _by_record(by_hand: Request, best: Sourced) -> Request:
-    """A record in which the default won stands for the kernel by hand, as it is by now."""
+    """The default's record stands for the kernel by hand, as it is by now."""
     if best.record.default:
         return by_hand
     return replace(by_hand, schedule=TUNED, tile=Tile.parse(best.record.tile)).check()

@@ -34,6 +34,11 @@ class MatrixView:
         short = layout.taps * layout.channels <= SHORT
         return self.apart if short and self.m >= layout.tile.mr else 0
 
+    @property
+    def addresses(self) -> int:
+        """By which a tile's rows are found."""
+        return 1 if self.pitch else self.layout.tile.mr
+
     def first_row(self, tile: Any) -> Any:
         """Of a row tile, as TIR. With a pitch the last tile ends with the last row, and so begins with rows that are
         those of the tile before it, too."""
@@ -43,8 +48,8 @@ class MatrixView:
         return T.min(tile * mr, self.m - mr) if self.pitch and self.m % mr else tile * mr
 
     def own_rows(self, tile: Any) -> tuple[Any, Any]:
-        """The first of a tile's rows that no other has, and the end of those that there are; both beside its first.
-        The former's bounds are for TVM's simplifier, which overflows without them."""
+        """The first of a tile's rows that the tile before it does not have, and the end of those that there are, both
+        counted from its first row. The former's bounds are for TVM's simplifier, which overflows without them."""
         from tvm.script import tirx as T
 
         mr = self.layout.tile.mr
@@ -64,14 +69,14 @@ class MatrixView:
 
 
 def row_addresses(view: MatrixView, address: Callable[..., Any]) -> Any:
-    """A macro `rows` for matrix_product.
+    """A macro `rows` for matrix_product; where each row has an address, rows behind the last one repeat it.
 
     address(x, workspace, image, group, m, tap) gives, as TIR, the byte address of row m of the matrix, where x and
     workspace are addresses.
     """
     from tvm.script import tirx as T
 
-    M, ROWS = view.m, 1 if view.pitch else view.layout.tile.mr
+    M, ROWS = view.m, view.addresses
 
     @T.inline
     def rows(row, x, workspace, base, n, g, rt, t):
@@ -101,10 +106,9 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     layout = view.layout
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, (_, P, KB, TAPS, KC, _) = layout.groups, layout.weights_shape
-    APART = plane_rows or view.m
+    PLANE = plane_rows or view.m
     sweep = view.sweep
     BT, RB = sweep.block, sweep.blocks
-    ROWS = 1 if view.pitch else MR
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR, bare=to_planes, apart=view.pitch)
     write_back = write_back_block(layout, bare=to_planes)
 
@@ -120,9 +124,9 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
         weights = T.decl_buffer(
             (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
         )
-        Y = T.decl_buffer((view.images * APART, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
+        Y = T.decl_buffer((view.images * PLANE, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
-        row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
+        row = T.alloc_buffer((view.addresses,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(sweep.touched(first, last), KB):
             segment: T.let[T.int32] = sweep.segment(part, first)
@@ -144,7 +148,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
                         rows(row, x, workspace, address, (image * view.images if to_planes else image) + n, g, rt, t)
                         start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
                         multiply(acc, bias, g, p, row, weights, ahead, start, vkb * KC, t, whole, KC // KR)
-                    m: T.let[T.int64] = T.cast((n if to_planes else image + n) * APART + view.first_row(rt), "int64")
+                    m: T.let[T.int64] = T.cast((n if to_planes else image + n) * PLANE + view.first_row(rt), "int64")
                     write_back(acc, Y, bias, bounds, g, p, m, view.own_rows(rt), vkb)
 
     return phase_function(symbol, body)

@@ -16,9 +16,8 @@ from typing import Any
 from tvmconv.algorithms.ir import ON_STACK
 from tvmconv.algorithms.packing import PackedLayout
 
-SHORT = (
-    256  # products of a sum, up to which it pays to find a tile's rows by one address, as that saves the same of each
-)
+# Products of a sum up to which it pays to find a tile's rows by one address: that saves as much of a tile of long sums.
+SHORT = 256
 LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
 

@@ -33,7 +33,7 @@ def write_back_block(
     def store(dst, total, limits, m, column):
         dst[m, column] = total if bare else T.max(limits[0], T.min(limits[1], total))
 
-    def columns(first: int, width: int, number: str) -> Any:
+    def columns(first: int, width: int, piece: str) -> Any:
         """A macro for so many columns of a panel, from that one on."""
 
         @T.inline
@@ -41,7 +41,7 @@ def write_back_block(
             column: T.let[T.int32] = g * oc + p * NR
             if kb == 0:
                 for i, j in T.grid(MR, width):
-                    with T.sblock(f"write_back{number}{suffix}"):
+                    with T.sblock(f"write_back{piece}{suffix}"):
                         vi, vj = T.axis.remap("SS", [i, j])
                         T.reads(acc[vi, first + vj])
                         T.writes()
@@ -50,7 +50,7 @@ def write_back_block(
                             store(y, total, limits, place(m, vi), column + first + vj)
             if kb > 0:
                 for i, j in T.grid(MR, width):
-                    with T.sblock(f"write_back_sum{number}{suffix}"):
+                    with T.sblock(f"write_back_sum{piece}{suffix}"):
                         vi, vj = T.axis.remap("SS", [i, j])
                         T.reads(acc[vi, first + vj])
                         T.writes()
@@ -75,7 +75,8 @@ def write_back_block(
 
         return both
 
-    whole, partial = columns(0, NR, ""), last_panel() if PART else None
+    whole = columns(0, NR, "")
+    partial = last_panel() if PART else whole
 
     @T.inline
     def write_back(acc, y, bias, bounds, g, p, m, own, kb):

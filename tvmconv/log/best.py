@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 Times = Mapping[str, float] | None  # median, p20, p80 of one call and their number n, as a record has them
 
-LEAST_GAIN = 0.01  # by how much faster than the default another tile has to be to take its place
+_LEAST_GAIN = 0.01  # by how much faster than the default another tile has to be to take its place
 _ELSEWHERE = 0.1  # the same on another CPU: of gains of 2 to 6 % on a Zen 5 a Xeon made losses of 4 %
 _DEVIATIONS = 2.0  # and by how many standard errors of their difference, since the luckiest of several is taken
 _P20_TO_P80 = 1.68  # in standard deviations, of a normal distribution
@@ -26,7 +26,7 @@ def fastest(
     items: Iterable[Item],
     times: Callable[[Item], Times],
     favoured: Callable[[Item], bool],
-    least: float = LEAST_GAIN,
+    least: float = _LEAST_GAIN,
 ) -> Item:
     """The one of the least median, but a favoured one, such as the default, unless another is faster by `least` (0.01
     is 1 %), and by more than chance makes it on a core as restless as the times show."""
@@ -68,12 +68,29 @@ class Comparison:
     interleaved run. least: how much faster than the default a tile has to be there to be the best here."""
 
     records: tuple[Sourced, ...]
-    least: float = LEAST_GAIN
+    least: float = _LEAST_GAIN
+
+    @property
+    def winner(self) -> Sourced:
+        """The fastest where it was measured, but the default unless another is clearly faster."""
+        return self._fastest(_LEAST_GAIN)
 
     @property
     def best(self) -> Sourced:
-        """The fastest, but the default unless another is clearly faster."""
-        return fastest(self.records, lambda item: item.record.seconds, lambda item: item.record.default, self.least)
+        """The one to use here: the winner, or the default where the winner gained too little on another CPU."""
+        return self._fastest(self.least)
+
+    @property
+    def withheld(self) -> str | None:
+        """What is not taken over here, and why; None if the winner is."""
+        winner = self.winner.record
+        if self.best.record == winner or self.default is None:
+            return None
+        gain = self.default.median / winner.median - 1
+        return f"{winner.tile} gained {gain:.1%} on {winner.cpu}: less than {self.least:.0%} there is not taken here"
+
+    def _fastest(self, least: float) -> Sourced:
+        return fastest(self.records, lambda item: item.record.seconds, lambda item: item.record.default, least)
 
     @property
     def default(self) -> Record | None:
@@ -85,16 +102,17 @@ class Comparison:
 def least_gain(record: Record, cpu: str | None) -> float:
     """How much faster than the default a tile has to be, where the record was measured, to be taken for kernels of the
     CPU of that name; None for any. A device is what it was tuned for, whatever CPU this is."""
-    return LEAST_GAIN if record.device != LOCAL or cpu in (None, record.cpu) else _ELSEWHERE
+    return _LEAST_GAIN if record.device != LOCAL or cpu in (None, record.cpu) else _ELSEWHERE
 
 
 def decide(found: Iterable[Sourced], cpu: str | None) -> Comparison | None:
-    """The comparison that counts among the records of one key; None if nothing has a time.
+    """The comparison that counts among the records of one key; None if there is none.
 
     Finals, in which the best were measured again side by side with the default, count more than trials; what was
     measured on this CPU (`cpu`: its name; None if none is nearer than others) more than what was measured on another of
-    the same features, where small gains do not count; then the order of folders decides, at last the time. A tile that
-    gave a wrong result anywhere counts nowhere.
+    the same features; then the order of folders decides, at last the time. On another CPU large gains over the default
+    count alone, so that a final without one counts less than any trial of this CPU. A tile that gave a wrong result
+    anywhere counts nowhere.
     """
     found = list(found)
     wrong = {item.record.tile for item in found if item.record.status == "wrong"}
@@ -106,9 +124,10 @@ def decide(found: Iterable[Sourced], cpu: str | None) -> Comparison | None:
     return max(comparisons, key=lambda comparison: _weight(comparison, cpu), default=None)
 
 
-def _weight(comparison: Comparison, cpu: str | None) -> tuple[bool, bool, int, str]:
-    best = comparison.best
-    return best.record.stage == "final", best.record.cpu == cpu, -best.rank, best.record.time
+def _weight(comparison: Comparison, cpu: str | None) -> tuple[bool, bool, bool, int, str]:
+    best, final = comparison.best, comparison.best.record.stage == "final"
+    decisive = final and (comparison.least == _LEAST_GAIN or not best.record.default)
+    return decisive, best.record.cpu == cpu, final, -best.rank, best.record.time
 
 
 def _comparisons(group: Sequence[Sourced], cpu: str | None) -> list[Comparison]:

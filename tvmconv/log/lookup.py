@@ -26,9 +26,9 @@ def _silent(sentence: str) -> None:
 
 
 def nearest_cpu(key: Key) -> str | None:
-    """The CPU whose records count most for a key: this machine's, as Linux names it; None where it cannot run that
-    target, and is no nearer to it than another."""
-    return None if targets.parse(key.target).missing_here else str(results.here()["cpu"])
+    """The CPU whose records count most for a key: this machine's, as Linux names it; None where the key's target is not
+    this machine's own, so that no CPU is nearer to it than another."""
+    return str(results.here()["cpu"]) if key.target == targets.native().name else None
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class Logs:
             self.say_refused(self.why_not(key))
         for reason in refused if comparison else ():
             self.say_refused(f"a record of {key} is refused: {reason}")
+        if comparison and comparison.withheld:
+            self.say_refused(f"{comparison.best.path}: {key}: {comparison.withheld}")
         return Found(comparison, tuple(refused))
 
     def why_not(self, key: Key) -> str:

@@ -16,10 +16,11 @@ from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.device import EMULATOR
 from tvmconv.extras import install_line
-from tvmconv.log import Log, new_log
+from tvmconv.log import Key, Log, new_log
 from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.rpc.trouble import Trouble
+from tvmconv.tile import Tile
 from tvmconv.tune import RANDOM
 from tvmconv.tune.lab import Lab, LocalLab
 from tvmconv.tune.remote_lab import RemoteLab
@@ -116,11 +117,18 @@ class _Tuner:
         self._output.row(_row(row, winner))
 
     def _plan(self, request: Request) -> Plan:
-        options, setting = self._options, self._setting
-        found = setting.scheduled(request.shape, request.algorithm, AUTO)
-        known = found.request.tile if found.record and found.record.stage == "final" else None
-        search = self._new_search(Space(request), options.seed)
-        return Plan(search, setting.threads, options.resume, known)
+        space = Space(request)
+        search = self._new_search(space, self._options.seed)
+        return Plan(search, self._setting.threads, self._options.resume, self._known(space))
+
+    def _known(self, space: Space) -> Tile | None:
+        """As Plan.known, on whatever CPU it was: here it is to be measured."""
+        logs = self._setting.logs
+        found = logs.best(Key.of(space.request, self._setting.threads)).comparison if logs else None
+        if found is None or found.winner.record.stage != "final":
+            return None
+        tile = Tile.parse(found.winner.record.tile)
+        return space.default if found.winner.record.default else tile if space.contains(tile) else None
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
         self._state = state
