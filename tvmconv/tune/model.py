@@ -60,7 +60,7 @@ class Nothing:
 
 
 class Boosted:
-    """Gradient-boosted trees (xgboost), trained anew on all measurements whenever it is asked. Raises ImportError."""
+    """Gradient-boosted trees (xgboost), trained anew on all measurements when there are new. Raises ImportError."""
 
     name, guides = XGB, True
 
@@ -69,11 +69,23 @@ class Boosted:
 
         self._xgboost = xgboost
         self._problems: dict[str, list[tuple[Figures, float]]] = {}
+        self._booster: Any = None  # of all that has been learned
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
+        self._booster = None
         self._problems.setdefault(request.prefix, []).append((_figures(request, tile), seconds))
 
     def scores(self, request: Request, tiles: Sequence[Tile]) -> NDArray[np.float64] | None:
+        if self._booster is None:
+            self._booster = self._trained()
+        if self._booster is None:
+            return None
+        asked = self._xgboost.DMatrix(np.array([_figures(request, tile) for tile in tiles]))
+        scores: NDArray[np.float64] = self._booster.predict(asked).astype(np.float64)
+        return scores
+
+    def _trained(self) -> Any:
+        """Trees that know all measurements; None where there are too few."""
         known, speeds = [], []
         for measured in self._problems.values():
             best = min(seconds for _, seconds in measured)
@@ -82,10 +94,7 @@ class Boosted:
         if len(known) < LEAST:
             return None
         data = self._xgboost.DMatrix(np.array(known), label=np.array(speeds))
-        booster = self._xgboost.train(dict(_XGBOOST), data, num_boost_round=_ROUNDS)
-        asked = self._xgboost.DMatrix(np.array([_figures(request, tile) for tile in tiles]))
-        scores: NDArray[np.float64] = booster.predict(asked).astype(np.float64)
-        return scores
+        return self._xgboost.train(dict(_XGBOOST), data, num_boost_round=_ROUNDS)
 
 
 def _figures(request: Request, tile: Tile) -> Figures:

@@ -18,6 +18,8 @@ BATCH = 8  # trials between two questions to the model
 _POOL = 256  # tiles that are weighed for a batch
 _ELITE = 8  # of the best, whose neighbours make up a part of the pool
 _FROM_ELITE = 0.6
+_GENERATIONS = 3  # of tiles that come of the pool's most promising ones, each as large as the first
+_PARENTS = 32  # of a generation
 _CHANGES = (1, 1, 2, 3)  # sizes of a neighbour that differ
 UNGUIDED = 0.25  # of a batch: tiles taken as they are drawn, whatever the model says of them
 DRAWS = 20 * _POOL  # until it is said that there are no other tiles
@@ -65,7 +67,8 @@ def searcher(name: str) -> NewSearch:
 @dataclass
 class TileSearch:
     """A Search: an evolution steered by a cost model, as in Zheng et al., "Ansor", OSDI 2020, section 5: neighbours of
-    the best tiles and new ones are weighed by the model, and the most promising of them are measured."""
+    the best tiles, new ones and generations of what comes of them are weighed by the model, and the most promising are
+    measured."""
 
     space: Space
     model: Model
@@ -79,7 +82,8 @@ class TileSearch:
     def batch(self, number: int) -> list[Tile]:
         state = random.Random(f"{self.seed} {number}")
         pool = self._pool(state)
-        ranked, unguided = self._ranked(pool), state.sample(pool, k=len(pool))
+        unguided = state.sample(pool, k=len(pool))
+        ranked = self._evolved(self._ranked(pool), state)
         chosen = {} if self.space.default in self._outcomes else {self.space.default: None}
         while len(chosen) < BATCH and (ranked or unguided):
             source = unguided if not ranked or (unguided and state.random() < UNGUIDED) else ranked
@@ -118,6 +122,15 @@ class TileSearch:
         for _ in range(state.choice(_CHANGES)):
             tile = self.space.neighbour(tile, state) if tile else None
         return tile
+
+    def _evolved(self, ranked: list[Tile], state: random.Random) -> list[Tile]:
+        """The most promising of the pool and of what comes of it, first."""
+        for _ in range(_GENERATIONS if self.model.guides and self._outcomes else 0):
+            parents = ranked[:_PARENTS]
+            children = (self.space.neighbour(state.choice(parents), state) for _ in range(_POOL if parents else 0))
+            new = {tile: None for tile in children if tile and tile not in self._outcomes}
+            ranked = self._ranked(list(dict.fromkeys([*ranked[:_POOL], *new])))
+        return ranked
 
     def _ranked(self, pool: Sequence[Tile]) -> list[Tile]:
         """The most promising first, or as they were drawn if nothing is known of them."""
