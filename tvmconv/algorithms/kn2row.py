@@ -86,8 +86,10 @@ def _shifted(shape: ConvShape) -> bool:
 
 
 def _one_product(shape: ConvShape) -> bool:
-    """Whether one tap is all there is, and no pixel of it is padding: then its product is the output."""
-    return shape.taps == 1 and not any((shape.ph, shape.pw, shape.pb > 0, shape.pr > 0))
+    """Whether one tap is all there is, no pixel of it is padding, and all of them are needed: then its product is the
+    output. With a stride no others are computed."""
+    everywhere = not _shifted(shape) or (shape.oh, shape.ow) == (shape.ih, shape.iw)
+    return shape.taps == 1 and everywhere and not any((shape.ph, shape.pw, shape.pb > 0, shape.pr > 0))
 
 
 def _pixel_by_pixel(shape: ConvShape, height: int, width: int) -> ConvShape:
