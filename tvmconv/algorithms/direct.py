@@ -18,7 +18,7 @@ from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
 from tvmconv.algorithms.pixels import PixelView, swapped
 from tvmconv.algorithms.regions import COUNT, END, FACTS, OX, OY, R0, R1, S0, S1, Tiles, locate_blocks
-from tvmconv.algorithms.register_tile import SHORT, multiply_block
+from tvmconv.algorithms.register_tile import is_short, multiply_block
 from tvmconv.algorithms.sweep import Sweep, tiles_of_block
 from tvmconv.algorithms.write_back import write_back_block
 from tvmconv.shape import ConvShape
@@ -100,7 +100,7 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     order = sweep(shape, layout, tiles)
     TB, BT = order.blocks, order.block
     # In short sums alone, as a kernel with code of their own takes half as long again to compile.
-    STRAIGHT = tiles.columns.inside >= MR and shape.taps * layout.channels <= SHORT
+    STRAIGHT = tiles.columns.inside >= MR and is_short(layout)
     facts, pixels = locate_blocks(shape, tiles)
     steps = tiles.taps(shape) // TB * layout.kc // layout.tile.kr
     compute, compute_straight, compute_mixed = (

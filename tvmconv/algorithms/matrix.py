@@ -8,7 +8,7 @@ from typing import Any
 
 from tvmconv.algorithms.ir import ON_STACK, phase_function
 from tvmconv.algorithms.packing import PackedLayout
-from tvmconv.algorithms.register_tile import SHORT, multiply_block
+from tvmconv.algorithms.register_tile import is_short, multiply_block
 from tvmconv.algorithms.sweep import Sweep, tiles_of_block
 from tvmconv.algorithms.write_back import write_back_block
 
@@ -30,9 +30,7 @@ class MatrixView:
     def pitch(self) -> int:
         """How far a tile's rows are apart that the first one's address finds, in short sums; 0 where each has its own,
         as rows behind the last one, which repeat it, may need. Long sums are 1 to 3 % slower by a pitch on AVX-512."""
-        layout = self.layout
-        short = layout.taps * layout.channels <= SHORT
-        return self.apart if short and self.m >= layout.tile.mr else 0
+        return self.apart if is_short(self.layout) and self.m >= self.layout.tile.mr else 0
 
     @property
     def addresses(self) -> int:

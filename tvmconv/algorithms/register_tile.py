@@ -17,9 +17,14 @@ from tvmconv.algorithms.ir import ON_STACK
 from tvmconv.algorithms.packing import PackedLayout
 
 # Products of a sum up to which it pays to find a tile's rows by one address: that saves as much of a tile of long sums.
-SHORT = 256
+_SHORT = 256
 LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
+
+
+def is_short(layout: PackedLayout) -> bool:
+    """Whether so little is added up for each output that what is around the sums counts."""
+    return layout.taps * layout.channels <= _SHORT
 
 
 def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, apart: int = 0, suffix: str = "") -> Any:

@@ -18,7 +18,7 @@ Times = Mapping[str, float] | None  # median, p20, p80 of one call and their num
 # By how much faster than the default another tile has to be to take its place. A final is made in one process; in the
 # next, where code and data lie elsewhere, a tile that had won by 2.5 % lost by 2.7.
 _LEAST_GAIN = 0.03
-_ELSEWHERE = 0.1  # the same on another CPU: of gains of 2 to 6 % on a Zen 5 a Xeon made losses of 4 %
+_ELSEWHERE = 0.1  # the same on another CPU: nine gains of 2 to 6 % on a Zen 5 were a loss of 3 % on a Xeon
 _DEVIATIONS = 2.0  # and by how many standard errors of their difference, since the luckiest of several is taken
 _P20_TO_P80 = 1.68  # in standard deviations, of a normal distribution
 _OF_MEDIAN = 1.25  # its standard error, in those of the mean
