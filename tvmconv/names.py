@@ -1,9 +1,16 @@
-"""The sentence for a name that there is not, the same wherever names are looked up."""
+"""How names stand in sentences: cut where they are long, and the sentence for one that there is not."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+
+_LONGEST = 80
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """`text`, with … for what is beyond `longest` characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def unknown(kind: str, name: str, known: Sequence[str], listing: str | None = None) -> str:
@@ -14,4 +21,4 @@ def unknown(kind: str, name: str, known: Sequence[str], listing: str | None = No
     close = difflib.get_close_matches(name, known, n=1)
     guess = f", did you mean {close[0]}?" if close else ""
     where = f"`{listing}` names all" if listing else f"known: {', '.join(known)}"
-    return f"unknown {kind} {name!r}{guess} ({where})"
+    return f"unknown {kind} {shortened(name)!r}{guess} ({where})"

@@ -31,8 +31,9 @@ WORKLOAD is one of
   ic64ih56oc64kh3ph1  a benchdnn descriptor; a missing mb is 1 here (2 in benchdnn)
   resnet18            a network: `tvmconv list networks` names all
   resnet18/conv1      a layer of one: `tvmconv list layers resnet18` names all
-  model.onnx          an ONNX model's convolutions; model.onnx/conv1 is one of them
-  @FILE               a benchdnn batch file
+  model.onnx          an ONNX model's convolutions, from a file of any name or a pipe
+  model.onnx/conv1    one of them, by its name in the file or in `tvmconv list layers model.onnx`
+  @FILE               a benchdnn batch file, or a pipe of one
 
 Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
 
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = command("list", "say what there is: networks, a network's layers, algorithms, targets, peers")
     listing.add_argument("what", choices=LISTS, metavar="|".join(LISTS))
-    listing.add_argument("network", nargs="?", metavar="NETWORK|FILE.onnx", help="whose layers are to be listed")
+    listing.add_argument("network", nargs="?", metavar="NETWORK|MODEL.onnx", help="whose layers are to be listed")
     listing.add_argument(
         "--match", type=_type(values.regex), metavar="REGEX", help="only names in which REGEX is found"
     )

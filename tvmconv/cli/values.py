@@ -10,8 +10,11 @@ from typing import NamedTuple, TypeVar
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.choose import AUTO
 from tvmconv.cpus import cpu_list
-from tvmconv.names import unknown
+from tvmconv.names import shortened, unknown
 from tvmconv.tuned import HAND, TUNED
+from tvmconv.whole_number import whole_number
+
+_MOST_SECONDS = 10**6  # twelve days: clocks and sleeping functions take much more, but not any number
 
 _T = TypeVar("_T")
 
@@ -43,9 +46,10 @@ def argument_type(parse: Callable[[str], _T]) -> Callable[[str], _T]:
 
 
 def port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise ValueError(f"{text!r} is not a port, or 0 for any that is free")
-    return int(text)
+    try:
+        return whole_number(text, most=65535)
+    except ValueError:
+        raise ValueError(f"{shortened(text)!r} is not a port, or 0 for any that is free") from None
 
 
 def all_algorithms(layout: str | None = None) -> Algorithms:
@@ -78,31 +82,25 @@ def schedules(text: str) -> tuple[str, ...]:
 
 
 def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    return whole_number(text, least=1)
 
 
 def seed(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
+    return whole_number(text, most=2**63 - 1)
 
 
 def seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"{text!r} is not a number of seconds above 0")
+    # float also takes 1_000, blanks and digits of other scripts.
+    seconds = float(text) if re.fullmatch(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else 0.0
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise ValueError(f"{shortened(text)!r} is not a number of seconds above 0, and {_MOST_SECONDS} at most")
     return seconds
 
 
 def bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper(), re.ASCII)
+    match = re.fullmatch(r"(\d{1,15})([KMG]?)", text.upper(), re.ASCII)
     if not match:
-        raise ValueError(f"{text!r} is not a number of bytes such as 0, 4096, 64K, 2M or 1G")
+        raise ValueError(f"{shortened(text)!r} is not a number of bytes such as 0, 4096, 64K, 2M or 1G")
     return int(match[1]) << 10 * " KMG".index(match[2] or " ")
 
 

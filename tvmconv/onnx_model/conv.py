@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tvmconv.names import shortened
+from tvmconv.onnx_model.functions import FunctionKey, all_nodes, called, function_key, name_in_file, subgraphs
 from tvmconv.onnx_model.inference import Tensor
 from tvmconv.shape import ConvShape
 
@@ -16,8 +18,17 @@ if TYPE_CHECKING:
 # Operators of any domain: Conv, ConvTranspose, QLinearConv, FusedConv, but not those that convert.
 _CONVOLVES = re.compile("Conv(?!ert)")
 
-_ONNX_DOMAINS = ("", "ai.onnx")
+_ATTRIBUTES = {
+    "auto_pad": "STRING",
+    "dilations": "INTS",
+    "group": "INT",
+    "kernel_shape": "INTS",
+    "pads": "INTS",
+    "strides": "INTS",
+}
+_SHOWN = ("INT", "INTS", "FLOAT", "FLOATS", "STRING")  # types of attributes whose values go into a line
 
+_OPERANDS = ("input", "weights", "bias")
 _AXES = {"input": ("batch", "channels", "height", "width"), "weights": ("outputs", "inputs", "height", "width")}
 
 
@@ -39,48 +50,78 @@ class Problem:
     open_batch: bool = False
 
 
-def convolutions(nodes: Iterable[onnx.NodeProto], inside: str | None = None) -> Iterator[Convolution]:
-    """The nodes whose operators convolve, in order, those in branches and loops too."""
+def convolutions(model: onnx.ModelProto) -> list[Convolution]:
+    """The nodes whose operators convolve, in order, those in branches and loops too, and those that call a function
+    that convolves and could not be inlined."""
+    nodes = {function_key(function): list(all_nodes(function.node)) for function in model.functions}
+    convolving: set[FunctionKey] = set()
+    while more := {
+        key for key in nodes.keys() - convolving if any(_convolves(node, convolving) for node in nodes[key])
+    }:
+        convolving |= more
+    return list(_convolutions(model.graph.node, convolving))
+
+
+def _convolutions(
+    nodes: Iterable[onnx.NodeProto], convolving: Collection[FunctionKey], inside: str | None = None
+) -> Iterator[Convolution]:
     for node in nodes:
-        if _CONVOLVES.search(node.op_type):
+        if _convolves(node, convolving):
             yield Convolution(node, inside)
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from convolutions(graph.node, inside or repr(f"{node.op_type} {_name(node)}"))
+        for graph in subgraphs(node):
+            yield from _convolutions(graph.node, convolving, inside or repr(f"{node.op_type} {name_in_file(node)}"))
+
+
+def _convolves(node: onnx.NodeProto, convolving: Collection[FunctionKey]) -> bool:
+    return _CONVOLVES.search(node.op_type) is not None or called(node) in convolving
 
 
 def problem(convolution: Convolution, tensors: Mapping[str, Tensor]) -> Problem:
     """The problem of a node, given the model's tensors. Whatever is no static 2-D f32 Conv is rejected."""
-    name = _name(convolution.node)
+    node = convolution.node
     try:
         _check_operator(convolution)
-        x, w = (_operand(convolution.node, index, tensors) for index in (0, 1))
-        shape = _shape(convolution.node, x, w)
+        x, w = (_operand(node, index, tensors) for index in (0, 1))
+        shape = _shape(node, x, w)
+        bias = _bias(node, shape.oc, tensors)
     except ValueError as error:
-        return Problem(name, reason=str(error))
-    foreign = next((tensor.dtype for tensor in (x, w) if tensor.dtype != "float"), None)
-    reason = f"data type {foreign} is not supported: only f32, which ONNX calls float, is" if foreign else None
-    return Problem(name, shape, reason, open_batch=not isinstance(x.dims[0], int))
+        return Problem(name_in_file(node), reason=str(error))
+    foreign = next((tensor for tensor in (x, w, bias) if tensor and tensor.dtype != "float"), None)
+    reason = _foreign_type(foreign, foreign is bias) if foreign else None
+    return Problem(name_in_file(node), shape, reason, open_batch=not isinstance(x.dims[0], int))
 
 
-def _name(node: onnx.NodeProto) -> str:
-    return node.name or next(iter(node.output), "") or node.op_type
+def _foreign_type(tensor: Tensor, is_bias: bool) -> str:
+    whose = f" of its bias {tensor.name!r}" if is_bias else ""
+    return f"data type {tensor.dtype}{whose} is not supported: only f32, which ONNX calls float, is"
+
+
+def operands(convolutions: Iterable[Convolution]) -> set[str]:
+    """The names of the tensors of which `problem` wants to know the shape."""
+    return {
+        name
+        for convolution in convolutions
+        if not convolution.inside
+        for name in convolution.node.input[: len(_OPERANDS)]
+        if name
+    }
 
 
 def _check_operator(convolution: Convolution) -> None:
     node = convolution.node
-    if node.domain not in _ONNX_DOMAINS:
+    if node.domain:
         raise ValueError(f"operator {node.op_type!r} of {node.domain!r} is not supported: only ONNX's own Conv is")
     if node.op_type != "Conv":
         raise ValueError(f"operator {node.op_type!r} is not supported: only Conv is")
     if convolution.inside:
         raise ValueError(f"a Conv in a branch or a loop, here {convolution.inside}, is not supported")
+    if len(node.input) > len(_OPERANDS):
+        raise ValueError(f"the node has {len(node.input)} inputs, but Conv has at most {len(_OPERANDS)}")
 
 
 def _operand(node: onnx.NodeProto, index: int, tensors: Mapping[str, Tensor]) -> Tensor:
     """Input or weights of a node: four dimensions, all numbers but for the batch."""
-    what = ("input", "weights")[index]
-    name = node.input[index] if index < len(node.input) else ""
+    what, name = _OPERANDS[index], _input(node, index)
     if not name:
         raise ValueError(f"the node has no {what}")
     if name not in tensors:
@@ -98,9 +139,27 @@ def _operand(node: onnx.NodeProto, index: int, tensors: Mapping[str, Tensor]) ->
     return tensor
 
 
+def _bias(node: onnx.NodeProto, oc: int, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """The bias, if there is one whose shape is known, which must be one number for each output channel."""
+    bias = tensors.get(_input(node, 2))
+    if bias and (len(bias.dims) != 1 or bias.dims[0] not in (oc, *filter(_is_open, bias.dims))):
+        sizes = "x".join(map(str, bias.dims)) or "a single number"
+        raise ValueError(f"its bias {bias.name!r} has shape {sizes}, but must have one dimension of {oc}")
+    return bias
+
+
+def _is_open(size: int | str) -> bool:
+    return isinstance(size, str)
+
+
+def _input(node: onnx.NodeProto, index: int) -> str:
+    """The name of an operand, empty if the node has none."""
+    return node.input[index] if index < len(node.input) else ""
+
+
 def _shape(node: onnx.NodeProto, x: Tensor, w: Tensor) -> ConvShape:
     """ONNX, operator Conv: https://onnx.ai/onnx/operators/onnx__Conv.html. Raises ValueError for what cannot be."""
-    attributes = {attribute.name: attribute for attribute in node.attribute}
+    attributes = _attributes(node)
     group = attributes["group"].i if "group" in attributes else 1
     mb, ic, ih, iw = x.sizes
     oc, icg, kh, kw = w.sizes
@@ -126,6 +185,8 @@ def _shape(node: onnx.NodeProto, x: Tensor, w: Tensor) -> ConvShape:
 
 def _output_and_padding(size: int, extent: int, stride: int, auto_pad: str, pads: tuple[int, int]) -> tuple[int, int]:
     """Along one axis, the size of the output and the padding at its start."""
+    if auto_pad != "NOTSET" and any(pads):
+        raise ValueError(f"auto_pad {auto_pad!r} and pads exclude each other: give one of them")
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         output = -(-size // stride)
         both_ends = max(0, (output - 1) * stride + extent - size)
@@ -139,6 +200,26 @@ def _output_and_padding(size: int, extent: int, stride: int, auto_pad: str, pads
             f"a kernel that spans {extent} does not fit an input of {size} with {start} + {end} of padding"
         )
     return output, start
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, onnx.AttributeProto]:
+    """Conv's attributes by name, each of its own type."""
+    from onnx import AttributeProto, helper
+
+    attributes: dict[str, onnx.AttributeProto] = {}
+    for attribute in node.attribute:
+        name = attribute.name
+        if name not in _ATTRIBUTES:
+            raise ValueError(f"Conv has no attribute {shortened(name)!r}")
+        if name in attributes:
+            raise ValueError(f"attribute {name} is given twice")
+        kind = AttributeProto.AttributeType.Name(attribute.type)
+        if kind not in ("UNDEFINED", _ATTRIBUTES[name]):  # files before IR version 2 do not state it
+            value = helper.get_attribute_value(attribute) if kind in _SHOWN else "a value"
+            text = repr(value.decode(errors="replace") if isinstance(value, bytes) else value)
+            raise ValueError(f"attribute {name} is {shortened(text)} of type {kind}, but must be {_ATTRIBUTES[name]}")
+        attributes[name] = attribute
+    return attributes
 
 
 def _numbers(

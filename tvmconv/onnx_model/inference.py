@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmconv.onnx_model.model_file import BadModel, one_line
+from tvmconv.onnx_model.errors import BadModel, one_line
+from tvmconv.onnx_model.folding import fold
+from tvmconv.onnx_model.normal_form import in_order
 
 if TYPE_CHECKING:
     import onnx
+
+
+# Each follows one more Reshape to a computed shape; ShuffleNets have 32 of them.
+_MOST_FOLDS = 200
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,8 @@ class Tensor:
         return (self.first, *(int(size) for size in self.dims[1:]))
 
 
-def tensors(path: Path, model: onnx.ModelProto) -> dict[str, Tensor]:
-    """All tensors of known rank. `model`'s inputs are changed.
+def tensors(path: Path, model: onnx.ModelProto, wanted: Collection[str]) -> dict[str, Tensor]:
+    """All tensors of known rank; more is done for those that are `wanted`. `model`'s inputs are changed.
 
     A first dimension of an input that the model leaves open is tried as 1 and as 2: what both give is so for any batch,
     and what only one of them gives, the batch of 1, holds for it.
@@ -40,8 +46,8 @@ def tensors(path: Path, model: onnx.ModelProto) -> dict[str, Tensor]:
     Raises BadModel if onnx cannot make sense of the model at all.
     """
     opened = _open_batches(model)
-    one = _inferred(path, model, opened, batch=1)
-    two = _inferred(path, model, opened, batch=2) if opened else one
+    one = _inferred(path, model, wanted, opened, batch=1)
+    two = _inferred(path, model, wanted, opened, batch=2) if opened else one
     return {
         name: _both(tensor, two.get(name, tensor))
         for name, tensor in one.items()
@@ -74,7 +80,11 @@ def _open_batches(model: onnx.ModelProto) -> list[onnx.TensorShapeProto.Dimensio
 
 
 def _inferred(
-    path: Path, model: onnx.ModelProto, opened: Iterable[onnx.TensorShapeProto.Dimension], batch: int
+    path: Path,
+    model: onnx.ModelProto,
+    wanted: Collection[str],
+    opened: Iterable[onnx.TensorShapeProto.Dimension],
+    batch: int,
 ) -> dict[str, Tensor]:
     """All tensors of known rank if the `opened` dimensions are `batch`.
 
@@ -87,17 +97,30 @@ def _inferred(
         dimension.dim_value = batch
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    del bare.graph.value_info[:], bare.graph.output[:]
-    found = _infer(path, bare)
-    stated = [
-        value
-        for value in (*model.graph.value_info, *model.graph.output)
-        if value.name not in found or any(isinstance(size, str) for size in found[value.name].dims)
-    ]
+    del bare.graph.value_info[:], bare.graph.output[:], bare.graph.node[:]
+    bare.graph.node.extend(in_order(model.graph.node))
+    found = _infer_and_fold(path, bare, wanted)
+    stated = [value for value in (*model.graph.value_info, *model.graph.output) if not _is_known(value.name, found)]
     if stated:
         bare.graph.value_info.extend(stated)
-        found = _infer(path, bare)
+        found = _infer_and_fold(path, bare, wanted)
     return found
+
+
+def _infer_and_fold(path: Path, model: onnx.ModelProto, wanted: Collection[str]) -> dict[str, Tensor]:
+    """The tensors' shapes; while some of the `wanted` ones are not known, what is known is folded into the nodes."""
+    found = _infer(path, model)
+    for _ in range(_MOST_FOLDS):
+        if all(_is_known(name, found) for name in wanted):
+            break
+        if not fold(model, {name: tensor.dims for name, tensor in found.items()}):
+            break
+        found = _infer(path, model)
+    return found
+
+
+def _is_known(name: str, found: Mapping[str, Tensor]) -> bool:
+    return name in found and not any(isinstance(size, str) for size in found[name].dims)
 
 
 def _infer(path: Path, model: onnx.ModelProto) -> dict[str, Tensor]:
@@ -113,7 +136,8 @@ def _infer(path: Path, model: onnx.ModelProto) -> dict[str, Tensor]:
             kind = value.type.tensor_type
             found[value.name] = _tensor(value.name, kind.elem_type, map(_size, kind.shape.dim))
     for weights in graph.initializer:
-        found[weights.name] = _tensor(weights.name, weights.data_type, weights.dims)
+        dims = (size if size > 0 else str(size) for size in weights.dims)
+        found[weights.name] = _tensor(weights.name, weights.data_type, dims)
     return found
 
 

@@ -26,6 +26,8 @@ from tvmconv.workload import Layer, resolve
 # What compile adds to a row, None where nothing was written.
 _FIGURES: Row = dict.fromkeys(("path", "header", "symbols", "seconds", "workspace_bytes", "packed_weight_bytes"))
 
+_LONGEST_NAME = 100  # bytes of a layer's name in the name of a file
+
 
 def run(options: argparse.Namespace, output: Output) -> int:
     setting = setting_of(options, output, runs_here=False)
@@ -179,10 +181,15 @@ def _files(built: Sequence[Built]) -> list[str]:
     made = [item for item in built if item.kernel]
     algorithms = [item.task.algorithm for item in made]
     workloads = [str(item.task.layer.shape) for item in made]
-    names = [re.sub(r"[^\w.+-]", "_", item.task.layer.name or str(item.task.layer.shape)) for item in made]
+    names = [_file_name(item.task.layer.name or str(item.task.layer.shape)) for item in made]
     for parts in ((names,), (names, algorithms), (names, workloads, algorithms)):
         stems = ["-".join(stem) for stem in zip(*parts, strict=True)]
         if len(set(stems)) == len(stems):
             break
     remaining = iter(stems)  # two that are the same even now are the same kernel
     return [f"{next(remaining)}.so" if item.kernel else "" for item in built]
+
+
+def _file_name(name: str) -> str:
+    """A layer's name as a part of a file's: a file name has room for 255 bytes, in which more has to go."""
+    return re.sub(r"[^\w.+-]", "_", name).encode()[:_LONGEST_NAME].decode(errors="ignore")
