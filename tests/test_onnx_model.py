@@ -1,41 +1,22 @@
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import parser, shape_inference
+from onnx import shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from tests.layers import distinct_layers, macs, no_warning
-from tvmconv import cli, networks
+from tests.onnx_models import CONV, W, X, parsed, summary, write
+from tvmconv import cli, input_file, networks
 from tvmconv.reference import conv2d, integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.workload import Layer, resolve
+from tvmconv.workload import resolve
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-
-X, W = "float[1,3,8,8] x", "float[4,3,3,3] w"
-CONV = "y = Conv(x, w)"
-
-
-def parsed(
-    body: str, inputs: str = f"{X}, {W}", *, opsets: str = '"" : 17', ir: int = 8, more: str = ""
-) -> onnx.ModelProto:
-    """The model of these nodes, in ONNX's own notation; `more` is local functions."""
-    header = f"<ir_version: {ir}, opset_import: [{opsets}]>"
-    return parser.parse_model(f"{header} g ({inputs}) => (float[a,b,c,d] y) {{ {body} }} {more}")
-
-
-def write(folder: Path, model: onnx.ModelProto, name: str = "m.onnx") -> str:
-    (folder / name).write_bytes(model.SerializeToString())
-    return str(folder / name)
-
-
-def summary(rows: list[Layer]) -> list[str]:
-    return [row.reason or str(row.shape) for row in rows]
 
 
 # light_bvlc_alexnet is the grouped one, at 224 pixels; light_densenet121 has its classifier as a 1x1 convolution.
@@ -134,6 +115,33 @@ BRANCHES = "then_branch = t () => (float z) { z = Conv(x, w) }, else_branch = e 
         ("y = Conv <kernel_shape = [5,5]> (x, w)", f"{X}, {W}", "kernel_shape is 5x5, but the weights have 3x3"),
         ('y = Conv <auto_pad = "SAME"> (x, w)', f"{X}, {W}", "auto_pad 'SAME' is not one of"),
         ("y = Conv <dilations = [4,1]> (x, w)", f"{X}, {W}", "a kernel that spans 9 does not fit an input of 8"),
+        (
+            'y = Conv <auto_pad = "VALID", pads = [1,1,1,1]> (x, w)',
+            f"{X}, {W}",
+            "auto_pad 'VALID' and pads exclude each",
+        ),
+        ('y = Conv <group = "1"> (x, w)', f"{X}, {W}", "attribute group is '1' of type STRING, but must be INT"),
+        (
+            "y = Conv <strides = [2.0,2.0]> (x, w)",
+            f"{X}, {W}",
+            "strides is [2.0, 2.0] of type FLOATS, but must be INTS",
+        ),
+        ("y = Conv <auto_pad = 1> (x, w)", f"{X}, {W}", "attribute auto_pad is 1 of type INT, but must be STRING"),
+        ("y = Conv <activation = 1> (x, w)", f"{X}, {W}", "Conv has no attribute 'activation'"),
+        ("y = Conv(x, w, b, b)", f"{X}, {W}, float[4] b", "the node has 4 inputs, but Conv has at most 3"),
+        ("y = Conv(x, w, b)", f"{X}, {W}, float[5] b", "its bias 'b' has shape 5, but must have one dimension of 4"),
+        ("y = Conv(x, w, b)", f"{X}, {W}, float[1] b", "its bias 'b' has shape 1, but must have one dimension of 4"),
+        (
+            "y = Conv(x, w, b)",
+            f"{X}, {W}, float[1,4] b",
+            "its bias 'b' has shape 1x4, but must have one dimension of 4",
+        ),
+        (
+            "b = Constant <value_float = 1.0> () y = Conv(x, w, b)",
+            f"{X}, {W}",
+            "its bias 'b' has shape a single number",
+        ),
+        ("y = Conv(x, w, b)", f"{X}, {W}, float16[4] b", "data type float16 of its bias 'b' is not supported"),
         # Its height would be 1 or 2 with the batch: no fixed size, though a batch of 1 alone would give one.
         ("t = Transpose <perm = [2,1,0,3]> (x) y = Conv(t, w)", "float[N,3,1,8] x, float[4,3,1,3] w", "different for"),
     ],
@@ -147,27 +155,6 @@ def test_what_is_no_static_2d_f32_convolution_is_a_rejected_row(
     bad, good = summary(resolve([write(tmp_path, model)], no_warning))
     assert reason in bad and "\n" not in bad
     assert good == "mb1ic1ih1oc1oh1kh1ph0"
-
-
-def test_distinct_layers_with_counts_and_names_fit_for_files(tmp_path: Path) -> None:
-    body = "p = Conv <pads = [1,1,1,1]> (x, w) r = Relu(p) q = Conv <pads = [1,1,1,1]> (r, w)"
-    body += "s = Conv <strides = [2,2], pads = [1,1,1,1]> (q, w) y = Conv <pads = [1,1,1,1]> (s, w)"
-    model = parsed(body, "float[1,3,8,8] x, float[3,3,3,3] w")
-    for node, name in zip(model.graph.node, ("/a/Conv", "", 'a "bad"\nname', "", "/a/Conv"), strict=True):
-        node.name = name
-    path = write(tmp_path, model)
-    same, half, quarter = "ic3ih8oc3kh3ph1", "ic3ih8oc3oh4kh3ph1sh2", "ic3ih4oc3kh3ph1"
-    assert resolve([path], no_warning) == [
-        Layer(path, ConvShape.parse(same), "a_Conv", 2),
-        Layer(path, ConvShape.parse(half), "s"),
-        Layer(path, ConvShape.parse(quarter), "a_Conv_2"),
-    ]
-    for name, found in (("a_bad_name", same), ("/a/Conv", same), ("a_Conv_2", quarter)):
-        (row,) = resolve([f"{path}/{name}"], no_warning)
-        assert row.shape == ConvShape.parse(found) and row.shape.name == row.name
-        assert (row.source, row.count) == (f"{path}/{name}", 2 if found == same else 1)
-    with pytest.raises(ValueError, match=r"unknown .*m\.onnx layer 'a_Cnov', did you mean a_Conv\?"):
-        resolve([f"{path}/a_Cnov"], no_warning)
 
 
 @pytest.mark.parametrize("batch", ["N", "?", "0"])
@@ -213,7 +200,14 @@ def test_external_data_may_be_missing(tmp_path: Path) -> None:
     [
         (b"", "is not an ONNX model, or it is damaged"),
         (b"a text, and no model\n", "is not an ONNX model, or it is damaged"),
-        (b"\x7fELF\x02\x01\x01", "is not an ONNX model, or it is damaged"),
+        (b"\x7fELF\x02\x01\x01", "is not an ONNX model, or it is damaged: it looks like an ELF program or library"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+            "it looks like a Git LFS pointer; `git lfs pull`",
+        ),
+        (b"\n<!DOCTYPE html>\n<html>", "it looks like an HTML page"),
+        (b"PK\x03\x04" + bytes(60), "it looks like a zip archive, such as PyTorch's files"),
+        (b"\x1c\0\0\0TFL3" + bytes(60), "it looks like a TensorFlow Lite model"),
         (parsed(CONV).SerializeToString()[:80], "is not an ONNX model, or it is damaged"),
         (parsed(CONV).SerializeToString().replace(b"Conv", b"\xffonv"), "or it is damaged: a name in it is not UTF-8"),
         (parsed("y = Relu(x)").SerializeToString(), "holds no convolution"),
@@ -251,16 +245,45 @@ def test_a_model_above_2_gb_is_not_even_read(tmp_path: Path) -> None:
     [
         (lambda path: None, "cannot read the model {}: No such file or directory"),
         (Path.mkdir, "{} is not a file: a .onnx file is expected"),
-        (os.mkfifo, "{} is not a file: a .onnx file is expected"),
+        (os.mkfifo, "cannot read the model {}: nothing was written to the pipe within 0.1 s"),
+        (lambda path: path.symlink_to("/dev/zero"), "cannot read the model {}: it is a device, but a file or a pipe"),
     ],
 )
-def test_a_name_that_leads_to_no_file_is_a_wrong_call(tmp_path: Path, make: Callable[[Path], None], says: str) -> None:
+def test_a_name_that_leads_to_no_file_is_a_wrong_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], says: str
+) -> None:
+    monkeypatch.setattr(input_file, "_PIPE_SECONDS", 0.1)
     path = tmp_path / "m.onnx"
     make(path)
     for workload in (f"{path}", f"{path}/conv1"):
         with pytest.raises(ValueError) as refusal:
             resolve([workload], no_warning)
         assert says.format(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["m.pb", "model", "resnet18", "ic3ih8oc4kh3", "m.onnx", "@m"])
+def test_a_model_by_any_name_and_from_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What a name alone would mean something else needs a path: ./NAME."""
+    path = write(tmp_path, parsed("[c] y = Conv(x, w)"), name)
+    monkeypatch.chdir(tmp_path)
+    for workload in (path, f"./{name}", f"{path}/c", f"./{name}/c"):
+        assert [(row.name, str(row.shape)) for row in resolve([workload], no_warning)] == [
+            ("c", "mb1ic3ih8oc4oh6kh3ph0")
+        ]
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout
+        (row,) = resolve([f"/dev/fd/{cat.stdout.fileno()}/c"], no_warning)
+    assert str(row.shape) == "mb1ic3ih8oc4oh6kh3ph0"
+
+
+def test_what_other_files_are(tmp_path: Path) -> None:
+    for content, says in (
+        (b"some text", "to read it as a benchdnn batch file"),
+        (b"<html>", "it looks like an HTML page, such"),
+    ):
+        (tmp_path / "m").write_bytes(content)
+        with pytest.raises(ValueError, match=says):
+            resolve([f"{tmp_path}/m"], no_warning)
 
 
 def test_a_descriptor_may_be_named_after_a_model() -> None:

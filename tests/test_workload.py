@@ -1,10 +1,13 @@
+import os
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.layers import distinct_layers, macs, no_warning
-from tvmconv import networks
+from tvmconv import input_file, networks
 from tvmconv.shape import ConvShape
 from tvmconv.workload import Layer, resolve
 
@@ -100,6 +103,20 @@ def test_descriptors_keep_order_source_and_name() -> None:
         ),
         (f"--mb=\\\n2 {PROBLEM}", ["mb2ic8ih5oc8oh5kh3ph1"]),
         (f"--cfg=u8s8u8 {PROBLEM}", ["data type u8s8u8 is not supported: only f32 is"]),
+        # only ASCII digits are numbers, and one bad word costs no other
+        *(
+            (f"--mb={bad} {PROBLEM}", [f"--mb takes whole numbers, not {bad!r}", str(SHAPE)])
+            for bad in ("٣", "1_0", "+3", "-1", "2,x")
+        ),
+        (
+            f"--mb={'9' * 5000} {PROBLEM}",
+            ["5005 characters are no problem or option", str(SHAPE)],
+        ),
+        (
+            f"--mb={'9' * 20} {PROBLEM}",
+            [f"--mb: {'9' * 20!r} is above 2147483647, the largest number that is taken", str(SHAPE)],
+        ),
+        (f"{'ic8' * 2000} {PROBLEM}", ["6000 characters are no problem or option", str(SHAPE)]),
     ],
 )
 def test_batch_file(tmp_path: Path, text: str, rows: list[str]) -> None:
@@ -180,11 +197,64 @@ def test_refuses_with_one_sentence(workload: str, says: str) -> None:
         ({"empty": "# nothing\n--mb=2\n"}, "holds no problem: write one descriptor a line"),
         ({"a": "--batch=b", "b": f"{PROBLEM} --batch=a"}, "includes itself: "),
         ({"a": f"{PROBLEM} --batch=gone"}, "cannot read the batch file "),
+        ({"a": f"{PROBLEM} --batch={'b' * 4000}"}, "File name too long"),
+        ({"a": f"{PROBLEM} --batch=b\0"}, "a file's name has no NUL"),
+        ({f"a{level}": f"--batch=a{level + 1} " * 2 for level in range(10)} | {"a10": "#"}, "after 1000 other files"),
+        ({f"a{level}": f"--batch=a{level + 1}" for level in range(20)}, "more than 16 levels deep"),
+        ({"a": f"--mb={'1,' * 400} " + f"{PROBLEM} " * 300}, "asks for more than 100000 problems"),
+        ({"a": "--batch=b " * 5, "b": "#" * 1_000_000}, "has more than 4194304 bytes"),
     ],
 )
 def test_refuses_batch_files_that_lead_nowhere(tmp_path: Path, files: dict[str, str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         resolve([write(tmp_path, **files)], no_warning)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (os.mkfifo, "nothing was written to the pipe within 0.1 s"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, but a file or a pipe is expected"),
+        (Path.mkdir, "Is a directory"),
+        (lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**40), "has more than 4194304 bytes"),
+    ],
+)
+def test_refuses_what_is_no_batch_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], says: str
+) -> None:
+    monkeypatch.setattr(input_file, "_PIPE_SECONDS", 0.1)
+    make(tmp_path / "batch")
+    for workload in (f"@{tmp_path}/batch", write(tmp_path, outer="--batch=batch")):
+        with pytest.raises(ValueError, match=f"{tmp_path}/batch.*{says}"):
+            resolve([workload], no_warning)
+
+
+@pytest.mark.parametrize(
+    ("writes", "says"), [(PROBLEM, None), ("yes", "more than"), ("sleep", "not closed within 0.5 s")]
+)
+def test_reads_a_batch_from_a_pipe(monkeypatch: pytest.MonkeyPatch, writes: str, says: str | None) -> None:
+    monkeypatch.setattr(input_file, "_PIPE_SECONDS", 0.5 if writes == "sleep" else 20.0)
+    commands = {"yes": ["yes"], "sleep": ["sh", "-c", f"echo {PROBLEM}; exec sleep 20"]}
+    with subprocess.Popen(commands.get(writes, ["echo", PROBLEM]), stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        workload = f"@/dev/fd/{writer.stdout.fileno()}"
+        if says:
+            with pytest.raises(ValueError, match=says):
+                resolve([workload], no_warning)
+        else:
+            assert summary(resolve([workload], no_warning)) == [str(SHAPE)]
+        writer.kill()
+
+
+def test_a_nul_costs_one_row(tmp_path: Path) -> None:
+    bad, good = resolve([write(tmp_path, batch=f"{PROBLEM}\0 {PROBLEM}")], no_warning)
+    assert "is not understood from '\\x00' on" in (bad.reason or "") and good.shape == SHAPE
+
+
+def test_a_word_that_never_ends(tmp_path: Path) -> None:
+    """A backslash joins the pieces."""
+    (row,) = resolve([write(tmp_path, batch="1\\\n" * 300_000)], no_warning)
+    assert row.reason == f"{tmp_path}/batch:1: 300000 characters are no problem or option"
 
 
 def test_refuses_a_binary_batch_file(tmp_path: Path) -> None:

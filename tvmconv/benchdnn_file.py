@@ -117,7 +117,11 @@ class BatchReader:
             try:
                 self._settings = replace(self._settings, mb=tuple(map(whole_number, values)) or _Settings.mb)
             except ValueError as error:
-                says = f"--mb: {error}" if value.isdecimal() else f"--mb takes whole numbers, not {shortened(value)!r}"
+                says = (
+                    f"--mb: {error}"
+                    if re.fullmatch("[0-9,]+", value)
+                    else f"--mb takes whole numbers, not {shortened(value)!r}"
+                )
                 yield Layer(shortened(word), None, reason=f"{where}: {says}")
         elif option == "--dir":
             self._settings = replace(self._settings, dir=values or _Settings.dir)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
-_TEXT = re.compile(r"(?P<mr>\d+)x(?P<nr>\d+)(?P<rest>(?:_(?:kr|mc|kc|pf|st|vl|gc)\d+)*)", re.ASCII)
+from tvmconv.names import shortened
+
+_TEXT = re.compile(r"(?P<mr>\d{1,9})x(?P<nr>\d{1,9})(?P<rest>(?:_(?:kr|mc|kc|pf|st|vl|gc)\d{1,9})*)", re.ASCII)
 OPEN = -1  # a size that is left to the schedule
 
 
@@ -48,7 +50,7 @@ class Tile:
         match = _TEXT.fullmatch(text)
         if not match:
             raise ValueError(
-                f"tile {text!r} is not MRxNR, for example 6x64 (optionally with _kr4_kc256_pf4_st1 behind)"
+                f"tile {shortened(text)!r} is not MRxNR, for example 6x64 (optionally with _kr4_kc256_pf4_st1 behind)"
             )
         sizes = {name: int(size) for name, size in re.findall(r"_([a-z]+)(\d+)", match["rest"])}
         return cls(int(match["mr"]), int(match["nr"]), **sizes)

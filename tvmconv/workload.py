@@ -74,6 +74,7 @@ def _model_layers(workload: str, path: Path, name: str, warn: Warn) -> list[Laye
         found = [onnx_model.layer(path, name, warn)] if name else onnx_model.layers(path, warn)
     except onnx_model.BadModel as error:
         if isinstance(error, onnx_model.NotAModel) and path.suffix != ".onnx":
-            raise ValueError(f"{error}; write @{path} to read it as a benchdnn batch file") from None
+            hint = "" if error.kind else f"; write @{path} to read it as a benchdnn batch file"
+            raise ValueError(f"{error}{hint}") from None
         return [Layer(workload, None, reason=str(error))]
     return [Layer(workload, layer.shape, layer.name, layer.count, layer.reason) for layer in found]

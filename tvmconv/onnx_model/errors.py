@@ -8,7 +8,11 @@ class BadModel(ValueError):
 
 
 class NotAModel(BadModel):
-    """A file that is something else, or too damaged to tell."""
+    """A file that is something else, or too damaged to tell: `kind` is None."""
+
+    def __init__(self, sentence: str, kind: str | None) -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 def one_line(error: Exception) -> str:

@@ -56,11 +56,11 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError:
-        raise NotAModel(damaged) from None
+        raise NotAModel(damaged, foreign) from None
     if not model.HasField("graph"):
-        raise NotAModel(damaged if foreign else f"{damaged}: it holds no graph")
+        raise NotAModel(damaged if foreign else f"{damaged}: it holds no graph", foreign)
     if not _is_text(model):
-        raise NotAModel(f"{damaged}: a name in it is not UTF-8")
+        raise BadModel(f"{damaged}: a name in it is not UTF-8")
     return model
 
 
