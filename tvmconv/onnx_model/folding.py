@@ -6,10 +6,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tvmconv.onnx_model.tensor_data import MOST_SIZES, elements
+from tvmconv.onnx_model.tensor_data import MOST_SIZES, small_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,20 +25,45 @@ _OF_VALUES = {
     *("Equal", "Greater", "Less", "Where", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"),
     *("Concat", "Split", "Gather", "Slice", "Identity", "Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"),
 }
-_CONSTANTS = {"value_int": "int64", "value_ints": "int64", "value_float": "float32", "value_floats": "float32"}
+_CONSTANTS = {  # attribute of Constant: its field, the type of the tensor
+    "value_int": ("i", "int64"),
+    "value_ints": ("ints", "int64"),
+    "value_float": ("f", "float32"),
+    "value_floats": ("floats", "float32"),
+}
 
 _HIGHEST_RANK = 2  # of their inputs: those of higher ranks could make a huge one by broadcasting
 
 
-def fold(model: onnx.ModelProto, shapes: Mapping[str, Sizes]) -> bool:
+def constants(graph: onnx.GraphProto) -> Values:
+    """Initializers and Constants that are small enough to be sizes."""
+    arrays = {tensor.name: small_array(tensor) for tensor in graph.initializer}
+    arrays |= {node.output[0]: _constant(node) for node in graph.node if node.op_type == "Constant" and node.output}
+    return {name: array for name, array in arrays.items() if array is not None and _is_small(array)}
+
+
+def _constant(node: onnx.NodeProto) -> np.ndarray[Any, Any] | None:
+    """The value of a node Constant, if it has one of numbers."""
+    import numpy as np
+
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return small_array(attribute.t)
+        if attribute.name in _CONSTANTS:
+            field, dtype = _CONSTANTS[attribute.name]
+            return np.array(getattr(attribute, field), dtype)
+    return None
+
+
+def fold(model: onnx.ModelProto, shapes: Mapping[str, Sizes], values: Values) -> bool:
     """Replace operators by initializers, in place, in the main graph; whether there was anything to replace.
 
-    `shapes` are those of the tensors that are known so far. The nodes are in order.
+    `shapes` are those of the tensors that are known so far, `values` the `constants` to begin with, later those of
+    operators that were replaced, too. The nodes are in order.
     """
     from onnx import numpy_helper
 
     opsets = {known.domain: known.version for known in model.opset_import}
-    values = _constants(model.graph)
     kept = []
     for node in model.graph.node:
         inputs = _inputs(node, values, shapes)
@@ -93,31 +117,6 @@ def _results(node: onnx.NodeProto, inputs: Values, opsets: Mapping[str, int]) ->
     except Exception:  # of NumPy and of onnx, of many kinds
         return None
     return results if all(map(_is_small, results.values())) else None
-
-
-def _constants(graph: onnx.GraphProto) -> Values:
-    """Initializers and Constants that are small enough to be sizes."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    values: Values = {}
-
-    def take(name: str, tensor: onnx.TensorProto) -> None:
-        if elements(tensor) <= MOST_SIZES:
-            # It may be external, damaged or left out, for which onnx has errors of several kinds.
-            with suppress(Exception):
-                values[name] = numpy_helper.to_array(tensor)
-
-    for tensor in graph.initializer:
-        take(tensor.name, tensor)
-    for node in graph.node:
-        if node.op_type == "Constant" and node.output and len(node.attribute) == 1:
-            (attribute,) = node.attribute
-            if attribute.name == "value":
-                take(node.output[0], attribute.t)
-            elif attribute.name in _CONSTANTS:
-                values[node.output[0]] = np.array(helper.get_attribute_value(attribute), _CONSTANTS[attribute.name])
-    return {name: array for name, array in values.items() if _is_small(array)}
 
 
 def _is_small(array: np.ndarray[Any, Any]) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmconv.onnx_model.errors import BadModel, one_line
-from tvmconv.onnx_model.folding import fold
+from tvmconv.onnx_model.folding import constants, fold
 from tvmconv.onnx_model.normal_form import in_order
 
 if TYPE_CHECKING:
@@ -110,10 +111,11 @@ def _inferred(
 def _infer_and_fold(path: Path, model: onnx.ModelProto, wanted: Collection[str]) -> dict[str, Tensor]:
     """The tensors' shapes; while some of the `wanted` ones are not known, what is known is folded into the nodes."""
     found = _infer(path, model)
+    values = constants(model.graph)
     for _ in range(_MOST_FOLDS):
         if all(_is_known(name, found) for name in wanted):
             break
-        if not fold(model, {name: tensor.dims for name, tensor in found.items()}):
+        if not fold(model, {name: tensor.dims for name, tensor in found.items()}, values):
             break
         found = _infer(path, model)
     return found
@@ -142,12 +144,17 @@ def _infer(path: Path, model: onnx.ModelProto) -> dict[str, Tensor]:
 
 
 def _tensor(name: str, data_type: int, dims: Iterable[int | str]) -> Tensor:
-    from onnx import TensorProto
-
-    known = data_type in TensorProto.DataType.values()
     dims = tuple(dims)
     first = dims[0] if dims and isinstance(dims[0], int) else 1
-    return Tensor(name, TensorProto.DataType.Name(data_type).lower() if known else str(data_type), dims, first)
+    return Tensor(name, _data_type(data_type), dims, first)
+
+
+@cache
+def _data_type(number: int) -> str:
+    from onnx import TensorProto
+
+    known = number in TensorProto.DataType.values()
+    return TensorProto.DataType.Name(number).lower() if known else str(number)
 
 
 def _size(dimension: onnx.TensorShapeProto.Dimension) -> int | str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tvmconv.onnx_model.errors import BadModel
 from tvmconv.onnx_model.functions import all_nodes, subgraphs
-from tvmconv.onnx_model.tensor_data import MOST_SIZES, elements
+from tvmconv.onnx_model.tensor_data import MOST_SIZES, elements, small_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,19 +79,24 @@ def _make_dense(graph: onnx.GraphProto) -> None:
 
     for sparse in graph.sparse_initializer:
         dense = graph.initializer.add(name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims)
-        if 0 <= elements(dense) <= MOST_SIZES:
-            with suppress(Exception):  # of NumPy and of onnx, where the file is damaged
-                dense.CopyFrom(numpy_helper.from_array(_dense_array(sparse), dense.name))
+        array = _dense_array(sparse) if elements(dense) <= MOST_SIZES else None
+        if array is not None:
+            dense.CopyFrom(numpy_helper.from_array(array, dense.name))
     del graph.sparse_initializer[:]
 
 
-def _dense_array(sparse: onnx.SparseTensorProto) -> np.ndarray[Any, Any]:
+def _dense_array(sparse: onnx.SparseTensorProto) -> np.ndarray[Any, Any] | None:
+    """The values with the zeros between them; None if they are not there or damaged."""
     import numpy as np
-    from onnx import numpy_helper
 
-    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
-    array = np.zeros(tuple(sparse.dims), values.dtype)
-    array[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, array.shape)] = values
+    values, indices = small_array(sparse.values), small_array(sparse.indices)
+    if values is None or indices is None:
+        return None
+    try:
+        array = np.zeros(tuple(sparse.dims), values.dtype)
+        array[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, array.shape)] = values
+    except (IndexError, TypeError, ValueError):  # for indices, sizes or their numbers that cannot be
+        return None
     return array
 
 

@@ -6,13 +6,15 @@ import math
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tvmconv.names import shortened
 from tvmconv.onnx_model.errors import one_line
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 # An initializer with more elements is taken to be weights: no shape depends on its values.
@@ -23,6 +25,18 @@ _VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", 
 
 def elements(tensor: onnx.TensorProto | onnx.SparseTensorProto) -> int:
     return math.prod(tensor.dims)
+
+
+def small_array(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
+    """The values of a tensor that may be sizes; None if they are many, not there or damaged."""
+    from onnx import numpy_helper
+    from onnx.external_data_helper import uses_external_data
+
+    if uses_external_data(tensor) or elements(tensor) > MOST_SIZES:
+        return None
+    with suppress(Exception):  # of onnx and of NumPy, and of several kinds
+        return numpy_helper.to_array(tensor)
+    return None
 
 
 def fetch_sizes(path: Path, model: onnx.ModelProto, warn: Callable[[str], None]) -> None:
