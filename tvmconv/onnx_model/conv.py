@@ -140,16 +140,12 @@ def _operand(node: onnx.NodeProto, index: int, tensors: Mapping[str, Tensor]) ->
 
 
 def _bias(node: onnx.NodeProto, oc: int, tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """The bias, if there is one whose shape is known, which must be one number for each output channel."""
+    """The bias, if there is one of known rank: one number for each output channel, unless the file leaves their count open."""
     bias = tensors.get(_input(node, 2))
-    if bias and (len(bias.dims) != 1 or bias.dims[0] not in (oc, *filter(_is_open, bias.dims))):
+    if bias and not (len(bias.dims) == 1 and (bias.dims[0] == oc or isinstance(bias.dims[0], str))):
         sizes = "x".join(map(str, bias.dims)) or "a single number"
         raise ValueError(f"its bias {bias.name!r} has shape {sizes}, but must have one dimension of {oc}")
     return bias
-
-
-def _is_open(size: int | str) -> bool:
-    return isinstance(size, str)
 
 
 def _input(node: onnx.NodeProto, index: int) -> str:
