@@ -140,7 +140,7 @@ def _operand(node: onnx.NodeProto, index: int, tensors: Mapping[str, Tensor]) ->
 
 
 def _bias(node: onnx.NodeProto, oc: int, tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """The bias, if there is one of known rank: one number for each output channel, unless the file leaves their count open."""
+    """The bias, if there is one of known rank: one number for each output channel, if the file says how many."""
     bias = tensors.get(_input(node, 2))
     if bias and not (len(bias.dims) == 1 and (bias.dims[0] == oc or isinstance(bias.dims[0], str))):
         sizes = "x".join(map(str, bias.dims)) or "a single number"
