@@ -15,15 +15,15 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from tvmconv.comparable import FULL_SPEED
 from tvmconv.contestant import Check, Entry, Failure, Play, Ready, Right, Setup, Turn
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
 from tvmconv.worker import Worker, WorkerLost, patience
 
-# A turn counts if the core offered it this share of its best speed. For each sample wanted, so many turns may be
-# played again; what was measured is then accepted as it is, and said.
-FULL_SPEED = 0.9
+# A turn counts if the core offered it FULL_SPEED. For each sample wanted, so many turns may be played again; what was
+# measured is then accepted as it is, and the result says so.
 MOST_REPEATS = 3
 _PAUSE = 0.1  # seconds after a round in which nobody ran at full speed
 
@@ -71,8 +71,9 @@ class Measurement:
     """What came out for one contestant. `seconds` is None unless the status is ok.
 
     `repeated` turns were thrown away since the machine was slow in them; `slow` were as bad, but had to be accepted:
-    then `reason` says so. `max_error` is that of y after the last turn. `overhead`: seconds of a call on the smallest
-    problem. `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone. `sensors`:
+    then `reason` says so. `offered`: the share of the best speed that the cores offered in the median turn; None where
+    no probe tells. `max_error` is that of y after the last turn. `overhead`: seconds of a call on the smallest problem.
+    `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone. `sensors`:
     a device's clocks and temperatures, "before" the first turn and "after" the last.
     """
 
@@ -81,6 +82,7 @@ class Measurement:
     seconds: Seconds | None = None
     repeated: int = 0
     slow: int = 0
+    offered: float | None = None
     version: str | None = None
     layout: str | None = None
     max_error: float | None = None
@@ -226,6 +228,7 @@ class _Contestant:
             seconds=Seconds(float(median), float(p20), float(p80), len(counted)),
             repeated=len(self.turns) - len(counted),
             slow=slow,
+            offered=_offered(counted, best.tile_gflops),
             version=version,
             layout=layout,
             max_error=self.right.max_error if self.right else None,
@@ -254,6 +257,11 @@ class _Contestant:
         assert isinstance(answer, Failure)
         self.failure = answer
         return None
+
+
+def _offered(turns: Sequence[Turn], best: float) -> float | None:
+    """The share of `best` that the cores offered in the median turn; None where there is no probe."""
+    return min(1.0, float(np.median([turn.offered for turn in turns])) / best) if best else None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import argparse
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tvmconv import report, results, standalone
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     _check_distinct(tasks)
     if measured:
         _warn_of_the_unmeasured(tasks, measured, output)
-    output.table_at_end(report.compile_table)
+    output.table_at_end(partial(report.compile_table, unnamed=algorithms.unnamed(options.verbose)))
 
     started = time.monotonic()
     built = build(tasks, setting, options.jobs, output)
