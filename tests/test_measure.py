@@ -181,6 +181,17 @@ def test_what_a_profiler_says_counts_if_it_is_less() -> None:
     assert more.whole_call is None
 
 
+def test_a_profiler_is_not_believed_where_others_had_the_core() -> None:
+    """They may have had it between two convolutions, of which the profiler saw nothing."""
+    with busy_process():
+        (crowded,) = run(fake(seconds=0.0005, own=0.0001), rules=Rules(samples=1, min_time=0.05)).measurements
+    awake, asleep = run(fake(), fake(own=0.0001, asleep=True)).measurements
+    for measurement in (crowded, asleep):
+        assert measurement.slow == measurement.seconds.n
+        assert measurement.seconds.p20 >= 0.0005 and measurement.whole_call is None
+    assert asleep.offered < 0.5 < awake.offered <= 1
+
+
 def test_overhead_is_a_call_on_the_smallest_problem() -> None:
     smallest = (fake(seconds=0.0002), fake(own=0.0001), None)
     plain, profiled, none = run(fake(), fake(), fake(), smallest=smallest).measurements

@@ -146,9 +146,8 @@ def mean_ratio(rows: Sequence[Row]) -> float:
 
 def mean_in_words(rows: Sequence[Row]) -> str:
     """The mean ratio; where not all of them are of two times that were measured alike, also the mean of those."""
-    words, own = f"geometric mean {mean_ratio(rows):.3f} of {len(rows)} layers", [row for row in rows if row["alike"]]
+    own = [row for row in rows if row["alike"]]
+    mean = f"geometric mean {mean_ratio(rows):.3f} of {len(rows)} layers"
     if len(own) == len(rows):
-        return words
-    return (
-        f"{words}, {mean_ratio(own):.3f} of the {len(own)} measured alike" if own else f"{words}, none measured alike"
-    )
+        return mean
+    return f"{mean}, {mean_ratio(own):.3f} of the {len(own)} measured alike" if own else f"{mean}, none measured alike"

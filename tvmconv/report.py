@@ -36,7 +36,7 @@ def listing(items: Sequence[Row]) -> RenderableType:
     for key, value in items[0].items():
         table.add_column(key, justify="right" if isinstance(value, (int, float)) else "left")
     for item in items:
-        table.add_row(*map(_listed, item.values()))
+        table.add_row(*(Text(_listed(value), no_wrap=key not in _PROSE) for key, value in item.items()))
     return table
 
 
@@ -44,6 +44,9 @@ def _listed(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
     return "–" if value is None else str(value)
+
+
+_PROSE = ("chip", "definition", "features", "isas", "reason", "summary")  # what may be folded of a listing
 
 
 def verify_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
@@ -117,7 +120,8 @@ def compile_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> Rendera
     for row in written:
         symbols = f"{row['symbols'][0].rpartition('_')[0]}_*"
         layer, memory = row["name"] or row["workload"], size(row["workspace_bytes"])
-        table.add_row(layer, row["algorithm"], row["tile"], row["chosen_by"], memory, row["path"], symbols)
+        path = Text(row["path"], no_wrap=True)
+        table.add_row(layer, row["algorithm"], row["tile"], row["chosen_by"], memory, path, symbols)
     workspaces = [row["workspace_bytes"] for row in written]
     sizes = f"extra memory: {size(max(workspaces))} for the largest, {size(sum(workspaces))} for all" if written else ""
     return Group(table, *([sizes] if len(written) > 1 else []), remarks(rows, unnamed))
@@ -185,7 +189,8 @@ def remarks(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableTyp
     """
     failures: list[Text] = []
     reasons: dict[str, None] = {}
-    expected = {id(row) for layer in layers(rows) for row in layer if _is_expected(row, layer, unnamed)}
+    among = layers(rows) if unnamed else []
+    expected = {id(row) for layer in among for row in layer if _is_expected(row, layer, unnamed)}
     for row in rows:
         if row["status"] == "rejected":
             if id(row) not in expected:
