@@ -61,7 +61,8 @@ class _Column:
     @property
     def width(self) -> int:
         """Of the longest line."""
-        return max(line.cell_len for cell in (Text(self.title), *self.cells) for line in cell.split(allow_blank=True))
+        texts = (self.title, *(cell.plain for cell in self.cells))
+        return max(cell_len(line) for text in texts for line in text.split("\n"))
 
     @property
     def least(self) -> int:
@@ -228,6 +229,8 @@ def _together(columns: Sequence[_Column]) -> int:
 
 def _folded(text: Text, width: int, console: Console) -> list[Text]:
     """The lines of a text, folded between words."""
+    if "\n" not in text.plain and text.cell_len <= width:
+        return [text]  # most cells, and this is faster
     text = text.copy()
     text.overflow = "ignore"  # given to wrap instead, it would fold nothing
     lines = [*text.wrap(console, max(1, width))] or [text]
