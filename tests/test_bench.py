@@ -174,6 +174,7 @@ def test_times_of_slow_rounds_are_no_headline(capsys: Capture, monkeypatch: pyte
     """A contestant that sleeps does not have its core, as if another process had it."""
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
+    monkeypatch.setattr("tvmconv.measure._PAUSE", 0.0)
     from fake_contestant import Fake
 
     monkeypatch.setattr("tvmconv.bench.KernelEntry", lambda path: Fake(0.002, asleep=True))

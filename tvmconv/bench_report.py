@@ -148,10 +148,15 @@ def _emulated(rows: Sequence[Row]) -> list[str]:
 
 def _profiled(rows: Sequence[Row]) -> list[str]:
     """Whose times are not those of whole calls."""
-    names = contestants(row for row in rows if row.get("whole_call_seconds"))
-    if not names:
+    profiled = [row for row in rows if row.get("whole_call_seconds")]
+    if not profiled:
         return []
-    return [f"{', '.join(names)}: the convolution alone, by the library's own profiler, where that is less"]
+    names = ", ".join(contestants(profiled))
+    whole = [row for row in profiled if row["seconds"]["median"] >= row["whole_call_seconds"]]
+    return [
+        f"{names}: the convolution alone, by the library's own profiler, where that is less",
+        *([f"{', '.join(contestants(whole))}: whole calls where all rounds were slow"] if whole else []),
+    ]
 
 
 def _rounds(rows: Sequence[Row], uncounted: Collection[str]) -> list[str]:

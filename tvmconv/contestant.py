@@ -153,10 +153,11 @@ class Play:
 class Turn:
     """The answer to Play: seconds of a call on average, and what the core offered meanwhile.
 
-    Where a library's profiler says that the convolution alone took less, that is `seconds`, and `whole_call` what a
-    call took. `peak` and `tile` are the probes of that name on all CPUs at once, GFLOP/s, the latter the slower of
-    those before and after. `share` is the part of the time in which the process had its cores: 1, unless others were
-    given them; `profile_share` is the same for the calls that the profiler saw.
+    Where a library's profiler says that the convolution alone took less, `whole_call` is what a call took; `seconds` is
+    what the profiler says, or the whole call as well if others had the core meanwhile. `peak` and `tile` are the probes
+    of that name on all CPUs at once, GFLOP/s, the latter the slower of those before and after. `share` is the part of
+    the time in which the process had its cores: 1, unless others were given them; `profile_share` is the same for the
+    calls that the profiler saw.
     """
 
     seconds: float
@@ -230,9 +231,9 @@ class Contestant:
         after = self._cores.tile_speed(self._isa)
         # The profiler sees the convolution alone: where others had the core, they may have had it between two of these,
         # so that its time is no measure beside that of whole calls, ours or others'.
-        counts = own < self._call and min(share, profile_share) >= FULL_SPEED
-        seconds, whole_call = (own, self._call) if counts else (self._call, None)
-        return Turn(seconds, peak, min(before, after), share, whole_call, profile_share)
+        is_less, is_believed = own < self._call, min(share, profile_share) >= FULL_SPEED
+        seconds = own if is_less and is_believed else self._call
+        return Turn(seconds, peak, min(before, after), share, self._call if is_less else None, profile_share)
 
     def _watched(self, measure: Callable[[float], float], least: float) -> tuple[float, float]:
         """What is measured in `least` seconds or more, and the share of these in which the process had its cores."""

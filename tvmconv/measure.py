@@ -73,7 +73,8 @@ class Measurement:
     `repeated` turns were thrown away since the machine was slow in them; `slow` were as bad, but had to be accepted:
     then `reason` says so. `offered`: the share of the best speed that the cores offered in the median turn; None where
     no probe tells. `max_error` is that of y after the last turn. `overhead`: seconds of a call on the smallest problem.
-    `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone. `sensors`:
+    `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone, or would be, had any
+    round been fit for the library's profiler. `sensors`:
     a device's clocks and temperatures, "before" the first turn and "after" the last.
     """
 
@@ -218,7 +219,8 @@ class _Contestant:
         choice = chosen(self.turns, self.rules.samples, best.tile_gflops)
         counted = [*choice.fast, *choice.slow]
         whole_calls = [turn.whole_call or turn.seconds for turn in counted]
-        p20, median, p80 = np.percentile([*map(self._counted, counted)], (20, 50, 80))
+        part = _part(self.turns)
+        p20, median, p80 = np.percentile([self._counted(turn, part) for turn in counted], (20, 50, 80))
         slow = len(choice.slow)
         return Measurement(
             status="ok",
@@ -237,9 +239,10 @@ class _Contestant:
             sensors=self._sensors(),
         )
 
-    def _counted(self, turn: Turn) -> float:
-        """Seconds of a call."""
-        return turn.seconds * turn.share if self.rules.own_time else turn.seconds
+    def _counted(self, turn: Turn, part: float) -> float:
+        """Seconds of a call; so large a part of it where a profiler was not believed."""
+        seconds = turn.seconds * part if turn.seconds == turn.whole_call else turn.seconds
+        return seconds * turn.share if self.rules.own_time else seconds
 
     def _sensors(self) -> Mapping[str, Any] | None:
         if not (self.ready and self.right and (self.ready.sensors or self.right.sensors)):
@@ -257,6 +260,12 @@ class _Contestant:
         assert isinstance(answer, Failure)
         self.failure = answer
         return None
+
+
+def _part(turns: Sequence[Turn]) -> float:
+    """How much of a call the convolution is, by the turns in which a profiler was believed; all if there are none."""
+    believed = [turn.seconds / turn.whole_call for turn in turns if turn.whole_call and turn.seconds < turn.whole_call]
+    return float(np.median(believed)) if believed else 1.0
 
 
 def _offered(turns: Sequence[Turn], best: float) -> float | None:
