@@ -18,7 +18,8 @@ from tvmconv.shape import ConvShape
 
 @dataclass(frozen=True)
 class Fake:
-    """Keeps its core busy for `seconds` a call. The fault happens in the call of that number, counted from 1.
+    """Keeps its core busy for `seconds` a call, or is `asleep` so long, as if others had the core. The fault happens in
+    the call of that number, counted from 1.
 
     `fault`: crash, hang, raise, unable, wrong (y from then on), silent (y is not written any more). `log` is
     written at the start: the number of the process. `own` is what its profiler claims the convolution takes.
@@ -31,6 +32,7 @@ class Fake:
     tolerance: float = 0.0
     log: Path | None = None
     own: float | None = None
+    asleep: bool = False
 
     def start(self, shape: ConvShape, case: Case, threads: int) -> _Runner:
         if self.log:
@@ -49,7 +51,8 @@ class _Runner:
     def run(self) -> None:
         end = time.perf_counter() + self._fake.seconds
         while time.perf_counter() < end:
-            pass
+            if self._fake.asleep:
+                time.sleep(self._fake.seconds)
         self._calls += 1
         fault = self._fake.fault if self._calls >= self._fake.at_call else None
         if fault == "crash":

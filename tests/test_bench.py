@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ import pytest
 
 from tvmconv import batch, cli, peers, target
 from tvmconv.bench import Bench
+from tvmconv.bench_report import bench_table
 from tvmconv.contestant import KernelEntry
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import Setting, Task, blank_row, plan
 from tvmconv.record import Row
+from tvmconv.report import show
 from tvmconv.shape import ConvShape
 from tvmconv.verify import Verdict
 from tvmconv.workload import Layer
 
+HERE = Path(__file__).parent
 SHAPE = ConvShape.parse("ic8ih6oc20kh3ph1")
 LAYER = Layer("here", SHAPE, "a layer", count=3)
 SETTING = Setting(target.native(), cpus=(0,))
@@ -33,8 +38,8 @@ def bench(**changes: Any) -> Bench:
     return Bench(SETTING, **{**options, **changes})
 
 
-def kernels(*algorithms: str) -> list[batch.Built]:
-    return batch.build_tasks(list(plan([LAYER], algorithms, SETTING)), SETTING, 1, lambda done, total: None)
+def kernels(*algorithms: str, of: Layer = LAYER) -> list[batch.Built]:
+    return batch.build_tasks(list(plan([of], algorithms, SETTING)), SETTING, 1, lambda done, total: None)
 
 
 def layer(given: Bench, built: list[batch.Built]) -> list[Row]:
@@ -163,6 +168,28 @@ def test_a_kernel_that_fails_only_now_is_an_error_row(
     code, (_, row) = run(capsys, str(SHAPE), "-a", "direct")
     assert (code, row["status"], row["seconds"]) == (1, "error", None)
     assert "gone.so" in row["reason"]
+
+
+def test_times_of_slow_rounds_are_no_headline(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contestant that sleeps does not have its core, as if another process had it."""
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
+    monkeypatch.setattr("tvmconv.measure._PAUSE", 0.0)
+    from fake_contestant import Fake
+
+    monkeypatch.setattr("tvmconv.bench.KernelEntry", lambda path: Fake(0.002, asleep=True))
+    monkeypatch.setattr("tvmconv.bench.PeerEntry", lambda name: Fake(0.0015))
+    given = bench(peers=(ONEDNN,))
+    layers = [replace(LAYER, name=str(ic), shape=replace(SHAPE, ic=ic)) for ic in (8, 12)]
+    rows = [row for one in layers for row in given.layer(one, kernels("direct", of=one), lambda done, wanted: None)]
+    ours, theirs = ([row["rounds"]["offered"] for row in rows if row[key]] for key in ("algorithm", "peer"))
+    assert max(ours) < 0.9 * min(theirs)
+
+    show(bench_table(rows))
+    out = capsys.readouterr().out
+    assert "our best / best peer n/a: 2 layers left out, not measured alike" in out
+    assert "2 layers without *: a time of slower rounds might be the fastest" in out
+    assert "* 1.5" not in out and "~2." in out
 
 
 def test_help_says_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:

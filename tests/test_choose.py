@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tvmconv
-from tvmconv import choose, networks, record, results, target
+from tvmconv import choose, cli, networks, record, results, target
 from tvmconv.algorithms import algorithm
 from tvmconv.jsonlines import BadFile
 from tvmconv.plan import Setting, Task, plan
@@ -151,6 +151,39 @@ def test_the_measured_winner(
     assert str(found.request.tile).startswith("4x16_") == (outcome[1] == "results")
 
 
+def in_rounds(row: Row, slow: int, offered: float | None = None) -> Row:
+    return {**row, "rounds": {"n": 5, "repeated": 15, "slow": slow, "offered": offered}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "algorithm", "is_doubtful"),
+    [
+        ([in_rounds(DIRECT, 5, 0.5), in_rounds(INDIRECT, 0, 1.0)], "direct", True),
+        ([in_rounds(DIRECT, 5, 0.8), in_rounds(INDIRECT, 0, 1.0)], "indirect", False),  # slower at any speed
+        ([in_rounds(DIRECT, 0, 1.0), in_rounds(INDIRECT, 5, 0.5)], "indirect", False),
+        ([in_rounds(DIRECT, 5, 0.5), in_rounds(INDIRECT, 5, 0.5)], "indirect", False),
+        ([in_rounds(DIRECT, 5), in_rounds(INDIRECT, 0)], "direct", True),
+    ],
+)
+def test_a_winner_of_times_that_were_not_measured_alike(
+    rows: list[Row],
+    algorithm: str,
+    is_doubtful: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What would be the fastest at full speed is taken, and compile says that this is a guess."""
+    path = written(tmp_path / "r.jsonl", rows)
+    found = results.read(path, WANTED)
+    assert (task("auto", found=found).algorithm, found.is_doubtful(SHAPE)) == (algorithm, is_doubtful)
+    monkeypatch.setattr("tvmconv.cli.commands.compile.build", lambda *_: pytest.skip("built"))
+    with pytest.raises(pytest.skip.Exception):
+        cli.main(["compile", str(SHAPE), "-o", str(tmp_path / "layer.so"), "--results", str(path)])
+    said = "does not tell which is the fastest for 1 of 1 layers" in capsys.readouterr().err
+    assert said == is_doubtful
+
+
 @pytest.mark.parametrize(
     ("rows", "context", "sentence"),
     [
@@ -207,6 +240,8 @@ def test_content_of_something_else(tmp_path: Path, content: bytes, sentence: str
         *({"seconds": {"median": median}} for median in (None, [1.0], -1.0, 0, "1", True, 10**400)),
         *({"workspace_bytes": size} for size in (None, "64", -1, 0.5, True)),
         *({"tile": tile} for tile in (None, 4, ["4x32"])),
+        *({"rounds": rounds} for rounds in (1, {}, {"n": 0, "slow": 0}, {"n": 3, "slow": 4}, {"n": 3, "slow": "1"})),
+        *({"rounds": {"n": 3, "slow": 1, "offered": offered}} for offered in ("1", -1, 2)),
         *({"algorithm": ["direct"]}, {"schedule": None}, {"layout": {}}, {"target": []}, {"threads": "1"}),
     ],
     ids=str,

@@ -17,6 +17,7 @@ from tvmconv.builder import Request, build_path
 from tvmconv.claims import Claim, ClaimBench, claims, mean_ratio
 from tvmconv.cli import scripts
 from tvmconv.cli.commands.claims import claims_table
+from tvmconv.comparable import Timed
 from tvmconv.contestant import Entry, KernelEntry
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import Setting
@@ -33,6 +34,12 @@ SETTING = Setting(target.native(), cpus=(min(os.sched_getaffinity(0)),))
 QUICK = Rules(samples=2, min_time=0.001, max_time=5.0)
 
 Capture = pytest.CaptureFixture[str]
+
+# What a row has whatever is measured.
+FIGURES: Row = {
+    **{"status": "ok", "reason": None, "rival": "gemm", "workload": str(SHAPE), "name": None, "tile": "4x16"},
+    **{"seconds": {name: {"median": 0.001} for name in ("indirect", "gemm")}, "rounds": {"n": 4, "slow": 1}},
+}
 
 
 def layers(*texts: str) -> list[Layer]:
@@ -191,6 +198,31 @@ def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_network_is_a_wrong_call(capsys: Capture) -> None:
     assert cli.main(["resnet81"], scripts.parse_claims) == 2
     assert "unknown network 'resnet81', did you mean resnet18?" in capsys.readouterr().err
+
+
+def test_a_ratio_of_times_that_were_not_measured_alike_is_marked(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In JSON, in the table and at the mean."""
+    (claim,) = claims([], layers("ic8ih6oc20kh1"), SETTING)
+    files: dict[Request, Path | Exception] = {request: Path() for request in claim.kernels.values()}
+
+    def found(seconds: float, offered: float) -> Row:
+        times = {"indirect": Timed(0.001), "gemm": Timed(seconds, offered, slow=True)}
+        monkeypatch.setattr(ClaimBench, "measured", lambda self, row, shape, entries, figures, told: figures(times))
+        return {**FIGURES, **row(claim, files)}
+
+    unlike, alike = found(0.004, offered=0.5), found(0.002, offered=0.95)
+    assert [unlike["alike"], alike["alike"]] == [False, True]
+    for rows, mean in (
+        ([alike], "gemm/indirect: geometric mean 2.000 of 1 layers\n"),
+        ([unlike], "gemm/indirect: geometric mean 4.000 of 1 layers, none measured alike"),
+        ([alike, unlike], "gemm/indirect: geometric mean 2.828 of 2 layers, 2.000 of the 1 measured alike"),
+    ):
+        show(claims_table(rows))
+        out = capsys.readouterr().out
+        assert mean in out
+        assert ("~4.00" in out) == (unlike in rows) and "~2.00" not in out
 
 
 def test_the_mean_is_geometric() -> None:

@@ -465,6 +465,52 @@ def test_our_algorithms_against_the_one_that_builds_patches(capsys: Capture) -> 
     assert f"net: {ratio}" in capsys.readouterr().out
 
 
+def slow(row: Row, rounds: int, offered: float | None = None) -> Row:
+    """The row with so many slow rounds of 11, as earlier versions have it unless it is told what the cores offered."""
+    figures = {"n": 11, "repeated": 33, "slow": rounds}
+    return {**row, "rounds": figures if offered is None else {**figures, "offered": offered}}
+
+
+OURS, THEIRS = timed("b", 1, 0.004, 0, algorithm="direct"), timed("b", 1, 0.002, None, peer="onednn")
+QUIET = [timed("a", 3, 0.001, 0, algorithm="direct"), timed("a", 3, 0.002, None, peer="onednn")]
+UNLIKE = "2.000 in speed, geometric mean of 1 layer; below 1 in 0, worst 2.00 (a); 1 layer left out, not measured alike"
+MEAN = "1.000 in speed, geometric mean of 2 layers"
+BELOW = "below 1 in 1, worst 0.50 (b)"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "ratio", "is_marked", "has_winner"),
+    [
+        (OURS, THEIRS, f"{MEAN}; {BELOW}", False, True),
+        (slow(OURS, 11), THEIRS, UNLIKE, True, False),  # of an earlier file, which knows no more than that
+        (slow(OURS, 11, 0.45), THEIRS, UNLIKE, True, False),  # it may be faster
+        (slow(OURS, 11, 0.8), THEIRS, UNLIKE, True, True),  # it cannot be
+        (slow(OURS, 11, 0.5), slow(THEIRS, 11, 0.85), UNLIKE, True, True),
+        (slow(OURS, 11, 0.5), slow(THEIRS, 11, 0.48), f"~{MEAN}; 1 of them in slow rounds (~); {BELOW}", True, True),
+        (slow(OURS, 1), THEIRS, f"~{MEAN}; 1 of them in slow rounds (~); {BELOW}", True, True),
+        (OURS, slow(THEIRS, 11, 0.5), UNLIKE, False, True),  # the slower rounds made it the fastest all the same
+    ],
+)
+def test_ratios_are_of_times_that_were_measured_alike(
+    ours: Row, theirs: Row, ratio: str, is_marked: bool, has_winner: bool, capsys: Capture
+) -> None:
+    report.show(bench_table([*QUIET, ours, theirs]))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert f"net: our best / best peer {ratio}" in lines
+    (mix,) = (line for line in lines if "best mix" in line)
+    assert ("~7.00 ms" in mix) == is_marked
+    (times,) = (line for line in lines if line.startswith("b "))
+    assert ("* " in times) == has_winner
+    assert ("1 layer without *: a time of slower rounds might be the fastest" in lines) != has_winner
+
+
+def test_the_best_of_several_must_be_known(capsys: Capture) -> None:
+    """Where another peer may be the best one, our ratio to the best is not known."""
+    other = slow(timed("b", 1, 0.0025, None, peer="openvino"), 11, 0.5)
+    report.show(bench_table([*QUIET, OURS, THEIRS, other]))
+    assert f"net: our best / best peer {UNLIKE}" in capsys.readouterr().out
+
+
 def test_sums_without_a_layer_that_nobody_computes(capsys: Capture) -> None:
     """As a model's layers that are no convolution here; what one contestant alone cannot do leaves it without a sum."""
     nobody = {"status": "rejected", "reason": "3-D"}

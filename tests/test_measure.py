@@ -20,7 +20,7 @@ from tests.processes import is_running
 from tests.waiting import until
 from tvmconv import probe
 from tvmconv.builder import Request
-from tvmconv.contestant import Turn, core_time
+from tvmconv.contestant import Check, Play, Ready, Right, Turn, core_time
 from tvmconv.measure import Best, Outcome, Rules, chosen, measure
 from tvmconv.reference import Case, integer_case
 from tvmconv.shape import ConvShape
@@ -181,6 +181,17 @@ def test_what_a_profiler_says_counts_if_it_is_less() -> None:
     assert more.whole_call is None
 
 
+def test_a_profiler_is_not_believed_where_others_had_the_core() -> None:
+    """They may have had it between two convolutions, of which the profiler saw nothing."""
+    with busy_process():
+        (crowded,) = run(fake(seconds=0.0005, own=0.0001), rules=Rules(samples=1, min_time=0.05)).measurements
+    awake, asleep = run(fake(), fake(own=0.0001, asleep=True)).measurements
+    for measurement in (crowded, asleep):
+        assert measurement.slow == measurement.seconds.n
+        assert measurement.whole_call == measurement.seconds.median >= 0.0005
+    assert asleep.offered < 0.5 < awake.offered <= 1
+
+
 def test_overhead_is_a_call_on_the_smallest_problem() -> None:
     smallest = (fake(seconds=0.0002), fake(own=0.0001), None)
     plain, profiled, none = run(fake(), fake(), fake(), smallest=smallest).measurements
@@ -264,6 +275,47 @@ def test_a_process_that_waits_for_a_core_does_not_have_it() -> None:
 
     with busy_process(), ThreadPoolExecutor(1) as thread:
         assert 0 <= thread.submit(share_of_spinning).result() < 0.9
+
+
+class Told:
+    """A contestant's process that has the turns which it is told."""
+
+    def __init__(self, *turns: Turn) -> None:
+        self._turns = iter(turns)
+
+    def ask(self, message: Any, patience: float) -> Any:
+        match message:
+            case Play():
+                return next(self._turns)
+            case Check():
+                return Right(0.0)
+        return Ready("1", "nhwc")
+
+    def kill(self) -> None:
+        pass
+
+
+PROFILED = Turn(seconds=1.0, peak=100.0, tile=100.0, whole_call=2.0)
+PREEMPTED = Turn(seconds=5.0, peak=100.0, tile=100.0, share=0.5, whole_call=5.0)
+
+
+@pytest.mark.parametrize(
+    ("turns", "median", "whole_call"),
+    [
+        ([PROFILED] * 3, 1.0, 2.0),
+        ([PREEMPTED] * 12, 5.0, 5.0),  # whole calls
+        ([*[PREEMPTED] * 11, PROFILED], 2.5, 5.0),
+    ],
+)
+def test_slow_turns_count_as_much_of_a_call_as_a_profiler_has_seen(
+    turns: list[Turn], median: float, whole_call: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tvmconv.measure._PAUSE", 0.0)
+    rules = Rules(samples=3, max_time=20.0)
+    (measurement,) = run(fake(), rules=rules, start=lambda: Told(*turns), best=Best(100.0, 100.0)).measurements
+    assert measurement.seconds and measurement.seconds.median == median
+    assert measurement.whole_call == whole_call
+    assert measurement.offered == (1.0 if turns[0] == PROFILED else 0.5)
 
 
 def turn(number: int, tile: float, share: float = 1.0) -> Turn:

@@ -42,6 +42,19 @@ def test_a_drawing_names_all_there_is(tmp_path: Path) -> None:
 
 
 @drawing
+def test_slow_rounds_are_faint(tmp_path: Path) -> None:
+    slow = {**ROWS[0], "rounds": {"n": 11, "repeated": 33, "slow": 11, "offered": 0.5}}
+    faint = []
+    for rows in (ROWS, [slow, *ROWS[1:]]):
+        plot.draw(rows, "Z80", tmp_path / "a.svg")
+        text = (tmp_path / "a.svg").read_text()
+        assert (">faint: in slow rounds<" in text) == (slow in rows)
+        faint.append(text.count("opacity: 0.35"))
+    assert faint[0] == 0
+    assert faint[1] >= 4  # the point, the sum of its network, the best mix that it may be in, the legend
+
+
+@drawing
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1], [{**ROWS[0], "name": None}, {**ROWS[3], "source": "alone"}]])
 def test_png(tmp_path: Path, rows: list[Row]) -> None:
     """Of a network, of a single layer, of layers that are no network."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from tvmconv import cli, target
 from tvmconv.cli import scripts
 from tvmconv.cli.commands.scaling import scaling_table
+from tvmconv.comparable import Timed
 from tvmconv.measure import Best, Rules
 from tvmconv.plan import Setting
 from tvmconv.report import show
@@ -61,6 +63,35 @@ def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     show(scaling_table([row], bound=1.9))
     table = capsys.readouterr().out
     assert f"geometric mean {row['ratio']:.3f} of 1 layers" in table
+
+
+@pytest.mark.parametrize(
+    ("offered", "alike"),
+    [
+        ((1.0, 1.0, 1.0, 1.0), True),
+        ((1.0, 0.5, 1.0, 1.0), False),  # of direct on all threads
+        ((1.0, 1.0, 1.0, 0.5), False),  # of indirect on all threads, which may be the fastest
+        ((0.5, 0.5, 0.5, 0.5), True),
+    ],
+)
+def test_a_ratio_of_times_that_were_not_measured_alike_is_marked(
+    offered: tuple[float, ...], alike: bool, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{name}.{threads}" for name in ("direct", "indirect") for threads in (1, 2)]
+    times = dict(zip(names, map(Timed, (0.004, 0.002, 0.005, 0.0025), offered), strict=True))
+    monkeypatch.setattr("tvmconv.scaling.LEAST_FLOPS", 0)
+    monkeypatch.setattr(ScalingBench, "measured", lambda self, row, *asked: {**row, **asked[2](times)})
+    setting = Setting(target.native(), threads=2, cpus=tuple(CPUS[:2]))
+    (trial,) = trials([Layer(SMALL, ConvShape.parse(SMALL))], setting)
+    files = {request: Path() for request in trial.kernels.values()}
+    row = ScalingBench(setting, Rules(), Best()).row(trial, files, lambda done, wanted: None)
+    assert (row["alike"], row["ratio"]) == (alike, 2.0)
+    row |= {"status": "ok", "rounds": {"n": 8, "slow": 2}, "flops": 1e6, "peak_gflops": 1.0}
+    row |= {"seconds": {name: {"median": time.seconds} for name, time in times.items()}}
+    show(scaling_table([row], bound=2.0))
+    out = capsys.readouterr().out
+    assert ("~2.00" in out) != alike
+    assert ("geometric mean 2.000 of 1 layers, none measured alike" in out) != alike
 
 
 def test_more_threads_than_cpus(capsys: Capture) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -195,6 +195,29 @@ def test_searchers_are_compared_side_by_side(capsys: pytest.CaptureFixture[str])
     show(searchers_table([row]))
     gains = [f"{each['gain']:.3f}" for each in row["found"] if each["searcher"] == RANDOM and each["gain"]]
     assert " ".join([*gains, "failed"]) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("of_hand", "of_found"), [(None, None), ("slow", None), (None, "slow"), ("slow", "slow")])
+def test_a_gain_that_was_not_measured_alike_is_in_no_mean(
+    of_hand: str | None, of_found: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slow rounds of one of the two alone; a final says so in its reason."""
+
+    class Finals(FakeLab):
+        def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
+            hand, *others = super().finals(requests)
+            return iter([replace(hand, reason=of_hand), *(replace(other, reason=of_found) for other in others)])
+
+    row = blank_row(Layer(SMALL, ConvShape.parse(SMALL)), Setting(parse("x86-64-v4")))
+    row = Comparison([RANDOM], [0], 40, Finals(), lambda: None).row(row, request())
+    (each,) = row["found"]
+    assert each["tile"] != row["tile"]
+    assert each["alike"] == (of_hand == of_found)
+    show(searchers_table([row]))
+    out = capsys.readouterr().out
+    assert f" {'' if each['alike'] else '~'}{each['gain']:.3f} " in out
+    mean = f"{each['gain']:.3f}" if each["alike"] else "–"
+    assert f"geometric mean of 1 layers: {RANDOM} {mean}\n" in out
 
 
 def test_searchers_are_not_compared_without_xgboost(

@@ -167,7 +167,10 @@ class Bench:
         if measurement.seconds is None:
             return row
         gflops = shape.flops / measurement.seconds.median / 1e9
-        rounds = {"n": measurement.seconds.n, "repeated": measurement.repeated, "slow": measurement.slow}
+        rounds = {
+            **{"n": measurement.seconds.n, "repeated": measurement.repeated, "slow": measurement.slow},
+            "offered": measurement.offered,
+        }
         return {
             **row,
             "seconds": asdict(measurement.seconds),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tvmconv.algorithms import algorithm
 from tvmconv.builder import Request
+from tvmconv.comparable import Timed, are_alike
 from tvmconv.contest import Contest
 from tvmconv.contestant import Entry, KernelEntry
 from tvmconv.plan import Setting, blank_row, finished
@@ -24,10 +25,10 @@ from tvmconv.yardsticks import MemcpyEntry, PatchesEntry, patch_bytes, product_s
 # Layers of 1x1 kernels and stride 1: a network made of them, and the widest of resnet50.
 POINTWISE = ("squeezenet1.1", "ic256ih56oc64kh1", "ic512ih28oc128kh1", "ic1024ih14oc256kh1", "ic2048ih7oc512kh1")
 
-# What a claim's row adds to others, None as long as it is not known; behind ratio all that is about im2row alone.
+# What a claim's row adds to others, None as long as it is not known; behind `alike` all that is about im2row alone.
 _FIGURES: Row = dict.fromkeys(
     (
-        *("rival", "seconds", "rounds", "flops", "peak_gflops", "ratio"),
+        *("rival", "seconds", "rounds", "flops", "peak_gflops", "ratio", "alike"),
         *("run_peak_fraction", "gemm_peak_fraction", "patch_bytes", "copy_gb_per_s", "memcpy_gb_per_s", "copy_share"),
     )
 )
@@ -111,14 +112,18 @@ class ClaimBench(Contest):
         except Exception as error:
             return finished(row, "error", f"the build failed: {error}")
 
-        def figures(seconds: Mapping[str, float]) -> Row:
-            return _figures(claim, seconds, self.best.peak_gflops)
+        def figures(times: Mapping[str, Timed]) -> Row:
+            return _figures(claim, times, self.best.peak_gflops)
 
         return self.measured(row, claim.shape, entries, figures, progress)
 
 
-def _figures(claim: Claim, seconds: Mapping[str, float], peak_gflops: float) -> Row:
-    ratio = {"ratio": seconds[claim.rival] / seconds["indirect"]}
+def _figures(claim: Claim, times: Mapping[str, Timed], peak_gflops: float) -> Row:
+    seconds = {name: found.seconds for name, found in times.items()}
+    ratio = {
+        "ratio": seconds[claim.rival] / seconds["indirect"],
+        "alike": are_alike(times[claim.rival], times["indirect"]),
+    }
     if claim.rival == "gemm":
         return ratio
     flops, size = claim.shape.flops, patch_bytes(claim.shape)
@@ -134,6 +139,15 @@ def _figures(claim: Claim, seconds: Mapping[str, float], peak_gflops: float) -> 
 
 
 def mean_ratio(rows: Sequence[Row]) -> float:
-    """The geometric mean of the rows' ratios: of the rival's time to indirect's. NaN of no row at all."""
+    """The geometric mean of the rows' ratios. NaN of no row at all."""
     ratios = [row["ratio"] for row in rows]
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
+
+
+def mean_in_words(rows: Sequence[Row]) -> str:
+    """The mean ratio; where not all of them are of two times that were measured alike, also the mean of those."""
+    own = [row for row in rows if row["alike"]]
+    mean = f"geometric mean {mean_ratio(rows):.3f} of {len(rows)} layers"
+    if len(own) == len(rows):
+        return mean
+    return f"{mean}, {mean_ratio(own):.3f} of the {len(own)} measured alike" if own else f"{mean}, none measured alike"

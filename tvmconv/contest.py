@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+from tvmconv.comparable import Timed
 from tvmconv.contestant import Entry
-from tvmconv.measure import Best, Rules, measure
+from tvmconv.measure import Best, Measurement, Rules, measure
 from tvmconv.plan import Setting, finished
 from tvmconv.record import Row
 from tvmconv.reference import integer_case
@@ -26,12 +27,12 @@ class Contest:
         row: Row,
         shape: ConvShape,
         entries: Mapping[str, Entry],
-        figures: Callable[[Mapping[str, float]], Row],
+        figures: Callable[[Mapping[str, Timed]], Row],
         progress: Callable[[int, int], None],
     ) -> Row:
         """The row with the entries' times by name, or with what kept the first of them from having one.
 
-        `figures` gives what else the row says by the median of each, in seconds.
+        `figures` gives what else the row says by the time of each.
         """
         outcome = measure(
             list(entries.values()),
@@ -58,8 +59,15 @@ class Contest:
                 "n": sum(counted.n for counted in seconds.values()),
                 "repeated": sum(measurement.repeated for measurement in found.values()),
                 "slow": sum(measurement.slow for measurement in found.values()),
+                "offered": {name: measurement.offered for name, measurement in found.items()},
             },
             flops=shape.flops,
             peak_gflops=self.best.peak_gflops,
-            **figures({name: counted.median for name, counted in seconds.items()}),
+            **figures({name: _timed(measurement) for name, measurement in found.items()}),
         )
+
+
+def _timed(measurement: Measurement) -> Timed:
+    assert measurement.seconds
+    offered = 1.0 if measurement.offered is None else measurement.offered
+    return Timed(measurement.seconds.median, offered, measurement.slow > 0)

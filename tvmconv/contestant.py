@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tvmconv import peers, probe
 from tvmconv.arrays import aligned_floats, as_layout
+from tvmconv.comparable import FULL_SPEED
 from tvmconv.kernel import Kernel, load
 from tvmconv.peers.runner import Profiled, Runner, Unable
 from tvmconv.reference import Case, integer_case
@@ -152,9 +153,11 @@ class Play:
 class Turn:
     """The answer to Play: seconds of a call on average, and what the core offered meanwhile.
 
-    Where a library says that the convolution alone took less, that is `seconds`, and `whole_call` what a call took.
-    `peak` and `tile` are the probes of that name on all CPUs at once, GFLOP/s, the latter the slower of those before
-    and after; `share` is the part of the time in which the process had its cores: 1, unless others were given them.
+    Where a library's profiler says that the convolution alone took less, `whole_call` is what a call took; `seconds` is
+    what the profiler says, or the whole call as well if others had the core meanwhile. `peak` and `tile` are the probes
+    of that name on all CPUs at once, GFLOP/s, the latter the slower of those before and after. `share` is the part of
+    the time in which the process had its cores: 1, unless others were given them; `profile_share` is the same for the
+    calls that the profiler saw.
     """
 
     seconds: float
@@ -162,11 +165,12 @@ class Turn:
     tile: float
     share: float = 1.0
     whole_call: float | None = None
+    profile_share: float = 1.0
 
     @property
     def offered(self) -> float:
         """GFLOP/s that the cores had for this process, by the tile probe."""
-        return self.tile * self.share
+        return self.tile * min(self.share, self.profile_share)
 
     def at_full_speed(self, best: float) -> float:
         """Seconds of a call on cores that offer `best`, if the kernel is as fast or as slow as the probe is."""
@@ -203,7 +207,8 @@ class Contestant:
     """A runner with the result that is expected of it."""
 
     def __init__(self, entry: Entry, shape: ConvShape, case: Case, threads: int, isa: Isa, cores: probe.Cores) -> None:
-        self._isa, self._cores, self._threads = isa, cores, threads
+        self._isa, self._cores = isa, cores
+        self._threads: int = getattr(entry, "threads", threads)  # some run on fewer than the others do
         self._expected, self._tolerance = case.fused, entry.tolerance
         self._runner = entry.start(shape, case, threads)
         self._runner.forget()
@@ -221,17 +226,22 @@ class Contestant:
         self._runner.forget()
         peak, before = self._cores.fma_peak(self._isa), self._cores.tile_speed(self._isa)
         self._runner.run()
+        self._call, share = self._watched(self._cold_call if turn.cold else self._warm_call, turn.seconds)
+        own, profile_share = (math.inf, 1.0) if turn.cold else self._watched(self._own_seconds, turn.seconds)
+        after = self._cores.tile_speed(self._isa)
+        # The profiler sees the convolution alone: where others had the core, they may have had it between two of these,
+        # so that its time is no measure beside that of whole calls, ours or others'.
+        is_less, is_believed = own < self._call, min(share, profile_share) >= FULL_SPEED
+        seconds = own if is_less and is_believed else self._call
+        return Turn(seconds, peak, min(before, after), share, self._call if is_less else None, profile_share)
+
+    def _watched(self, measure: Callable[[float], float], least: float) -> tuple[float, float]:
+        """What is measured in `least` seconds or more, and the share of these in which the process had its cores."""
         began, had = time.perf_counter(), core_time(self._threads)
-        self._call = (self._cold_call if turn.cold else self._warm_call)(turn.seconds)
-        share = (core_time(self._threads) - had) / (time.perf_counter() - began)
-        own = math.inf if turn.cold else self._own_seconds(turn.seconds)
-        return Turn(
-            min(self._call, own),
-            peak,
-            min(before, self._cores.tile_speed(self._isa)),
-            min(1.0, max(_LEAST_SHARE, share)),
-            self._call if own < self._call else None,
-        )
+        measured = measure(least)
+        missed = (time.perf_counter() - began) - (core_time(self._threads) - had)
+        elapsed = max(least, time.perf_counter() - began)
+        return measured, min(1.0, max(_LEAST_SHARE, 1 - missed / elapsed))
 
     def check(self) -> float:
         """The largest error of y. Raises Mismatch if it is larger than allowed, or NaN."""

@@ -15,15 +15,15 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from tvmconv.comparable import FULL_SPEED
 from tvmconv.contestant import Check, Entry, Failure, Play, Ready, Right, Setup, Turn
 from tvmconv.reference import Case
 from tvmconv.shape import ConvShape
 from tvmconv.target import Isa
 from tvmconv.worker import Worker, WorkerLost, patience
 
-# A turn counts if the core offered it this share of its best speed. For each sample wanted, so many turns may be
-# played again; what was measured is then accepted as it is, and said.
-FULL_SPEED = 0.9
+# A turn counts if the core offered it FULL_SPEED. For each sample wanted, so many turns may be played again; what was
+# measured is then accepted as it is, and the result says so.
 MOST_REPEATS = 3
 _PAUSE = 0.1  # seconds after a round in which nobody ran at full speed
 
@@ -71,8 +71,10 @@ class Measurement:
     """What came out for one contestant. `seconds` is None unless the status is ok.
 
     `repeated` turns were thrown away since the machine was slow in them; `slow` were as bad, but had to be accepted:
-    then `reason` says so. `max_error` is that of y after the last turn. `overhead`: seconds of a call on the smallest
-    problem. `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone. `sensors`:
+    then `reason` says so. `offered`: the share of the best speed that the cores offered in the median turn; None where
+    no probe tells. `max_error` is that of y after the last turn. `overhead`: seconds of a call on the smallest problem.
+    `whole_call`: seconds of a call, median, where `seconds` is the convolution within it alone, or would be, had any
+    round been fit for the library's profiler. `sensors`:
     a device's clocks and temperatures, "before" the first turn and "after" the last.
     """
 
@@ -81,6 +83,7 @@ class Measurement:
     seconds: Seconds | None = None
     repeated: int = 0
     slow: int = 0
+    offered: float | None = None
     version: str | None = None
     layout: str | None = None
     max_error: float | None = None
@@ -216,7 +219,8 @@ class _Contestant:
         choice = chosen(self.turns, self.rules.samples, best.tile_gflops)
         counted = [*choice.fast, *choice.slow]
         whole_calls = [turn.whole_call or turn.seconds for turn in counted]
-        p20, median, p80 = np.percentile([*map(self._counted, counted)], (20, 50, 80))
+        part = _part(self.turns)
+        p20, median, p80 = np.percentile([self._counted(turn, part) for turn in counted], (20, 50, 80))
         slow = len(choice.slow)
         return Measurement(
             status="ok",
@@ -226,6 +230,7 @@ class _Contestant:
             seconds=Seconds(float(median), float(p20), float(p80), len(counted)),
             repeated=len(self.turns) - len(counted),
             slow=slow,
+            offered=_offered(counted, best.tile_gflops),
             version=version,
             layout=layout,
             max_error=self.right.max_error if self.right else None,
@@ -234,9 +239,10 @@ class _Contestant:
             sensors=self._sensors(),
         )
 
-    def _counted(self, turn: Turn) -> float:
-        """Seconds of a call."""
-        return turn.seconds * turn.share if self.rules.own_time else turn.seconds
+    def _counted(self, turn: Turn, part: float) -> float:
+        """Seconds of a call; so large a part of it where a profiler was not believed."""
+        seconds = turn.seconds * part if turn.seconds == turn.whole_call else turn.seconds
+        return seconds * turn.share if self.rules.own_time else seconds
 
     def _sensors(self) -> Mapping[str, Any] | None:
         if not (self.ready and self.right and (self.ready.sensors or self.right.sensors)):
@@ -254,6 +260,17 @@ class _Contestant:
         assert isinstance(answer, Failure)
         self.failure = answer
         return None
+
+
+def _part(turns: Sequence[Turn]) -> float:
+    """How much of a call the convolution is, by the turns in which a profiler was believed; all if there are none."""
+    believed = [turn.seconds / turn.whole_call for turn in turns if turn.whole_call and turn.seconds < turn.whole_call]
+    return float(np.median(believed)) if believed else 1.0
+
+
+def _offered(turns: Sequence[Turn], best: float) -> float | None:
+    """The share of `best` that the cores offered in the median turn; None where there is no probe."""
+    return min(1.0, float(np.median([turn.offered for turn in turns])) / best) if best else None
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,15 @@ from tvmconv.figure import drawing, literal
 from tvmconv.record import Row
 from tvmconv.report import size
 from tvmconv.summary import (
-    best_ours,
+    Sum,
+    best_rows,
     contestant,
     contestants,
+    is_known,
+    is_slow,
     layers,
     networks,
+    ours,
     seconds,
     sums,
     timed,
@@ -31,6 +35,7 @@ _OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A4
 _PEERS = ("#000000", "#777777", "#8B0000", "#2F4F4F", "#B8860B")
 _SHAPES = "osD^vP<>"
 _BEST_MIX = "best mix of ours"
+_FAINT = 0.35  # opacity of what has slow rounds
 _LINEAR = 1024  # bytes up to which the axis of memory is linear, so that 0 has a place on it
 
 _HEIGHT, _SLOT, _PANEL = 4.2, 0.42, 4.6  # inches: of a panel, of a layer across, of a network's panel across
@@ -69,8 +74,12 @@ def draw(rows: Sequence[Row], cpu: str, path: Path) -> None:
         for column, part in enumerate(parts):
             _draw_memory(figure.add_subplot(grid[1, column]), part, styles)
         figure.suptitle(_title(rows, cpu), fontsize=10)
+        is_doubtful = any(is_slow(row) for row in rows if seconds(row) is not None)
         figure.legend(
-            handles=_legend(styles), loc="outside lower center", ncols=max(3, int(width / 1.6)), frameon=False
+            handles=_legend(styles, is_doubtful),
+            loc="outside lower center",
+            ncols=max(3, int(width / 1.6)),
+            frameon=False,
         )
 
 
@@ -96,13 +105,15 @@ def _draw_peak(axes: Axes, found: Sequence[Sequence[Row]], styles: Mapping[str, 
     offsets = {name: (index + 0.5) / len(styles) * 0.7 - 0.35 for index, name in enumerate(styles)}
     for name, style in styles.items():
         own = [(place, row) for place, layer in enumerate(found) for row in layer if contestant(row) == name]
-        points = [(place, row["peak_fraction"]) for place, row in own if seconds(row) is not None]
-        axes.plot(
-            [place + offsets[name] for place, _ in points],
-            [100 * (fraction or 0) for _, fraction in points],
-            linestyle="none",
-            **style.marker,
-        )
+        for slow in (False, True):
+            points = [(place, row) for place, row in own if seconds(row) is not None and is_slow(row) == slow]
+            axes.plot(
+                [place + offsets[name] for place, _ in points],
+                [100 * (row["peak_fraction"] or 0) for _, row in points],
+                linestyle="none",
+                alpha=_FAINT if slow else 1.0,
+                **style.marker,
+            )
     for boundary in range(1, len(found)):
         axes.axvline(boundary - 0.5, color="0.9", linewidth=0.8, zorder=0)
     first = 0
@@ -129,18 +140,19 @@ def _name(row: Row) -> str:
 def _draw_memory(axes: Axes, network: Sequence[Sequence[Row]], styles: Mapping[str, Style]) -> None:
     """A point for each algorithm that has a time for all layers, one for the best mix; a line for each such peer."""
     found, done = sums(network), timed(network)
-    mix = total(best_ours(done), len(done))
+    own_rows = [ours(layer) for layer in done]
+    mix = total(best_rows(own_rows), len(done), is_doubtful=not all(map(is_known, own_rows)))
     points = [(own, style.marker, name) for name, style in styles.items() if style.ours and (own := found.get(name))]
     sizes = [0]
     for own, marker, name in [(mix, _STAR, ""), *points]:
         if own.seconds is not None and own.workspace is not None:
-            axes.plot([own.workspace], [1e3 * own.seconds], linestyle="none", **marker)
+            axes.plot([own.workspace], [1e3 * own.seconds], linestyle="none", alpha=_opacity(own), **marker)
             axes.annotate(name, (own.workspace, 1e3 * own.seconds), (6, 5), textcoords="offset points", fontsize=7.5)
             sizes.append(own.workspace)
     peers = [(own, style, name) for name, style in styles.items() if not style.ours and (own := found.get(name))]
     for index, (own, style, name) in enumerate(peers):
         if own.seconds is not None:
-            axes.axhline(1e3 * own.seconds, color=style.colour, linewidth=1, linestyle=style.line)
+            axes.axhline(1e3 * own.seconds, color=style.colour, linewidth=1, linestyle=style.line, alpha=_opacity(own))
             # Each at a place of its own, as lines may lie close together.
             place, across = (0.99 - 0.17 * (index % 6), 1e3 * own.seconds), axes.get_yaxis_transform()
             axes.text(*place, name, transform=across, color=style.colour, ha="right", va="bottom", fontsize=7.5)
@@ -157,13 +169,17 @@ def _draw_memory(axes: Axes, network: Sequence[Sequence[Row]], styles: Mapping[s
     axes.set_ylabel("time of all layers, ms")
 
 
+def _opacity(found: Sum) -> float:
+    return _FAINT if found.is_doubtful else 1.0
+
+
 _STAR: dict[str, Any] = {
     **{"marker": "*", "markersize": 13, "markerfacecolor": "gold", "markeredgecolor": "black"},
     "zorder": 1,  # behind the algorithm that it may be
 }
 
 
-def _legend(styles: Mapping[str, Style]) -> list[Any]:
+def _legend(styles: Mapping[str, Style], is_doubtful: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -178,4 +194,6 @@ def _legend(styles: Mapping[str, Style]) -> list[Any]:
         )
         for name, style in styles.items()
     ]
-    return [*handles, Line2D([], [], label=_BEST_MIX, linestyle="none", **_STAR)]
+    handles.append(Line2D([], [], label=_BEST_MIX, linestyle="none", **_STAR))
+    faint = Line2D([], [], label="faint: in slow rounds", color="0.5", linestyle="none", marker="o", alpha=_FAINT)
+    return [*handles, faint] if is_doubtful else handles

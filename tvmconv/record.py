@@ -47,7 +47,7 @@ FIGURES: Row = {
         (
             *("seconds", "rounds", "flops", "gflops", "peak_fraction", "workspace_bytes", "indirection_bytes"),
             *("packed_weight_bytes", "verified", "exact", "max_error", "peer_package", "peer_version", "overhead_us"),
-            "whole_call_seconds",  # of a peer whose own profile counts: `seconds` is less
+            "whole_call_seconds",  # of a peer whose own profile counts: `seconds` is less, unless all rounds were slow
             "sensors",  # clocks and temperatures of a device, before and after
         )
     ),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tvmconv.record import Row
 from tvmconv.shape import ConvShape
 from tvmconv.summary import contestant, contestants, is_auto, layers
+from tvmconv.table import Table, foldable
 
 # Where nobody looks at the width, nothing is folded or cut.
 _UNLIMITED = 10_000
@@ -23,11 +21,11 @@ BAD, GOOD, FAINT = "bold red", "bold green", "dim"
 
 
 def show(text: RenderableType) -> None:
-    """Print to stdout: in colour and folded to the terminal's width if it is one, else plain and as wide as needed."""
+    """Print to stdout: in colour and fitted to the terminal's width if it is one, else plain and as wide as needed."""
     width = None if sys.stdout.isatty() else _UNLIMITED
     console = Console(file=sys.stdout, width=width, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:  # rich would answer a closed pipe by an exit code of its own
-        console.print(text)
+        console.print(foldable(text), soft_wrap=True)
     sys.stdout.write(captured.get())
     sys.stdout.flush()
 
@@ -38,7 +36,7 @@ def listing(items: Sequence[Row]) -> RenderableType:
     for key, value in items[0].items():
         table.add_column(key, justify="right" if isinstance(value, (int, float)) else "left")
     for item in items:
-        table.add_row(*map(_listed, item.values()))
+        table.add_row(*(Text(_listed(value), no_wrap=key not in _PROSE) for key, value in item.items()))
     return table
 
 
@@ -48,22 +46,25 @@ def _listed(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def verify_table(rows: Sequence[Row]) -> RenderableType:
+_PROSE = ("chip", "definition", "features", "isas", "reason", "summary")  # what may be folded of a listing
+
+
+def verify_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
     """Each layer by each algorithm: exact or not."""
     words = {"ok": Text("exact", "green"), "rejected": Text("–", FAINT)}
     table = by_layer(rows, lambda row: words.get(row["status"]) or Text(row["status"].upper(), BAD))
     count = {status: sum(row["status"] == status for row in rows) for status in ("ok", "rejected", "mismatch", "error")}
     summary = f"{count['ok']} exact, {count['mismatch']} wrong, {count['error']} failed, {count['rejected']} rejected"
-    return Group(table, remarks(rows), summary)
+    return Group(table, remarks(rows, unnamed), summary)
 
 
-def workspace_table(rows: Sequence[Row]) -> RenderableType:
+def workspace_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
     """Each layer by each algorithm: bytes of extra memory."""
     table = by_layer(rows, lambda row: size(row["workspace_bytes"]) if row["status"] == "ok" else "–")
-    return Group(table, remarks(rows), "extra memory beside x, y and the packed weights")
+    return Group(table, remarks(rows, unnamed), "extra memory beside x, y and the packed weights")
 
 
-def estimate_table(rows: Sequence[Row]) -> RenderableType:
+def estimate_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
     """What each layer's hot loop and all of its instructions come to, by a model of the core and by the emulator."""
     table = new_table("layer", "algorithm", "tile", "hot loop", "stack", "as", "held up by", "instructions / FLOP")
     for row in rows:
@@ -84,7 +85,7 @@ def estimate_table(rows: Sequence[Row]) -> RenderableType:
         "hot loop: of the core's f32 peak, by llvm-mca; stack: accesses to it in the loop; "
         "instructions: those executed for the whole layer"
     )
-    return Group(table, remarks(rows), explanation)
+    return Group(table, remarks(rows, unnamed), explanation)
 
 
 def layer_tables(rows: Sequence[Row]) -> RenderableType:
@@ -112,17 +113,18 @@ def _sizes(shape: ConvShape) -> tuple[str, str]:
     )
 
 
-def compile_table(rows: Sequence[Row]) -> RenderableType:
+def compile_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
     """What was written, layer by layer: algorithm and who chose it, workspace, file, the prefix of its symbols."""
     table = new_table("layer", "algorithm", "tile", "chosen by", "workspace", "file", "symbols")
     written = [row for row in rows if row["status"] == "ok"]
     for row in written:
         symbols = f"{row['symbols'][0].rpartition('_')[0]}_*"
         layer, memory = row["name"] or row["workload"], size(row["workspace_bytes"])
-        table.add_row(layer, row["algorithm"], row["tile"], row["chosen_by"], memory, row["path"], symbols)
+        path = Text(row["path"], no_wrap=True)
+        table.add_row(layer, row["algorithm"], row["tile"], row["chosen_by"], memory, path, symbols)
     workspaces = [row["workspace_bytes"] for row in written]
     sizes = f"extra memory: {size(max(workspaces))} for the largest, {size(sum(workspaces))} for all" if written else ""
-    return Group(table, *([sizes] if len(written) > 1 else []), remarks(rows))
+    return Group(table, *([sizes] if len(written) > 1 else []), remarks(rows, unnamed))
 
 
 def import_table(rows: Sequence[Row]) -> RenderableType:
@@ -137,7 +139,8 @@ def import_table(rows: Sequence[Row]) -> RenderableType:
     for row in (row for row in rows if row["status"] == "skipped"):
         missed.setdefault(row["reason"], []).append(row["name"] or row["workload"])
     remarks = [Text(f"– {reason}: {', '.join(names)}", FAINT) for reason, names in missed.items()]
-    return Group(table, *remarks, f"times: {' or '.join(statistics)} of the tool's runs; nothing was verified")
+    legend = f"times: {' or '.join(statistics)} of the tool's runs; nothing was verified"
+    return Group(table, *remarks, f"{legend}, and what else the cores had to do is unknown")
 
 
 def milliseconds(seconds: float) -> str:
@@ -147,11 +150,9 @@ def milliseconds(seconds: float) -> str:
     return f"{milliseconds:.{digits}f}"
 
 
-def new_table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+def new_table(*titles: str) -> Table:
+    """A table with so many columns of text; others may be added."""
+    return Table(*titles)
 
 
 def by_layer(rows: Sequence[Row], cell: Callable[[Row], Text | str]) -> Table:
@@ -181,21 +182,30 @@ def layer_title(row: Row) -> Text:
     return Text(f"{row['name']}{times}\n").append(workload, FAINT)
 
 
-def remarks(rows: Sequence[Row]) -> RenderableType:
-    """Why rows are not ok: each failure by itself, rejections that have one reason together."""
-    failures, rejections = [], Counter[str]()
+def remarks(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
+    """Why rows are not ok: each failure by itself, each reason of rejections once.
+
+    That an algorithm among `unnamed` rejects a layer that others take needs no reason.
+    """
+    failures: list[Text] = []
+    reasons: dict[str, None] = {}
+    among = layers(rows) if unnamed else []
+    expected = {id(row) for layer in among for row in layer if _is_expected(row, layer, unnamed)}
     for row in rows:
         if row["status"] == "rejected":
-            rejections[row["reason"]] += 1
+            if id(row) not in expected:
+                reasons[row["reason"]] = None
         elif row["status"] != "ok":
             where = row["workload"] or row["source"]
             failures.append(Text(f"{row['status']}: {contestant(row)} on {where}: {row['reason']}", BAD))
-    rejected = [Text(f"– {reason} ({_times(count)})", FAINT) for reason, count in rejections.items()]
-    return Group(*failures, *rejected)
+    hint = ["does not take the layer; -v says why"] if expected else []
+    return Group(*failures, *(Text(f"– {reason}", FAINT) for reason in (*reasons, *hint)))
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+def _is_expected(row: Row, layer: Sequence[Row], unnamed: Collection[str]) -> bool:
+    """Whether a row says no more than that an algorithm is for other layers."""
+    is_rejected = row["status"] == "rejected" and row["algorithm"] in unnamed
+    return is_rejected and any(other["status"] != "rejected" for other in layer)
 
 
 def size(count: int) -> str:

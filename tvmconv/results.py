@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmconv import record
+from tvmconv.comparable import is_fastest, time_of
 from tvmconv.device import LOCAL
 from tvmconv.jsonlines import BadFile
 from tvmconv.record import Row
@@ -29,14 +30,20 @@ class Results:
         """The rows of a layer that need no more workspace (bytes), fastest first; none if it was not measured.
 
         All are of one run, since times are comparable only if taken side by side: of the run that compared most of
-        them, the latest if several did.
+        them, the latest if several did. Where the fastest is not known, since the cores offered others less, the rows
+        are ranked by what their times would be at full speed.
         """
         most: list[Row] = []
         for run in self.runs:
             own = [row for row in run if row.get("workload") == str(shape)]
             fitting = [row for row in own if max_workspace is None or row["workspace_bytes"] <= max_workspace]
             most = fitting if len(fitting) >= len(most) else most
-        return sorted(most, key=lambda row: float(row["seconds"]["median"]))
+        is_known = _is_known(most)
+        return sorted(most, key=lambda row: time_of(row).seconds if is_known else time_of(row).at_full_speed)
+
+    def is_doubtful(self, shape: ConvShape, max_workspace: int | None = None) -> bool:
+        """Whether the first of the ranking is a guess, since the rows were not measured alike."""
+        return not _is_known(self.ranking(shape, max_workspace))
 
 
 def read(path: Path, wanted: Mapping[str, Any]) -> Results:
@@ -65,6 +72,11 @@ def read(path: Path, wanted: Mapping[str, Any]) -> Results:
     return Results(path, runs)
 
 
+def _is_known(rows: Sequence[Row]) -> bool:
+    times = [time_of(row) for row in rows]
+    return not times or is_fastest(min(times, key=lambda time: time.seconds), times)
+
+
 def _ours(runs: Sequence[Mapping[str, Row]]) -> list[list[Row]]:
     return [[row for row in run.values() if _is_measured(row)] for run in runs]
 
@@ -86,7 +98,19 @@ def _is_damaged(row: Row) -> bool:
     workspace: Any = row.get("workspace_bytes")
     has_figures = type(threads) is type(workspace) is int and workspace >= 0
     has_time = type(median) in (int, float) and 0 < median <= sys.float_info.max
-    return not (has_figures and has_time and all(isinstance(row.get(key), str) for key in _TEXTS))
+    return not (has_figures and has_time and _has_rounds(row) and all(isinstance(row.get(key), str) for key in _TEXTS))
+
+
+def _has_rounds(row: Row) -> bool:
+    """Whether what the row says about its rounds makes sense; it may say nothing."""
+    rounds: Any = row.get("rounds")
+    if rounds is None:
+        return True
+    if not isinstance(rounds, dict):
+        return False
+    n, slow, offered = (rounds.get(key) for key in ("n", "slow", "offered"))
+    is_share = offered is None or (type(offered) in (int, float) and 0 <= offered <= 1)
+    return is_share and type(n) is type(slow) is int and 0 <= slow <= n and n > 0
 
 
 def _why_nothing(rows: Sequence[Row], here: Sequence[Sequence[Row]], wanted: Mapping[str, Any]) -> str:

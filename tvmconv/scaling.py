@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tvmconv.algorithms import algorithm
 from tvmconv.builder import Request
+from tvmconv.comparable import Timed, are_alike, is_fastest
 from tvmconv.contest import Contest
 from tvmconv.contestant import Entry, KernelEntry
 from tvmconv.peers.runner import Runner
@@ -22,7 +23,7 @@ LEAST_FLOPS = 50e6
 _ALGORITHMS = ("direct", "indirect", "gemm")
 
 # What a row adds to others, None as long as it is not known.
-_FIGURES: Row = dict.fromkeys(("seconds", "rounds", "flops", "peak_gflops", "alone", "ratio"))
+_FIGURES: Row = dict.fromkeys(("seconds", "rounds", "flops", "peak_gflops", "alone", "ratio", "alike"))
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ class ScalingBench(Contest):
     """How trials are measured."""
 
     def row(self, trial: Trial, files: Mapping[Request, Path | Exception], progress: Callable[[int, int], None]) -> Row:
-        """The layer's best algorithm on all threads, and `ratio`: the best time on one to its; `alone` is whose."""
+        """The layer's best algorithm on all threads, and `ratio`: the best time on one to its; `alone` is whose.
+
+        `alike`: whether both are known to be the best, and were measured alike.
+        """
         row = {**blank_row(trial.layer, self.setting, algorithm="auto"), **_FIGURES}
         entries: dict[str, Entry] = {}
         for name, request in trial.kernels.items():
@@ -75,12 +79,18 @@ class ScalingBench(Contest):
             for threads in (1, self.setting.threads):
                 entries[f"{name}.{threads}"] = OnThreads(KernelEntry(file), threads)
 
-        def figures(seconds: Mapping[str, float]) -> Row:
-            alone, together = (
-                min((seconds[f"{name}.{threads}"], name) for name in trial.kernels)
-                for threads in (1, self.setting.threads)
+        def figures(times: Mapping[str, Timed]) -> Row:
+            on_one, on_all = (
+                {name: times[f"{name}.{threads}"] for name in trial.kernels} for threads in (1, self.setting.threads)
             )
-            tile = str(trial.kernels[together[1]].tile)
-            return {"algorithm": together[1], "tile": tile, "alone": alone[1], "ratio": alone[0] / together[0]}
+            alone, together = (min(own, key=lambda name: own[name].seconds) for own in (on_one, on_all))
+            known = is_fastest(on_one[alone], on_one.values()) and is_fastest(on_all[together], on_all.values())
+            return {
+                "algorithm": together,
+                "tile": str(trial.kernels[together].tile),
+                "alone": alone,
+                "ratio": on_one[alone].seconds / on_all[together].seconds,
+                "alike": known and are_alike(on_one[alone], on_all[together]),
+            }
 
         return self.measured(row, trial.shape, entries, figures, progress)

@@ -48,7 +48,10 @@ class Comparison:
         return self.trials * len(self.searchers) * len(self.seeds)
 
     def row(self, row: Row, request: Request) -> Row:
-        """The row of a checked request with what came out: `found` has a line for each searcher and seed."""
+        """The row of a checked request with what came out: `found` has a line for each searcher and seed.
+
+        `alike` is False in a line if slow rounds had to be accepted of one of its kernel and the one by hand alone.
+        """
         found = [self._found(request, name, seed) for seed in self.seeds for name in self.searchers]
         tiles = list(dict.fromkeys([request.tile, *(each["tile"] for each in found)]))
         finalists = [replace(request, tile=tile) for tile in tiles if tile]
@@ -60,7 +63,8 @@ class Comparison:
             outcome = outcomes[each["tile"]]
             each |= {"seconds": vars(outcome.seconds) if outcome.seconds else None}
             gain = hand.median / outcome.median if outcome.seconds else None
-            each |= {"gain": gain, "tile": str(each["tile"])}
+            alike = (outcome.reason is None) == (hand.reason is None)  # of a final that came out: slow rounds
+            each |= {"gain": gain, "alike": alike if outcome.seconds else None, "tile": str(each["tile"])}
         return finished(row, "ok", tile=str(request.tile), seconds=vars(hand.seconds), found=found)
 
     def _found(self, request: Request, name: str, seed: int) -> dict[str, Any]:

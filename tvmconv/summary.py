@@ -9,26 +9,40 @@ from itertools import groupby
 from typing import Any
 
 from tvmconv.choose import AUTO
+from tvmconv.comparable import are_alike, is_fastest, time_of
 from tvmconv.record import Row
 from tvmconv.tuned import HAND, TUNED
 
 PATCH_BUILDERS = ("im2row", "im2col")
 _BEST = ("best tuned", "best hand")
 
+_Sides = tuple[Sequence[Row], Sequence[Row]]  # two sets of rows of one layer, whose fastest are compared
+
 
 @dataclass(frozen=True)
 class Sum:
-    """A network's layers, each as often as it occurs: seconds of all, bytes of the largest workspace; None: unknown."""
+    """A network's layers, each as often as it occurs: seconds of all, bytes of the largest workspace; None: unknown.
+    `is_doubtful`: whether any of the times has slow rounds, or may not be the best."""
 
     seconds: float | None
     workspace: int | None
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """One contestant's speed as a multiple of another's, by layer."""
+    """One contestant's speed as a multiple of another's, by layer, where both were measured alike.
+
+    `slow` of these have slow rounds; `left_out` layers were not measured alike.
+    """
 
     by_layer: Mapping[str, float]
+    slow: int = 0
+    left_out: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.by_layer or self.left_out)
 
     @property
     def mean(self) -> float:
@@ -97,31 +111,50 @@ def seconds(row: Row) -> float | None:
 
 def fastest(layer: Sequence[Row], uncounted: Collection[str] = ()) -> Row | None:
     """The row of least median time, None if there is none. Contestants in `uncounted` are never the fastest."""
-    candidates = [row for row in layer if seconds(row) is not None and contestant(row) not in uncounted]
+    candidates = _timed_rows(layer, uncounted)
     return min(candidates, key=lambda row: row["seconds"]["median"], default=None)
 
 
-def best_ours(network: Sequence[Sequence[Row]]) -> list[Row]:
-    """The fastest of our own rows of each layer that has one."""
-    return _found(fastest([row for row in layer if row["algorithm"]]) for layer in network)
+def is_known(layer: Sequence[Row], uncounted: Collection[str] = ()) -> bool:
+    """Whether the fastest is known: not if others may be faster that the cores offered less."""
+    best = fastest(layer, uncounted)
+    return best is None or is_fastest(time_of(best), map(time_of, _timed_rows(layer, uncounted)))
 
 
-def best_peers(network: Sequence[Sequence[Row]], uncounted: Collection[str] = ()) -> list[Row]:
-    """The fastest of the peers' rows of each layer that has one."""
-    return _found(fastest([row for row in layer if row["peer"]], uncounted) for layer in network)
+def is_slow(row: Row) -> bool:
+    """Whether slow rounds had to be accepted for a row that has a time."""
+    return time_of(row).slow
 
 
-def _found(rows: Iterable[Row | None]) -> list[Row]:
-    return [row for row in rows if row]
+def _timed_rows(layer: Sequence[Row], uncounted: Collection[str]) -> list[Row]:
+    return [row for row in layer if seconds(row) is not None and contestant(row) not in uncounted]
 
 
-def total(rows: Sequence[Row], count: int) -> Sum:
-    """The sum of `rows`, one for each of `count` layers: unknown if there are fewer."""
+def ours(layer: Sequence[Row]) -> list[Row]:
+    """Our own rows of a layer that have a time."""
+    return [row for row in layer if row["algorithm"] and seconds(row) is not None]
+
+
+def peers(layer: Sequence[Row], uncounted: Collection[str] = ()) -> list[Row]:
+    """The peers' rows of a layer that have a time and count."""
+    return [row for row in _timed_rows(layer, uncounted) if row["peer"]]
+
+
+def best_rows(sides: Iterable[Sequence[Row]]) -> list[Row]:
+    """The fastest of each side that has a time."""
+    return [row for row in map(fastest, sides) if row]
+
+
+def total(rows: Sequence[Row], count: int, is_doubtful: bool = False) -> Sum:
+    """The sum of `rows`, one for each of `count` layers: unknown if there are fewer. It is doubtful if one has slow
+    rounds, too."""
     if len(rows) < count or not count:
         return Sum(None, None)
     sizes = [row["workspace_bytes"] for row in rows]
     return Sum(
-        sum(row["count"] * row["seconds"]["median"] for row in rows), None if None in sizes else max(map(int, sizes))
+        sum(row["count"] * row["seconds"]["median"] for row in rows),
+        None if None in sizes else max(map(int, sizes)),
+        is_doubtful or any(map(is_slow, rows)),
     )
 
 
@@ -136,8 +169,7 @@ def sums(network: Sequence[Sequence[Row]]) -> dict[str, Sum]:
 
 def against_peers(network: Sequence[Sequence[Row]], uncounted: Collection[str] = ()) -> Ratios:
     """Our best beside the best peer on each distinct layer where both have a time."""
-    pairs = ((best_ours([layer]), best_peers([layer], uncounted)) for layer in network)
-    return _ratios((ours[0], peer[0]) for ours, peer in pairs if ours and peer)
+    return _ratios((ours(layer), peers(layer, uncounted)) for layer in network)
 
 
 def against_patches(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Ratios]:
@@ -145,12 +177,12 @@ def against_patches(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], R
 
     Of layers where patches are built: not where the input itself is the matrix.
     """
-    pairs: dict[tuple[str, str], list[tuple[Row, Row]]] = {}
+    pairs: dict[tuple[str, str], list[_Sides]] = {}
     for layer in network:
-        ours = [row for row in layer if row["algorithm"] and seconds(row) is not None]
-        for baseline in (row for row in ours if row["algorithm"] in PATCH_BUILDERS and row["workspace_bytes"]):
-            for other in (row for row in ours if row["algorithm"] not in PATCH_BUILDERS and _same_kind(row, baseline)):
-                pairs.setdefault((contestant(other), contestant(baseline)), []).append((other, baseline))
+        own = ours(layer)
+        for baseline in (row for row in own if row["algorithm"] in PATCH_BUILDERS and row["workspace_bytes"]):
+            for other in (row for row in own if row["algorithm"] not in PATCH_BUILDERS and _same_kind(row, baseline)):
+                pairs.setdefault((contestant(other), contestant(baseline)), []).append(([other], [baseline]))
     return {names: _ratios(rows) for names, rows in pairs.items()}
 
 
@@ -159,16 +191,14 @@ def against_hand(network: Sequence[Sequence[Row]]) -> dict[tuple[str, str], Rati
 
     Of the runs in which both were asked for by name, so that both were measured side by side.
     """
-    pairs: dict[tuple[str, str], list[tuple[Row, Row]]] = {}
+    pairs: dict[tuple[str, str], list[_Sides]] = {}
     for layer in network:
-        ours = [row for row in layer if row["algorithm"] and seconds(row) is not None]
-        tuned, hand = ([row for row in ours if row.get("schedule_asked") == name] for name in (TUNED, HAND))
+        tuned, hand = ([row for row in ours(layer) if row.get("schedule_asked") == name] for name in (TUNED, HAND))
         for one in tuned:
             for other in (row for row in hand if _algorithm_asked(row) == _algorithm_asked(one)):
-                pairs.setdefault((contestant(one), contestant(other)), []).append((one, other))
+                pairs.setdefault((contestant(one), contestant(other)), []).append(([one], [other]))
         if tuned and hand:
-            best = [min(rows, key=lambda row: row["seconds"]["median"]) for rows in (tuned, hand)]
-            pairs.setdefault(_BEST, []).append((best[0], best[1]))
+            pairs.setdefault(_BEST, []).append((tuned, hand))
     found = {names: _ratios(rows) for names, rows in pairs.items()}
     best_of_all = found.pop(_BEST, None)
     return found if best_of_all is None or best_of_all in found.values() else {**found, _BEST: best_of_all}
@@ -179,14 +209,21 @@ def _same_kind(one: Row, other: Row) -> bool:
     return bool(one.get("schedule_asked") == other.get("schedule_asked"))
 
 
-def _ratios(pairs: Iterable[tuple[Row, Row]]) -> Ratios:
-    """The first row's speed over the second's, of each distinct problem."""
+def _ratios(pairs: Iterable[_Sides]) -> Ratios:
+    """The speed of the first side's fastest over that of the second's, of each distinct problem."""
     ratios: dict[str, float] = {}
-    named: dict[str, str] = {}  # by workload: a layer that occurs again, under any name, is the same problem
-    for one, other in pairs:
-        if one["workload"] not in named:
-            name = named[one["workload"]] = one["name"] or one["workload"]
-            ratios[name if name not in ratios else f"{name}, {one['workload']}"] = (
-                other["seconds"]["median"] / one["seconds"]["median"]
-            )
-    return Ratios(ratios)
+    alike: set[str] = set()  # workloads: a layer that occurs again, under any name, is the same problem
+    slow, unlike = 0, set[str]()
+    for sides in pairs:
+        bests = best_rows(sides)
+        if len(bests) < len(sides) or (workload := bests[0]["workload"]) in alike:
+            continue
+        one, other = map(time_of, bests)
+        if not (are_alike(one, other) and all(map(is_known, sides))):
+            unlike.add(workload)
+            continue
+        alike.add(workload)
+        name = bests[0]["name"] or workload
+        ratios[name if name not in ratios else f"{name}, {workload}"] = other.seconds / one.seconds
+        slow += one.slow or other.slow
+    return Ratios(ratios, slow, len(unlike - alike))

@@ -29,6 +29,10 @@ class Algorithms(NamedTuple):
     def required(self) -> tuple[str, ...]:
         return tuple(name for name in self.names if self.named and name != AUTO)
 
+    def unnamed(self, verbose: int) -> tuple[str, ...]:
+        """Those that `all` brings: unless asked, nobody wants to hear that one of them does not take a layer."""
+        return tuple(name for name in self.names if not (self.named or verbose or name == AUTO))
+
 
 ALL = Algorithms(("all",), named=False)
 

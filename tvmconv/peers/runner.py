@@ -44,7 +44,8 @@ class Profiled(Protocol):
     def own_seconds(self, least: float) -> float:
         """Seconds that the convolution alone takes, bias and clamp included, on average of calls for `least` seconds.
 
-        The calls are other ones than those of `run`, since a profiler takes time itself.
+        The calls are other ones than those of `run`, since a profiler takes time itself. The time counts only where the
+        process had its cores throughout: others may have had them between two convolutions.
         """
 
 

@@ -41,7 +41,8 @@ def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
     contenders = _peers(options.peers, are_run=remote is None)
     layers = resolve(options.workloads, output.warn)
     uncounted = {peer.name for peer in contenders if not peer.counts}
-    output.table_at_end(partial(bench_table, uncounted=uncounted))
+    unnamed = algorithms.unnamed(options.verbose)
+    output.table_at_end(partial(bench_table, uncounted=uncounted, unnamed=unnamed))
 
     tasks = list(plan(layers, algorithms.names, setting))
     with results(options.output) as file:

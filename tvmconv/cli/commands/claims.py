@@ -14,7 +14,7 @@ from tvmconv import report, target
 from tvmconv.batch import llvm_version
 from tvmconv.bench import measured_peak
 from tvmconv.builder import build_all
-from tvmconv.claims import POINTWISE, ClaimBench, claims, mean_ratio
+from tvmconv.claims import POINTWISE, ClaimBench, claims, mean_in_words
 from tvmconv.cli.measuring import rules_of
 from tvmconv.cli.output import Output, exit_code, within_layer
 from tvmconv.measure import Best
@@ -34,13 +34,17 @@ def _share(title: str, key: str) -> tuple[str, Callable[[Row], str]]:
     return title, lambda row: f"{row[key]:.0%}"
 
 
+def _ratio(title: str) -> tuple[str, Callable[[Row], str]]:
+    return title, lambda row: f"{'' if row['alike'] else '~'}{row['ratio']:.2f}"
+
+
 _TILE = ("tile", lambda row: str(row["tile"]))
 _AGAINST: dict[str, _Columns] = {
     "im2row": (
         _TILE,
         _time("indirect"),
         _time("im2row"),
-        ("im2row/indirect", lambda row: f"{row['ratio']:.2f}"),
+        _ratio("im2row/indirect"),
         ("copy, GB/s", lambda row: f"{row['copy_gb_per_s']:.1f}"),
         _share("of memcpy", "copy_share"),
         _share("GEMM phase", "run_peak_fraction"),
@@ -50,7 +54,7 @@ _AGAINST: dict[str, _Columns] = {
         _TILE,
         _time("indirect"),
         _time("gemm"),
-        ("gemm/indirect", lambda row: f"{row['ratio']:.2f}"),
+        _ratio("gemm/indirect"),
     ),
 }
 
@@ -86,11 +90,13 @@ def claims_table(rows: Sequence[Row]) -> RenderableType:
         if own := [row for row in measured if row["rival"] == rival]:
             parts += [
                 _table(own, columns),
-                f"{rival}/indirect: geometric mean {mean_ratio(own):.3f} of {len(own)} layers\n",
+                f"{rival}/indirect: {mean_in_words(own)}\n",
             ]
     turns, slow = (sum(row["rounds"][key] for row in measured) for key in ("n", "slow"))
     if slow:
         parts.append(f"in {slow} of {turns} rounds the core had less to offer than it had at its best")
+    if not all(row["alike"] for row in measured):
+        parts.append("~: the core offered one of the two more than the other")
     return Group(*parts, report.remarks(rows), _LEGEND)
 
 

@@ -6,6 +6,7 @@ import argparse
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tvmconv import report, results, standalone
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     _check_distinct(tasks)
     if measured:
         _warn_of_the_unmeasured(tasks, measured, output)
-    output.table_at_end(report.compile_table)
+        _warn_of_doubts(tasks, measured, setting.max_workspace, output)
+    output.table_at_end(partial(report.compile_table, unnamed=algorithms.unnamed(options.verbose)))
 
     started = time.monotonic()
     built = build(tasks, setting, options.jobs, output)
@@ -89,6 +91,19 @@ def _warn_of_the_unmeasured(tasks: Sequence[Task], measured: results.Results, ou
         output.warn(
             f"{measured.path} has only what cannot be built here for {layers}: {unknown[0].unknown}; "
             "the rule chooses there"
+        )
+
+
+def _warn_of_doubts(
+    tasks: Sequence[Task], measured: results.Results, max_workspace: int | None, output: Output
+) -> None:
+    by_results = [task for task in tasks if task.chosen_by == "results"]
+    shapes = ((task.layer, task.layer.shape) for task in by_results)
+    doubtful = [layer for layer, shape in shapes if shape and measured.is_doubtful(shape, max_workspace)]
+    if doubtful:
+        output.warn(
+            f"{measured.path} does not tell which is the fastest for {_some(doubtful, tasks)}: some were measured in "
+            "slower rounds, and what would be the fastest at full speed is taken; a new bench on quiet cores would tell"
         )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 
+from rich.text import Text
+
 from tvmconv.cli.device import started
 from tvmconv.cli.output import Output
 from tvmconv.rpc.address import Where, parse, tracker_address
 from tvmconv.rpc.doctor import Finding, examine
 from tvmconv.rpc.tracker_client import TrackerClient
 from tvmconv.rpc.trouble import Trouble
+from tvmconv.table import Paragraph
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -35,7 +38,8 @@ def report(where: Where, output: Output) -> int:
 def _show(finding: Finding, device: str | None, output: Output) -> int:
     output.row({"kind": "result", "device": device, **vars(finding)})
     if finding.text:
-        output.text(f"{finding.status:8}{finding.step:22}{finding.text}")
+        head = f"{finding.status:8}{finding.step:22}"
+        output.show(Paragraph(Text(finding.text), head, hanging=len(head)))
     return int(finding.status == "failed")
 
 

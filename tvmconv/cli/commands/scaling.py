@@ -13,7 +13,7 @@ from tvmconv import report, target
 from tvmconv.batch import llvm_version
 from tvmconv.bench import measured_peak
 from tvmconv.builder import build_all
-from tvmconv.claims import mean_ratio
+from tvmconv.claims import mean_in_words
 from tvmconv.cli.measuring import rules_of
 from tvmconv.cli.output import Output, exit_code, within_layer
 from tvmconv.cli.setting import cpus_of
@@ -58,14 +58,15 @@ def scaling_table(rows: Sequence[Row], bound: float) -> RenderableType:
             all_of_them,
             report.milliseconds(together),
             f"{row['flops'] / together / 1e9 / row['peak_gflops']:.0%}",
-            f"{row['ratio']:.2f}",
+            f"{'' if row['alike'] else '~'}{row['ratio']:.2f}",
         )
     turns, slow = (sum(row["rounds"][key] for row in measured) for key in ("n", "slow"))
     worst = min((row["ratio"] for row in measured), default=float("nan"))
     return Group(
         table,
-        f"geometric mean {mean_ratio(measured):.3f} of {len(measured)} layers, the lowest {worst:.2f}",
+        f"{mean_in_words(measured)}; the lowest {worst:.2f}",
         f"multiply-adds in registers alone: {bound:.2f}",
         f"in {slow} of {turns} rounds the cores had less to offer than they had at their best",
+        *([] if all(row["alike"] for row in measured) else ["~: the cores offered one of the two more than the other"]),
         report.remarks(rows),
     )

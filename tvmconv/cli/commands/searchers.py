@@ -59,15 +59,21 @@ def searchers_table(rows: Sequence[Row]) -> RenderableType:
                 report.layer_title(row),
                 row["algorithm"],
                 searcher,
-                " ".join(f"{each['gain']:.3f}" if each["gain"] else "failed" for each in found),
+                " ".join(map(_gain, found)),
                 _mean(found),
                 f"{60 * sum(each['trials'] for each in found) / sum(each['search_seconds'] for each in found):.0f}",
                 str(sum(each["failed"] for each in found)),
             )
     means = [f"{searcher} {_mean(found)}" for searcher, found in _by_searcher(measured).items()]
     summary = f"over hand, geometric mean of {len(measured)} layers: {', '.join(means)}"
-    legend = f"{TUNE_TASKS} begins without the kernel by hand, the others with it"
-    return Group(table, report.remarks(rows), legend, summary)
+    legend = [f"{TUNE_TASKS} begins without the kernel by hand, the others with it"]
+    if any(each["alike"] is False for row in measured for each in row["found"]):
+        legend.append("~: slow rounds of one of the two alone; such are in no mean")
+    return Group(table, report.remarks(rows), *legend, summary)
+
+
+def _gain(each: Row) -> str:
+    return f"{'' if each['alike'] else '~'}{each['gain']:.3f}" if each["gain"] else "failed"
 
 
 def _by_searcher(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -79,6 +85,6 @@ def _by_searcher(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _mean(found: Sequence[Row]) -> str:
-    """Of what did not fail in the final."""
-    gains = [math.log(each["gain"]) for each in found if each["gain"]]
+    """Of what did not fail in the final, and was measured like the kernel by hand."""
+    gains = [math.log(each["gain"]) for each in found if each["gain"] and each["alike"]]
     return f"{math.exp(sum(gains) / len(gains)):.3f}" if gains else "–"

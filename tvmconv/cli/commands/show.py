@@ -33,7 +33,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     algorithms = options.algorithm or (one if code or options.estimate else values.all_algorithms(options.layout))
     if not code:
         asked = next((name for name in _TABLES if getattr(options, name)), None)
-        output.table_at_end(_TABLES[asked] if asked else report.layer_tables)
+        unnamed = algorithms.unnamed(options.verbose)
+        output.table_at_end(functools.partial(_TABLES[asked], unnamed=unnamed) if asked else report.layer_tables)
     for task in plan(resolve(options.workloads, output.warn), algorithms.names, setting):
         row = _row(task, setting, options, output)
         output.row(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from itertools import islice
 
 from tvmconv import report
@@ -27,7 +28,7 @@ def _verify(options: argparse.Namespace, output: Output, work: Work) -> int:
     output.machine = work.machine
     algorithms = options.algorithm or values.all_algorithms(options.layout)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, work.setting))
-    output.table_at_end(report.verify_table)
+    output.table_at_end(partial(report.verify_table, unnamed=algorithms.unnamed(options.verbose)))
 
     remaining = iter(tasks)
     while chunk := list(islice(remaining, _CHUNK)):
