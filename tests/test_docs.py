@@ -27,7 +27,7 @@ PAGES = sorted(
 PYTHON = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 # What blocks of commands may have beside tvmconv's own, whose grammar is not known here.
-UNPARSED = ("adb", "apt", "cc", "cd", "cmake", "git", "pip", "python", "python3", "./bench", "./program", "build/layer/program")
+UNPARSED = ("apt", "cc", "cmake", "python", "python3", "./program", "build/layer/program")
 PARSERS: dict[str, Callable[[list[str]], object]] = {
     "scripts/tvmconv": arguments.parse,
     ".venv/bin/tvmconv": arguments.parse,
