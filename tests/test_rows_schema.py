@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tvmconv import cli
+from tvmconv.cli.commands import tune
+from tvmconv.tune.lab import LocalLab, Pace
 
 SCHEMA = json.loads(
     (Path(__file__).resolve().parent.parent / "docs/reference/rows.schema.json").read_text(encoding="utf-8")
@@ -44,6 +47,14 @@ def test_the_schema_is_one_and_explains_every_key() -> None:
         assert described >= set(SCHEMA["$defs"][command]["required"])
 
 
+@pytest.fixture
+def quick_finals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tune without its long final."""
+    pace = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=1.0)
+    monkeypatch.setattr(tune, "LocalLab", functools.partial(LocalLab, pace=pace))
+
+
+@pytest.mark.usefixtures("quick_finals")
 @pytest.mark.parametrize("command", RUNS)
 def test_real_rows_follow_it(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options, statuses = RUNS[command]
