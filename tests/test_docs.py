@@ -9,12 +9,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 
 import tvmconv
+from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli import arguments, scripts
+from tvmconv.log import Key, Record
+from tvmconv.peers import PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -26,8 +31,11 @@ PAGES = sorted(
 )
 PYTHON = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
-# What blocks of commands may have beside tvmconv's own, whose grammar is not known here.
-UNPARSED = ("apt", "cc", "cmake", "python", "python3", "./program", "build/layer/program")
+# Other programs in shown commands, whose options are not known here.
+UNPARSED = (
+    *(".venv/bin/pip", ".venv/bin/python", "build/layer/program", "cc", "cmake", "python", "python3"),
+    *("./program", "scripts/test"),
+)
 PARSERS: dict[str, Callable[[list[str]], object]] = {
     "scripts/tvmconv": arguments.parse,
     ".venv/bin/tvmconv": arguments.parse,
@@ -70,14 +78,13 @@ def test_pages_build_without_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_shown_commands_parse(page: str, line: str) -> None:
     words = [word for word in shlex.split(line, comments=True) if word != "&"]
-    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):  # variables of the environment
-        words.pop(0)
-    if not words or words[0] in UNPARSED or words[:2] == ["scripts/tvmconv", "setup"]:
+    for word in words:
+        if word.startswith(("tests/", "docs/", "examples/")) and "_build" not in word:
+            assert (ROOT / word).exists(), f"{page}: {line!r}: there is no {word}"
+    if words[0] in UNPARSED:
         return
-    if words[0] == ".venv/bin/python" or words[0].startswith(".venv/bin/pip"):
-        return
-    if words[0] == "scripts/test":
-        assert all((ROOT / word).exists() for word in words[1:] if word.startswith("tests")), line
+    if words[:2] == ["scripts/tvmconv", "setup"]:
+        assert {*words[2:]} <= {*(metadata("tvmconv").get_all("Provides-Extra") or ())}, line
         return
     assert words[0] in PARSERS, f"{page}: {line!r} is no command that this test knows"
     said = io.StringIO()
@@ -125,6 +132,29 @@ def test_pictures_are_those_that_the_script_draws(tmp_path: Path) -> None:
     subprocess.run([sys.executable, copy], check=True)
     drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("*.svg")}
     assert drawn == {path.name: path.read_text(encoding="utf-8") for path in script.parent.glob("*.svg")}
+
+
+def _environment() -> set[str]:
+    """The variables of the environment that the code reads."""
+    sources = [*(ROOT / "tvmconv").rglob("*.py"), ROOT / "scripts" / "bootstrap.py"]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    return set(re.findall(r'environ(?:\.get\(|\[)"(\w+)"', text)) | set(re.findall(r'"(TVM_[A-Z_]+)"', text))
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("explanation/algorithms", {algorithm.name for algorithm in ALGORITHMS}),
+        ("how-to/compare-libraries", {peer.name for peer in PEERS}),
+        ("reference/environment", _environment()),
+        ("reference/tuning-log", {item.name for kind in (Key, Record) for item in fields(kind)}),
+        ("glossary", {item.name for item in fields(tvmconv.Tile)} - {"mr", "nr"}),
+        ("reference/c-interface", set(re.findall(r"TVMCONV_\w+ = ", (ROOT / "tvmconv/native/tvmconv.h").read_text()))),
+    ],
+)
+def test_pages_name_all_there_is(page: str, names: set[str]) -> None:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    assert names and not [name for name in names if f"`{name.removesuffix(' = ')}`" not in text]
 
 
 def external_links() -> list[str]:
