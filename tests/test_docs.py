@@ -18,7 +18,6 @@ import pytest
 import tvmconv
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli import arguments, scripts
-from tvmconv.log import Key, Record
 from tvmconv.peers import PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,7 +146,6 @@ def _environment() -> set[str]:
         ("explanation/algorithms", {algorithm.name for algorithm in ALGORITHMS}),
         ("how-to/compare-libraries", {peer.name for peer in PEERS}),
         ("reference/environment", _environment()),
-        ("reference/tuning-log", {item.name for kind in (Key, Record) for item in fields(kind)}),
         ("glossary", {item.name for item in fields(tvmconv.Tile)} - {"mr", "nr"}),
         ("reference/c-interface", set(re.findall(r"TVMCONV_\w+ = ", (ROOT / "tvmconv/native/tvmconv.h").read_text()))),
     ],

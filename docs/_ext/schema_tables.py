@@ -1,4 +1,7 @@
-"""Writes tables of the JSON schemas into pages: a line `<!-- schema: NAME -->` becomes the keys of $defs/NAME."""
+"""Writes tables of the JSON schemas into pages.
+
+A line `<!-- schema: FILE NAME -->` becomes the keys of $defs/NAME in reference/FILE.schema.json.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-_SCHEMA = Path(__file__).parent.parent / "reference" / "rows.schema.json"
-_PLACE = re.compile(r"^<!-- schema: (\w+) -->$", re.MULTILINE)
+_FOLDER = Path(__file__).parent.parent / "reference"
+_PLACE = re.compile(r"^<!-- schema: (\w+) (\w+) -->$", re.MULTILINE)
 _COMMANDS = ("verify", "bench", "compile", "tune")
 
 
-def _table(schema: dict[str, Any], name: str) -> str:
+def _table(match: re.Match[str]) -> str:
+    file, name = match.groups()
+    schema = json.loads((_FOLDER / f"{file}.schema.json").read_text(encoding="utf-8"))
     definition = schema["$defs"][name]
     rows = ["| key | type | in | meaning |", "|---|---|---|---|"]
     for key, value in definition["properties"].items():
@@ -33,7 +38,8 @@ def _type(value: dict[str, Any]) -> str:
     if "anyOf" in value:
         return " or ".join(map(_type, value["anyOf"]))
     if "$ref" in value:
-        return "[times](#times)"
+        name = value["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name})"
     if "const" in value:
         return f"`{json.dumps(value['const'])}`"
     if "enum" in value:
@@ -43,9 +49,7 @@ def _type(value: dict[str, Any]) -> str:
 
 
 def _write_tables(app: Any, docname: str, source: list[str]) -> None:
-    if _PLACE.search(source[0]):
-        schema = json.loads(_SCHEMA.read_text(encoding="utf-8"))
-        source[0] = _PLACE.sub(lambda match: _table(schema, match[1]), source[0])
+    source[0] = _PLACE.sub(_table, source[0])
 
 
 def setup(app: Any) -> dict[str, bool]:

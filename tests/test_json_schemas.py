@@ -1,4 +1,4 @@
-"""Rows of real commands are what docs/reference/rows.schema.json says."""
+"""Rows of real commands and records of logs are what the schemas in docs/reference say."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from tvmconv import cli
 from tvmconv.cli.commands import tune
 from tvmconv.tune.lab import LocalLab, Pace
 
-SCHEMA = json.loads(
-    (Path(__file__).resolve().parent.parent / "docs/reference/rows.schema.json").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA, RECORD = (
+    json.loads((ROOT / "docs" / "reference" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    for name in ("rows", "record")
 )
 SHAPE = "ic8ih8oc8kh3ph1"
 QUICK = ("--samples", "2", "--min-time", "0.001", "--max-time", "2")
@@ -72,6 +74,20 @@ def test_real_rows_follow_it(command: str, tmp_path: Path, capsys: pytest.Captur
             assert row["workspace_bytes"] == 0
         new = row.keys() - SCHEMA["$defs"]["result"]["properties"].keys()
         assert not new, f"describe {', '.join(new)} in docs/reference/rows.schema.json"
+    if command == "tune":
+        check_records(*tmp_path.rglob("*.jsonl"))
+
+
+def check_records(*logs: Path) -> None:
+    assert logs
+    for log in logs:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            Draft202012Validator(RECORD).validate(json.loads(line))
+
+
+def test_records_of_shipped_logs_follow_theirs() -> None:
+    Draft202012Validator.check_schema(RECORD)
+    check_records(*(ROOT / "tuning_logs").rglob("*.jsonl"))
 
 
 def test_it_refuses_what_is_no_row() -> None:
