@@ -24,8 +24,9 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 
 # Installed sizes, for x86-64 Linux.
-DEV_SIZE = "1.5 GB"
+DEV_SIZE = "1.6 GB"
 EXTRA_SIZES = {
+    "docs": "0.1 GB",
     "emulator": "0.1 GB",
     "estimate": "0.1 GB",
     "peers": "0.3 GB",
