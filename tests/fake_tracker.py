@@ -1,4 +1,4 @@
-"""A tracker that knows one server, and whose list of waiting keys is as long, or as wrong, as a test wants it."""
+"""A tracker whose answers are as long, or as wrong, as a test wants them; it knows one server that registers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-_PUT, _PENDING = 3, 7  # TrackerCode of tvm/rpc/base.py
+_PUT, _REQUEST, _SUMMARY, _PENDING = 3, 4, 6, 7  # TrackerCode of tvm/rpc/base.py
 _PIECE = 4096
 
 
 class FakeTracker:
-    """`padding`: bytes of other keys before ours; `length`: what is said in the place of the answer's length."""
+    """`padding`: bytes of other keys before the server's own among those that wait for a client; `answer`: to a request
+    and for a summary; `length`: what is said in the place of an answer's own.
+    """
 
-    def __init__(self, padding: int = 0, length: int | None = None) -> None:
-        self._padding, self._length = padding, length
+    def __init__(self, padding: int = 0, answer: bytes = b"null", length: int | None = None) -> None:
+        self._padding, self._said, self._length = padding, answer, length
         self._match = ""
         self.connections = self.offers = self.answered = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> FakeTracker:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -46,14 +49,20 @@ class FakeTracker:
                 self._answer(connection, json.loads(connection.recv(size, socket.MSG_WAITALL)))
 
     def _answer(self, connection: socket.socket, message: list[Any]) -> None:
-        if message[0] != _PENDING:
-            if message[0] == _PUT:
+        code = message[0]
+        if code == _PENDING:
+            keys = ["x" * 98] * (self._padding // 102) + [self._match]
+            self._send(connection, json.dumps(keys).encode(), self._length)
+        elif code in (_REQUEST, _SUMMARY):
+            self._send(connection, self._said, self._length)
+        else:
+            if code == _PUT:
                 self.offers += 1
                 self._match = message[2][1]
-            connection.sendall(struct.pack("<i", 1) + b"0")
-            return
-        answer = json.dumps(["x" * 98] * (self._padding // 102) + [self._match]).encode()
-        connection.sendall(struct.pack("<i", len(answer) if self._length is None else self._length))
+            self._send(connection, b"0")
+
+    def _send(self, connection: socket.socket, answer: bytes, length: int | None = None) -> None:
+        connection.sendall(struct.pack("<i", len(answer) if length is None else length))
         for start in range(0, len(answer), _PIECE):
             connection.sendall(answer[start : start + _PIECE])
         self.answered += 1
