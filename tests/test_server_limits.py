@@ -97,6 +97,12 @@ def test_a_session_ends_by_the_shorter_of_two_timeouts(timeout: str, longest: fl
         until(lambda: "its time is over" in running.log, longest + 2)
 
 
+@pytest.mark.parametrize("patience", [3e6, 1e300, float("inf")])
+def test_no_layer_is_too_large_for_a_deadline(client: Client, shared: str, patience: float) -> None:
+    """The seconds for one of 0.6 TFLOP on an emulated device are more than poll can count."""
+    assert client._worker.ask(("hello", shared, KEY), patience) < 10
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
