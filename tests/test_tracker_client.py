@@ -35,7 +35,7 @@ def test_a_long_summary(servers: int, least: int) -> None:
 
 def test_many_keys_are_said_in_a_line() -> None:
     with FakeTracker(answer=summary(2_100)) as tracker, client(tracker) as asked:
-        with pytest.raises(Trouble, match="only device0 .* and 2080 more: name one of them") as caught:
+        with pytest.raises(Trouble, match=r"only device0 .* and 2080 more: name one of them") as caught:
             asked.queue("other")
         assert len(str(caught.value)) < 1000
 
