@@ -72,6 +72,20 @@ def upload(address: str, key: str, name: str, size: int) -> str:
         return str(remote.listdir("."))
 
 
+def uploads(address: str, key: str, files: list[tuple[str | bytes, int]]) -> list[str]:
+    """The error of each upload of a session, empty where there is none. A name in bytes is sent as it is."""
+    errors = []
+    with _session(address, key, 10) as remote:
+        upload = remote.get_function("tvm.rpc.server.upload")
+        for name, size in files:
+            try:
+                upload(name, bytearray(size))
+                errors.append("")
+            except Exception as error:
+                errors.append(str(error))
+    return errors
+
+
 def load(address: str, key: str, path: Path) -> None:
     with _session(address, key, 10) as remote:
         remote.upload(str(path), "module.so")

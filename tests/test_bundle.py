@@ -6,12 +6,18 @@ need them are skipped with the reason.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import os
 import platform
 import re
+import shutil
 import subprocess
+import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,27 +31,35 @@ from tvmconv import cli
 from tvmconv import target as targets
 from tvmconv.rpc import apt, bundle, emulate, runtime
 from tvmconv.rpc.process import Listening
+from tvmconv.rpc.server_build import ARCHITECTURES
 
 WORKLOAD = "mb2ic8ih6oc20kh3ph1"
 NATIVE = targets.parse("aarch64" if platform.machine() == "aarch64" else "x86-64-v2")
 
 
+@contextmanager
+def skipping() -> Iterator[None]:
+    """Skips where a part cannot be had; another part than the pinned one is a failure."""
+    try:
+        yield
+    except runtime.ChecksumError:
+        raise
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="module")
 def device_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "pixel6"
-    try:
+    with skipping():
         bundle.make(targets.parse("pixel6"), folder)
-    except RuntimeError as error:
-        pytest.skip(str(error))
     return folder
 
 
 @pytest.fixture(scope="module")
 def emulated() -> Iterator[emulate.EmulatedDevice]:
-    try:
+    with skipping():
         device = emulate.EmulatedDevice().__enter__()
-    except RuntimeError as error:
-        pytest.skip(str(error))
     yield device
     device.__exit__()
     assert not in_group(device._server.pid) and not in_group(device._tracker.pid)
@@ -122,10 +136,82 @@ def test_what_cannot_be_bundled(
 def test_another_package_than_the_pinned_one(tmp_path: Path) -> None:
     package = tmp_path / "libc6_2.99_arm64.deb"
     package.write_bytes(b"something else")
-    with pytest.raises(apt.AptError, match=r"has the checksum [0-9a-f]{64}, and 0123 is the one that was tested"):
-        apt.check(package, "0123")
+    with pytest.raises(
+        runtime.ChecksumError, match=r"has the checksum [0-9a-f]{64}, and 0123 is the one that was tested"
+    ):
+        runtime.check(package, "0123")
     with pytest.raises(apt.AptError, match="dpkg-deb cannot unpack libc6"):
         apt.unpacked(package, {"libc.so.6": "lib/libc.so.6"})
+
+
+def fake_wheel(folder: Path, package: str, version: str, python: str) -> None:
+    """A wheel for aarch64 as pip takes it, with other code than the real one."""
+    name = package.replace("-", "_")
+    tag = f"{python}-manylinux_2_28_aarch64"
+    metadata = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n",
+        "WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as wheel:
+        for file, content in metadata.items():
+            wheel.writestr(f"{name}-{version}.dist-info/{file}", content)
+        for library in ("tvm_ffi/lib/libtvm_ffi.so", "tvm/lib/libtvm_runtime.so"):
+            wheel.writestr(library, b"other code")
+
+
+@pytest.mark.skipif(platform.machine() == "aarch64", reason="no wheel for this machine is downloaded")
+def test_another_wheel_than_the_pinned_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pip finds wheels of the right name with other content: one line, and nothing of it is kept."""
+    wheels, cache, temporary = (tmp_path / name for name in ("wheels", "cache", "temporary"))
+    for folder in (wheels, cache, temporary):
+        folder.mkdir()
+    fake_wheel(wheels, "apache-tvm", importlib.metadata.version("apache-tvm"), "py3-none")
+    fake_wheel(wheels, "apache-tvm-ffi", importlib.metadata.version("apache-tvm-ffi"), "cp311-cp311")
+    variables = {"PIP_FIND_LINKS": wheels, "PIP_NO_INDEX": 1, "XDG_CACHE_HOME": cache, "TMPDIR": temporary}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(bundle, "server", lambda architecture: Path(__file__))
+    argv = ["rpc", "bundle", "-t", "raspberrypi5", "-o", str(tmp_path / "bundle"), "--libc", "none", "-q"]
+    assert cli.main(argv) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"apache_tvm_ffi-\S+ has the checksum [0-9a-f]{64}, and \w+ is the one that was tested", said)
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "bundle").exists() and not list(cache.rglob("*.so")) and not list(temporary.iterdir())
+
+
+def test_wheels_of_the_installed_versions_are_pinned() -> None:
+    for package, wheel in runtime._WHEELS.items():
+        assert importlib.metadata.version(package) == wheel.version
+        assert {*wheel.sha256} == {*ARCHITECTURES} and all(len(digest) == 64 for digest in wheel.sha256.values())
+
+
+@pytest.mark.skipif(not shutil.which("apt-get"), reason="there is no apt here")
+def test_packages_without_a_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused, also on a machine whose apt is told to take them."""
+    for part in ("DEBIAN", "usr/bin"):
+        (tmp_path / "package" / part).mkdir(parents=True)
+    control = "Package: forged\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: none\n"
+    (tmp_path / "package/DEBIAN/control").write_text(control)
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    deb = repository / "forged.deb"
+    subprocess.run(["dpkg-deb", "-b", tmp_path / "package", deb], check=True, capture_output=True, timeout=PATIENCE)
+    digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+    (repository / "Packages").write_text(
+        f"{control}Filename: ./forged.deb\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
+    )
+    (tmp_path / "sources").write_text(f"deb file:{repository} ./\n")
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{tmp_path}/sources"; Dir::Etc::sourceparts "-";'
+        'APT::Get::AllowUnauthenticated "true"; Acquire::AllowInsecureRepositories "true";'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    with pytest.raises(apt.AptError, match="apt-get update failed"), apt.downloaded(["forged"], "arm64"):
+        pass
 
 
 def test_a_device_needs_nothing_else(device_folder: Path) -> None:

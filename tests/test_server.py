@@ -191,11 +191,11 @@ GARBAGE = (
 
 
 def test_garbage_and_half_messages(client: Client, address: str) -> None:
-    """A client is served meanwhile, and they are shown the door at their deadline."""
+    """A client is served at once meanwhile, and their connections are closed at their deadline."""
     strangers = [connected(address) for _ in GARBAGE]
     for stranger, sent in zip(strangers, GARBAGE, strict=True):
         stranger.sendall(sent)
-    assert client.ask("hello", address, KEY) < 4  # seconds: there are more than can wait, so of one deadline
+    assert client.ask("hello", address, KEY) < 1  # seconds
     for stranger in strangers:
         with stranger, suppress(ConnectionError):
             while stranger.recv(4096):

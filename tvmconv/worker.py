@@ -22,6 +22,7 @@ die_with_parent()
 from {module} import serve
 serve({descriptor})"""
 _SLOWEST = 50e6  # operations that even a kernel without vectors does in a second
+_LONGEST = 1e6  # seconds of patience: poll takes its milliseconds as an int of 32 bits
 
 
 class WorkerLost(Exception):
@@ -60,7 +61,8 @@ class Worker:
 
     def send(self, message: object, patience: float) -> None:
         """The first half of ask; `deadline` is when patience ends, on the clock time.monotonic()."""
-        self._patience, self.deadline = patience, time.monotonic() + patience
+        self._patience = min(_LONGEST, patience)
+        self.deadline = time.monotonic() + self._patience
         with contextlib.suppress(ConnectionError):  # of a process that is gone already: receive will tell
             self._connection.send(message)
 

@@ -20,7 +20,7 @@ from tvmconv.rpc.address import Where, default_target
 from tvmconv.rpc.described import Described
 from tvmconv.rpc.remote import Remote
 from tvmconv.rpc.server_build import local_libraries
-from tvmconv.rpc.tracker_client import Queue, TrackerClient
+from tvmconv.rpc.tracker_client import Queue, TrackerClient, listed
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.shape import ConvShape
 from tvmconv.target import Target
@@ -87,8 +87,7 @@ class _Examination:
     def _tracker(self) -> str:
         with self._client() as tracker:
             known = tracker.queues()
-        served = ", ".join(f"{key} ({queue.free} of {queue.servers} free)" for key, queue in known.items())
-        return f"{self._where.tracker} answers; it knows {served or 'no device'}"
+        return f"{self._where.tracker} answers; it knows {listed(known) or 'no device'}"
 
     def _key(self) -> str:
         servers = self._queue().servers

@@ -1,4 +1,9 @@
-"""What a device needs beside the server: TVM's runtime libraries, and a C library where its own is none or too old."""
+"""What a device needs beside the server: TVM's runtime libraries, and a C library where its own is none or too old.
+
+What is downloaded is trusted as follows. TVM's wheels, and the packages of the pinned C library, have their SHA-256
+here. All Debian packages, also those of the newest C library and of qemu, have theirs in lists that apt accepts only
+with the signature of a key that this machine trusts.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tvmconv.last_words import last_words
@@ -23,7 +29,36 @@ Say = Callable[[str], None]
 
 PINNED, NEWEST, NONE = "pinned", "newest", "none"  # whose C library a bundle has
 
-_WHEELS = {"apache-tvm-ffi": "tvm_ffi/lib/libtvm_ffi.so", "apache-tvm": "tvm/lib/libtvm_runtime.so"}
+
+@dataclass(frozen=True)
+class _Wheel:
+    """One version of a package: the path of its library in the wheel, and the wheel's SHA-256 by architecture."""
+
+    version: str
+    library: str
+    sha256: Mapping[str, str]
+
+
+# The versions of pyproject.toml. apache-tvm-ffi has a wheel for each Python: the one for 3.11 is taken everywhere.
+_WHEELS = {
+    "apache-tvm-ffi": _Wheel(
+        "0.1.14.post1",
+        "tvm_ffi/lib/libtvm_ffi.so",
+        {
+            "aarch64": "c7a759781d4fbf2b99fa12f2741f250b882b06acc2747bb02831d491d1ac7d3c",
+            "x86_64": "4b01a5a3fa07ed3315d5ef1e05d3542dae57a119ef7e77c54bc062414e242f65",
+        },
+    ),
+    "apache-tvm": _Wheel(
+        "0.27.0.post1",
+        "tvm/lib/libtvm_runtime.so",
+        {
+            "aarch64": "4acfdb7653e4e1ba7a707bdf2833db72eb8fda7d04d99141f2a4e1da43171fb7",
+            "x86_64": "f503fc903b6e16fda5daacac6698ecb8bc38937f57da7aa29f6c7ab169d08657",
+        },
+    ),
+}
+_PYTHON = ("--python-version=3.11", "--implementation=cp")
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux2014", "manylinux_2_17")
 _DOWNLOAD_SECONDS = 900  # 95 MB
 
@@ -41,22 +76,33 @@ _PINS = {
 _LIBC = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0")
 
 
+class ChecksumError(RuntimeError):
+    """A downloaded file is not the one that was tested; the message is one sentence."""
+
+
 def tvm_libraries(architecture: str, say: Say) -> Mapping[str, bytes]:
     """libtvm_ffi.so and libtvm_runtime.so, of the versions that are installed here.
 
-    For another architecture pip downloads their wheels, once. Raises RuntimeError where it cannot.
+    For another architecture pip downloads their wheels, once. Raises RuntimeError where it cannot, ChecksumError for
+    other wheels than those that were tested.
     """
     if architecture == platform.machine():
         return {path.name: path.read_bytes() for path in local_libraries()}
-    versions = {package: importlib.metadata.version(package) for package in _WHEELS}
-    name = "-".join(["libtvm", architecture, *versions.values()])
-    return _cached(name, lambda: _from_wheels(architecture, versions, say))
+    for package, wheel in _WHEELS.items():
+        if (installed := importlib.metadata.version(package)) != wheel.version:
+            raise RuntimeError(
+                f"{package} {installed} is installed here, and {wheel.version} is the one whose wheel for "
+                f"{architecture} was tested: install tvmconv again"
+            )
+    name = f"libtvm-{architecture}-{_digest(_WHEELS)}"
+    return _cached(name, lambda: _from_wheels(architecture, say))
 
 
 def c_runtime(architecture: str, choice: str, say: Say) -> Mapping[str, bytes]:
     """The C library with its loader, and C++'s, from Debian's packages; nothing for `none`.
 
-    Raises ValueError for `pinned` where nothing is, apt.AptError for what apt does not offer.
+    Raises ValueError for `pinned` where nothing is, apt.AptError for what apt does not offer, ChecksumError for other
+    packages than the pinned ones.
     """
     if choice == NONE:
         return {}
@@ -66,8 +112,7 @@ def c_runtime(architecture: str, choice: str, say: Say) -> Mapping[str, bytes]:
         raise ValueError(
             f"no C library is pinned for {architecture}: use --libc none (glibc {GLIBC} or newer), or newest"
         )
-    digest = hashlib.sha256(repr(_PINS).encode()).hexdigest()[:16]
-    return _cached(f"libc-{architecture}-{digest}", lambda: _from_packages(architecture, _PINS, say))
+    return _cached(f"libc-{architecture}-{_digest(_PINS)}", lambda: _from_packages(architecture, _PINS, say))
 
 
 def qemu(say: Say) -> str:
@@ -77,18 +122,28 @@ def qemu(say: Say) -> str:
     return installed or str(cached_folder(names[0], lambda: _debians_qemu(names[0], say)) / names[0])
 
 
-def _from_wheels(architecture: str, versions: Mapping[str, str], say: Say) -> dict[str, bytes]:
+def check(file: Path, sha256: str) -> None:
+    """Raises ChecksumError for a downloaded file that has another checksum."""
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != sha256:
+        raise ChecksumError(
+            f"{file.name} has the checksum {found}, and {sha256} is the one that was tested: it is not used"
+        )
+
+
+def _from_wheels(architecture: str, say: Say) -> dict[str, bytes]:
     say(f"downloading TVM's runtime for {architecture}, 98 MB, this once")
     found = {}
     with tempfile.TemporaryDirectory(prefix="tvmconv-wheels-") as folder:
         platforms = (f"--platform={name}_{architecture}" for name in _PLATFORMS)
-        wanted = (f"{package}=={version}" for package, version in versions.items())
+        wanted = (f"{package}=={wheel.version}" for package, wheel in _WHEELS.items())
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input")
-        _run([*pip, "--no-deps", "--only-binary=:all:", *platforms, "--dest", folder, *wanted])
-        for package, path in _WHEELS.items():
-            wheel = next(Path(folder).glob(f"{package.replace('-', '_')}-{versions[package]}-*.whl"))
-            with zipfile.ZipFile(wheel) as archive:
-                found[Path(path).name] = archive.read(path)
+        _run([*pip, "--no-deps", "--only-binary=:all:", *_PYTHON, *platforms, "--dest", folder, *wanted])
+        for package, wheel in _WHEELS.items():
+            file = next(Path(folder).glob(f"{package.replace('-', '_')}-{wheel.version}-*.whl"))
+            check(file, wheel.sha256[architecture])
+            with zipfile.ZipFile(file) as archive:
+                found[Path(wheel.library).name] = archive.read(wheel.library)
     return found
 
 
@@ -119,7 +174,7 @@ def _from_packages(architecture: str, pins: Mapping[str, tuple[str, str] | None]
         with apt.downloaded(names, debian) as files:
             for (package, pin), file in zip(pins.items(), files, strict=True):
                 if pin:
-                    apt.check(file, pin[1])
+                    check(file, pin[1])
                 found.update(apt.unpacked(file, contents[package]))
     except apt.AptError as error:
         hint = f"; --libc newest takes what apt offers, --libc none the device's own (glibc {GLIBC} or newer)"
@@ -131,6 +186,11 @@ def _debians_qemu(name: str, say: Say) -> dict[str, bytes]:
     say("downloading Debian's qemu-user-static, 50 MB, this once")
     with apt.downloaded(["qemu-user-static"], _DEBIAN.get(platform.machine(), platform.machine())) as (package,):
         return apt.unpacked(package, {name: f"usr/bin/{name}"})
+
+
+def _digest(pins: object) -> str:
+    """Tells folders of other pins apart."""
+    return hashlib.sha256(repr(pins).encode()).hexdigest()[:16]
 
 
 def _cached(name: str, make: Callable[[], Mapping[str, bytes]]) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,9 @@ from tvmconv.rpc.trouble import Trouble
 # tvm/rpc/base.py of TVM 0.27: RPC_TRACKER_MAGIC and TrackerCode.
 _MAGIC = 0x2F271
 _SUCCESS, _REQUEST, _SUMMARY = 0, 4, 6
-_LONGEST = 1 << 24  # bytes of an answer
+_LONGEST = 64 << 20  # bytes of an answer: a summary has some 80 for each server
+_PIECE = 1 << 16  # bytes read at a time: memory is taken for what has arrived, not for what a length promises
+_LISTED = 20  # keys in a sentence
 _PATIENCE = 5.0  # seconds for an answer that needs nobody's turn
 
 
@@ -32,6 +34,17 @@ class Queue:
     servers: int
     free: int
     pending: int
+
+
+def listed(queues: Mapping[str, Queue]) -> str:
+    """The keys that a tracker knows, in words."""
+    return first_of([f"{key} ({queue.free} of {queue.servers} free)" for key, queue in queues.items()])
+
+
+def first_of(words: Sequence[str]) -> str:
+    """A list for a sentence: of many words, the first ones."""
+    more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
+    return ", ".join(words[:_LISTED]) + more
 
 
 @dataclass(frozen=True)
@@ -86,11 +99,8 @@ class TrackerClient:
             summary = answer[1]
             servers = Counter(str(server["key"]).removeprefix("server:") for server in summary["server_info"])
             waiting = summary["queue_info"]
-            return {
-                key: Queue(count, waiting.get(key, {}).get("free", 0), waiting.get(key, {}).get("pending", 0))
-                for key, count in sorted(servers.items())
-            }
-        except (LookupError, TypeError, AttributeError):
+            return {key: _queue(count, waiting.get(key, {})) for key, count in sorted(servers.items())}
+        except (LookupError, TypeError, AttributeError, ValueError):
             raise self._nonsense() from None
 
     def queue(self, key: str) -> Queue:
@@ -98,26 +108,26 @@ class TrackerClient:
         queues = self.queues()
         if key in queues:
             return queues[key]
-        served = ", ".join(f"{name} ({queue.free} of {queue.servers} free)" for name, queue in queues.items())
-        raise Trouble(
-            "nobody",
-            f"nobody serves {key} at the tracker {self._address}, "
-            + (f"only {served}: name one of them" if served else "nor anything else: start a server on the device"),
-        )
+        others = f"only {listed(queues)}: name one of them"
+        nothing = "nor anything else: start a server on the device"
+        raise Trouble("nobody", f"nobody serves {key} at the tracker {self._address}, {others if queues else nothing}")
 
     def request(self, key: str, seconds: float) -> Grant:
         """A turn at one of the key's servers, waited for so long."""
         try:
-            status, (host, port, match_key) = self._ask([_REQUEST, key, "", 1], seconds)
-        except (TypeError, ValueError):
-            raise self._nonsense() from None
+            answer = self._ask([_REQUEST, key, "", 1], seconds)
         except Trouble as trouble:
             if trouble.kind != "silent":
                 raise
             raise Trouble("busy", f"{key} is busy: no server of it became free within {seconds:.0f} s") from None
-        if status != _SUCCESS:
+        try:
+            status, (host, port, match_key) = answer
+            server = Address(str(host), _whole(port))
+        except (TypeError, ValueError):
+            raise self._nonsense() from None
+        if status != _SUCCESS or not 0 < server.port < 65536:
             raise self._nonsense()
-        return Grant(Address(str(host), int(port)), str(match_key))
+        return Grant(server, str(match_key))
 
     def _ask(self, message: object, seconds: float) -> Any:
         text = json.dumps(message).encode()
@@ -132,16 +142,16 @@ class TrackerClient:
             raise self._nonsense()
         try:
             return json.loads(self._receive(length, max(_PATIENCE, deadline - time.monotonic())))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._nonsense() from None
 
     def _receive(self, size: int, seconds: float) -> bytes:
         """Exactly so many bytes within so many seconds."""
-        data, deadline = b"", time.monotonic() + seconds
+        data, deadline = bytearray(), time.monotonic() + seconds
         try:
             while len(data) < size:
                 self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                part = self._socket.recv(size - len(data))
+                part = self._socket.recv(min(size - len(data), _PIECE))
                 if not part:
                     raise self._gone("it ended the connection")
                 data += part
@@ -149,7 +159,7 @@ class TrackerClient:
             raise Trouble("silent", f"the tracker {self._address} did not answer within {seconds:.0f} s") from None
         except OSError as error:
             raise self._gone(error) from None
-        return data
+        return bytes(data)
 
     def _gone(self, error: OSError | str) -> Trouble:
         reason = error if isinstance(error, str) else error.strerror or error
@@ -157,3 +167,14 @@ class TrackerClient:
 
     def _nonsense(self) -> Trouble:
         return Trouble("unreachable", f"what answers at {self._address} is no TVM tracker: give another --tracker")
+
+
+def _queue(servers: int, info: Mapping[str, Any]) -> Queue:
+    return Queue(servers, _whole(info.get("free", 0)), _whole(info.get("pending", 0)))
+
+
+def _whole(value: object) -> int:
+    """A number of the tracker's answer. Raises ValueError for what is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is not a whole number")
+    return value

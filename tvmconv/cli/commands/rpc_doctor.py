@@ -11,7 +11,7 @@ from tvmconv.cli.device import started
 from tvmconv.cli.output import Output
 from tvmconv.rpc.address import Where, parse, tracker_address
 from tvmconv.rpc.doctor import Finding, examine
-from tvmconv.rpc.tracker_client import TrackerClient
+from tvmconv.rpc.tracker_client import TrackerClient, first_of
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.table import Paragraph
 
@@ -49,6 +49,6 @@ def _only_device(tracker: str | None) -> str:
     with TrackerClient(address) as client:
         keys = list(client.queues())
     if len(keys) != 1:
-        known = f"several devices, so name one: --device {', '.join(keys)}" if keys else "no device: start one's server"
+        known = f"several devices, so name one: --device {first_of(keys)}" if keys else "no device: start one's server"
         raise ValueError(f"the tracker {address} knows {known}")
     return keys[0]

@@ -18,7 +18,9 @@ static const int64_t MOST = (int64_t)1 << 30;
 
 static int64_t free_bytes(const char *path) {
     struct statvfs system;
-    return statvfs(path, &system) ? INT64_MAX : (int64_t)system.f_bavail * (int64_t)system.f_frsize;
+    int64_t bytes;
+    if (statvfs(path, &system) || __builtin_mul_overflow(system.f_bavail, system.f_frsize, &bytes)) return INT64_MAX;
+    return bytes;
 }
 
 int make_folder(const char *parent, int64_t most, folder *made) {
@@ -55,25 +57,34 @@ void remove_abandoned(const char *parent) {
     if (!entries) return;
     for (struct dirent *entry; (entry = readdir(entries));) {
         if (strncmp(entry->d_name, PREFIX, strlen(PREFIX))) continue;
-        int server = atoi(entry->d_name + strlen(PREFIX));
+        long server = strtol(entry->d_name + strlen(PREFIX), NULL, 10);
         char path[PATH + 256];
         struct stat about;
         snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
         int ours = !lstat(path, &about) && S_ISDIR(about.st_mode) && about.st_uid == geteuid();
-        if (ours && server > 0 && server != getpid() && kill(server, 0) && errno == ESRCH) remove_folder(path);
+        if (ours && server > 0 && server <= INT_MAX && server != getpid() && kill((pid_t)server, 0) && errno == ESRCH)
+            remove_folder(path);
     }
     closedir(entries);
 }
 
+/* Whether a relative path goes up somewhere. */
+static int goes_up(const char *path) {
+    for (const char *name = path; *name; name += strspn(name, "/")) {
+        size_t size = strcspn(name, "/");
+        if (size == 2 && !strncmp(name, "..", 2)) return 1;
+        name += size;
+    }
+    return 0;
+}
+
 int inside(const folder *f, const TVMFFIAny *name, char path[PATH]) {
-    TVMFFIByteArray bytes;
-    if (tvm_bytes(name, &bytes)) return -1;
-    int size = snprintf(path, PATH, "%s/%.*s", f->path, (int)bytes.size, bytes.data);
-    if (size >= PATH || bytes.size > NAME_MAX || strlen(path) != (size_t)size)
-        return tvm_raise("ValueError", "a file's name has %zu bytes, or a 0 in it: use one of at most %d", bytes.size, NAME_MAX);
-    const char *relative = path + strlen(f->path) + 1;
-    if (*relative == '/' || !strncmp(relative, "../", 3) || !strcmp(relative, "..") || strstr(relative, "/.."))
+    char relative[NAME_MAX + 1];
+    if (tvm_string(name, "a file's name", relative, sizeof relative)) return -1;
+    if (*relative == '/' || goes_up(relative))
         return tvm_raise("ValueError", "%s is outside the session's folder: use a plain name", relative);
+    if (snprintf(path, PATH, "%s/%s", f->path, relative) >= PATH)
+        return tvm_raise("ValueError", "%s is too long behind %s: use a shorter name", relative, f->path);
     return 0;
 }
 
@@ -84,8 +95,16 @@ static int count_one(const char *path, const struct stat *about, int kind, struc
     return 0;
 }
 
+/* Bytes that are free again when a new file takes the place of the one there. */
+static int64_t replaced_bytes(const char *path) {
+    struct stat about;
+    return !lstat(path, &about) && S_ISREG(about.st_mode) ? about.st_size : 0;
+}
+
+/* A file of its own in the place of what is there: that may be loaded as a library, or be a link or a pipe. */
 static int write_file(const char *path, const TVMFFIByteArray *content) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+    if (unlink(path) && errno != ENOENT) return -1;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
     if (fd < 0) return -1;
     size_t done = 0;
     for (ssize_t more = 0; done < content->size && more >= 0; done += more > 0 ? (size_t)more : 0) {
@@ -94,6 +113,7 @@ static int write_file(const char *path, const TVMFFIByteArray *content) {
     }
     int error = done < content->size ? errno : 0;
     if (close(fd) && !error) error = errno;
+    if (error) unlink(path);
     errno = error;
     return error ? -1 : 0;
 }
@@ -104,11 +124,10 @@ int store(const folder *f, const char *path, const TVMFFIByteArray *content) {
     nftw(f->path, count_one, OPEN_FILES, FTW_PHYS);
     int64_t room = f->most - stored, available = free_bytes(f->path);
     if (available < room) room = available;
+    room += replaced_bytes(path);
     if ((int64_t)content->size > room)
         return tvm_raise("OSError", "%s: no space left on the device for %zu bytes, it has %" PRId64 " for this session",
                          name, content->size, room < 0 ? 0 : room);
     if (!write_file(path, content)) return 0;
-    int error = errno;
-    unlink(path);
-    return tvm_raise("OSError", "%s: the device cannot store %zu bytes: %s", name, content->size, strerror(error));
+    return tvm_raise("OSError", "%s: the device cannot store %zu bytes: %s", name, content->size, strerror(errno));
 }

@@ -96,11 +96,9 @@ static int sensors(void *self, const TVMFFIAny *arguments, int32_t count, TVMFFI
 
 static int pin(void *self, const TVMFFIAny *arguments, int32_t count, TVMFFIAny *result) {
     (void)self, (void)result;
-    TVMFFIByteArray list;
     char string[PATH];
     cpu_set_t cpus, common;
-    if (need(count, 1, "pin") || tvm_bytes(arguments, &list)) return -1;
-    snprintf(string, sizeof string, "%.*s", (int)list.size, list.data);
+    if (need(count, 1, "pin") || tvm_string(arguments, "a list of CPUs", string, sizeof string)) return -1;
     if (parse_cpus(string, &cpus)) return tvm_raise("ValueError", "%s is not a list of CPUs such as 0,2-3", string);
     CPU_AND(&common, &cpus, &allowed);
     if (!CPU_EQUAL(&common, &cpus)) {

@@ -44,6 +44,12 @@ static double number(const char *option, const char *value, double most, const c
     return found;
 }
 
+static double whole(const char *option, const char *value, double most, const char *right) {
+    double found = number(option, value, most, right);
+    if (found != floor(found)) refuse(option, value, right);
+    return found;
+}
+
 static void check_key(const char *key) {
     int wrong = !*key || strlen(key) >= KEY;
     for (const char *c = key; *c; c++) wrong |= *c <= ' ' || *c >= 0x7f;
@@ -72,10 +78,10 @@ static options parse(int count, char **arguments) {
         {"version", 0, 0, VERSION_}, {"help", 0, 0, HELP}, {0}};
     static char folder[PATH];
     own_folder(folder);
-    options o = {"127.0.0.1", "", folder, 9090, 0, {.fd = -1}, {"/tmp", 3600, 0, -1, -1}};
+    options o = {"127.0.0.1", "", folder, 9090, 0, {.fd = -1}, {"/tmp", 3600, 0, -1}};
     for (int option; (option = getopt_long(count, arguments, "", known, NULL)) != -1;) switch (option) {
             case HOST: o.host = optarg; break;
-            case PORT: o.port = (int)number("--port", optarg, 65535, "a port, or 0 for any"); break;
+            case PORT: o.port = (int)whole("--port", optarg, 65535, "a port, or 0 for any"); break;
             case TRACKER:
                 if (split_address(optarg, o.registry.host, o.registry.port)) refuse("--tracker", optarg, "HOST:PORT or [IPV6]:PORT");
                 o.has_tracker = 1;
@@ -84,9 +90,9 @@ static options parse(int count, char **arguments) {
             case CUSTOM: o.registry.custom = optarg; break;
             case LIB: o.lib = optarg; break;
             case WORK: o.rules.work = optarg; break;
-            case DISK: o.rules.most = (int64_t)number("--disk", optarg, 1e15, "a number of bytes"); break;
+            case DISK: o.rules.most = (int64_t)whole("--disk", optarg, 1e15, "a number of bytes, 0 to 1e15"); break;
             case CPUS: pin_server(optarg); break;
-            case TIMEOUT: o.rules.longest = number("--session-timeout", optarg, 1e9, "a number of seconds"); break;
+            case TIMEOUT: o.rules.longest = number("--session-timeout", optarg, MOST_SECONDS, "a number of seconds, 0 to 1e9"); break;
             case EOF_: watch_stdin = 1; break;
             case VERSION_: puts("tvmconv-server " VERSION); exit(0);
             case HELP: fputs(usage, stdout); exit(0);
@@ -103,34 +109,38 @@ static const char *match_of(const options *o) {
     return o->registry.match[0] ? o->registry.match : NULL;
 }
 
-static void serve(options *o) {
-    static guests waiting;
+static void serve(options *o, guests *clients) {
     while (!stopping) {
-        if (o->has_tracker && now() >= o->registry.next) tracker_check(&o->registry);
         double timeout;
-        int fd = next_client(&waiting, o->rules.listener, match_of(o), o->has_tracker ? o->registry.next : INFINITY, &timeout);
-        if (fd < 0) continue;
+        if (o->has_tracker && now() >= o->registry.next) tracker_check(&o->registry);
+        clients->match = match_of(o);
+        int fd = next_client(clients, &timeout);
+        if (fd < 0) {
+            attend(clients, -1, o->has_tracker ? o->registry.next : INFINITY);
+            continue;
+        }
+        if (o->has_tracker) clients->match = NULL; /* it is good for one client */
         o->rules.tracker = o->registry.fd;
-        if (!welcome(fd, o->key)) run_session(fd, timeout, &o->rules);
+        if (!welcome(fd, o->key)) run_session(fd, timeout, &o->rules, clients);
         close(fd);
-        keep_waiting(&waiting);
         if (o->has_tracker && !stopping) tracker_offer(&o->registry);
     }
 }
 
 int main(int count, char **arguments) {
     char address[ADDRESS];
+    static guests clients;
     options o = parse(count, arguments);
     sched_getaffinity(0, sizeof allowed, &allowed);
     catch_signals();
     load_tvm(o.lib);
     remove_abandoned(o.rules.work);
-    o.rules.listener = listen_on(o.host, o.port, address, &o.registry.own_port);
+    guests_open(&clients, listen_on(o.host, o.port, address, &o.registry.own_port));
     snprintf(o.registry.key, sizeof o.registry.key, "%s", o.key);
     if (o.has_tracker) tracker_offer(&o.registry);
     printf("listening on %s\n", address);
     fflush(stdout);
-    serve(&o);
+    serve(&o, &clients);
     if (o.registry.fd >= 0) close(o.registry.fd);
     return stopping == SIGINT ? INTERRUPTED : 0;
 }

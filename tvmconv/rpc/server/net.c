@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "server.h"
 
-enum { BACKLOG = 16 };
+enum { BACKLOG = 1024, PIECE = 1 << 16 };
 
 double now(void) {
     struct timespec t;
@@ -55,17 +55,25 @@ int send_text(int fd, const char *string, double deadline) {
     return send_all(fd, &size, sizeof size, deadline) || send_all(fd, string, (size_t)size, deadline) ? -1 : 0;
 }
 
-int receive_text(int fd, char *string, size_t room, double deadline) {
-    int32_t size;
-    if (receive_all(fd, &size, sizeof size, deadline)) return -1;
-    if (size < 0 || (size_t)size >= room || receive_all(fd, string, (size_t)size, deadline)) return -1;
-    string[size] = 0;
+/* In pieces, so that memory is taken for what has arrived, not for what a length promises. */
+int receive_text(int fd, text *string, double deadline) {
+    int32_t left;
+    if (receive_all(fd, &left, sizeof left, deadline) || left < 0 || left > LONGEST_TEXT) return -1;
+    *room_for(string, 0) = 0;
+    for (int32_t piece; left > 0; left -= piece) {
+        piece = left < PIECE ? left : PIECE;
+        char *place = room_for(string, (size_t)piece);
+        if (receive_all(fd, place, (size_t)piece, deadline)) return -1;
+        place[piece] = 0;
+        string->size += (size_t)piece;
+    }
     return 0;
 }
 
 int split_address(const char *address, char host[ADDRESS], char port[8]) {
     const char *colon = strrchr(address, ':');
     if (!colon || colon == address || strspn(colon + 1, "0123456789") != strlen(colon + 1)) return -1;
+    if (strlen(colon + 1) > 5) return -1;
     size_t size = (size_t)(colon - address);
     int number = atoi(colon + 1);
     if (address[0] == '[' && colon[-1] == ']') {
@@ -74,7 +82,7 @@ int split_address(const char *address, char host[ADDRESS], char port[8]) {
     } else if (memchr(address, ':', size)) {
         return -1; /* IPv6 without brackets: nobody can tell where its port begins */
     }
-    if (!size || size >= ADDRESS || strlen(colon + 1) > 5 || number < 1 || number > 65535) return -1;
+    if (!size || size >= ADDRESS || number < 1 || number > 65535) return -1;
     memcpy(host, address, size);
     host[size] = 0;
     snprintf(port, 8, "%d", number);
@@ -103,7 +111,7 @@ int dial(const char *host, const char *port, double deadline) {
 }
 
 static int bound(const struct addrinfo *place) {
-    int fd = socket(place->ai_family, place->ai_socktype | SOCK_CLOEXEC, 0), on = 1, off = 0;
+    int fd = socket(place->ai_family, place->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0;
     if (fd < 0) return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (place->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* :: takes IPv4 too */

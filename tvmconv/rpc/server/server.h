@@ -12,6 +12,8 @@
 #include <tvm/ffi/c_api.h>
 
 enum { ADDRESS = 300, KEY = 256, PATH = 1024 };
+enum { LONGEST_TEXT = 64 << 20 };  /* bytes of a tracker's answer */
+static const double MOST_SECONDS = 1e9; /* of a session */
 enum { RPC_MAGIC = 0xff271, RPC_MISMATCH = RPC_MAGIC + 2, TRACKER_MAGIC = 0x2f271 };
 
 /* log.c: one line to stderr. */
@@ -24,6 +26,7 @@ typedef struct {
 } text;
 __attribute__((format(printf, 2, 3))) void add(text *t, const char *format, ...);
 void add_json(text *t, const char *string); /* in quotes, escaped; what is not ASCII as `?` */
+char *room_for(text *t, size_t more);       /* where `more` bytes and a 0 can be written; t->size is the caller's to set */
 int read_line(const char *path, char *line, size_t room); /* a small file's first line, without its end; whether */
 
 /* net.c: sockets; every wait ends at a deadline on the clock now(), or when the server is told to stop. */
@@ -31,7 +34,7 @@ double now(void); /* seconds, monotonic */
 int wait_for(int fd, short events, double deadline); /* whether fd is ready */
 int send_all(int fd, const void *data, size_t size, double deadline), receive_all(int fd, void *data, size_t size, double deadline);
 int send_text(int fd, const char *string, double deadline); /* its length as int32, then itself; 0 or -1 */
-int receive_text(int fd, char *string, size_t room, double deadline); /* 0, or -1 for one that does not fit too */
+int receive_text(int fd, text *string, double deadline); /* 0, or -1, also for one of more than LONGEST_TEXT bytes */
 int split_address(const char *address, char host[ADDRESS], char port[8]); /* HOST:PORT, [IPV6]:PORT; 0 or -1 */
 int dial(const char *host, const char *port, double deadline); /* a connected socket, or -1 */
 int listen_on(const char *host, int port, char address[ADDRESS], int *taken); /* the socket; says why it ends if not */
@@ -41,9 +44,9 @@ extern volatile sig_atomic_t stopping; /* the signal; SIGHUP for stdin; 0: go on
 extern int watch_stdin;
 void catch_signals(void);  /* they arrive in wait_any alone, and so does SIGCHLD */
 void reset_signals(void);  /* in a session: as they were, and a crash ends it at once */
-enum { MOST_WATCHED = 16 };
+enum { MOST_GUESTS = 64, MOST_WATCHED = MOST_GUESTS + 2 };
 struct pollfd;
-int wait_any(struct pollfd *fds, int count, double deadline); /* poll's result; sets `stopping` */
+int wait_any(struct pollfd *fds, int count, double deadline); /* poll's result, 0 also after an hour; sets `stopping` */
 
 /* tvm.c: TVM's libraries. */
 void load_tvm(const char *folders); /* separated by colons; says what is missing, and ends the process */
@@ -54,6 +57,8 @@ __attribute__((format(printf, 2, 3))) int tvm_raise(const char *kind, const char
 void tvm_say_error(const char *what); /* the error that was raised */
 int tvm_return_string(const char *string, TVMFFIAny *result);
 int tvm_bytes(const TVMFFIAny *argument, TVMFFIByteArray *bytes); /* of a string or bytes; -1 with a TypeError raised */
+/* The same as a C string of fewer than `room` bytes, without a 0 within; -1 with an error raised that says `what`. */
+int tvm_string(const TVMFFIAny *argument, const char *what, char *string, size_t room);
 
 /* cpus.c: lists such as 0,2-3, and where this process runs. */
 int parse_cpus(const char *list, cpu_set_t *cpus); /* 0 or -1 */
@@ -82,31 +87,41 @@ int store(const folder *f, const char *path, const TVMFFIByteArray *content); /*
 /* functions.c: what a session can call, beside what TVM's runtime has. */
 void register_functions(const folder *f);
 
-/* session.c */
-typedef struct {
-    const char *work;       /* where the folders of sessions are made */
-    double longest;         /* seconds of a session; 0: without end */
-    int64_t most;           /* bytes that a session may store; 0: half of what is free, at most 1 GB */
-    int listener, tracker;  /* to be closed in a session; -1: none */
-} session_rules;
-void run_session(int fd, double timeout, const session_rules *rules); /* returns when it has ended; timeout as longest */
-
-/* guests.c: those who have connected and not yet said who they are. */
-enum { MOST_GUESTS = 8, HELLO = 2 * KEY };
+/* guests.c: connections whose handshake is pending, and clients that wait for their turn. All are served at once, also
+   during a session. When there is no place left, the address with most handshakes pending loses its oldest one. */
+enum { HELLO = 2 * KEY };
 typedef struct {
     int fd;
-    double deadline;
-    size_t size; /* bytes of what it has said: magic, length, key and options */
+    double deadline; /* of its handshake */
+    uint64_t from;   /* its address */
+    size_t size;     /* bytes of what it has said: magic, length, key and options */
     char said[8 + HELLO];
 } guest;
 typedef struct {
-    int count;
-    guest all[MOST_GUESTS];
+    const char *match;      /* what a client has to know; NULL: nobody is let in */
+    int listener;
+    int count, most;        /* most: by the file descriptors that this process may have */
+    int dropped;            /* connections closed since `reported` */
+    double reported;
+    guest all[MOST_GUESTS]; /* the oldest first */
 } guests;
-/* The socket of one that knows `match` (NULL: nobody can), with the seconds it wants; −1 if none has come by then. */
-int next_client(guests *g, int listener, const char *match, double deadline, double *timeout);
+void guests_open(guests *g, int listener);
+void guests_close(const guests *g); /* in a session: all descriptors, the listener's too */
+/* Accept and hear whoever comes until something has happened, or the deadline; whether the client `other` has gone. */
+int attend(guests *g, int other, double deadline);
+/* The socket of the client whose turn it is, with the seconds that it wants, 0 for no limit; −1: there is none. */
+int next_client(guests *g, double *timeout);
 int welcome(int fd, const char *key); /* its answer; 0 or -1 */
-void keep_waiting(guests *g);         /* those who could not be heard for a while have their time again */
+
+/* session.c */
+typedef struct {
+    const char *work; /* where the folders of sessions are made */
+    double longest;   /* seconds of a session; 0: without end */
+    int64_t most;     /* bytes that a session may store; 0: half of what is free, at most 1 GB */
+    int tracker;      /* to be closed in a session; -1: none */
+} session_rules;
+/* Returns when it has ended; timeout as longest. Others may connect meanwhile. */
+void run_session(int fd, double timeout, const session_rules *rules, guests *others);
 
 /* tracker.c: our entry in a TVM tracker's list. */
 typedef struct {

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -34,12 +33,12 @@ static void be_the_first_to_go(void) {
 }
 
 /* The session itself, in a process of its own. */
-static void serve(int fd, const folder *own, const session_rules *rules, pid_t server) {
+static void serve(int fd, const folder *own, const session_rules *rules, const guests *others, pid_t server) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != server) _exit(1); /* it ended just before */
     setpgid(0, 0);
     reset_signals();
-    if (rules->listener >= 0) close(rules->listener);
+    guests_close(others);
     if (rules->tracker >= 0) close(rules->tracker);
     signal(SIGXFSZ, SIG_IGN); /* so that a write beyond the limit fails, rather than kills */
     set_limit(RLIMIT_FSIZE, own->most);
@@ -72,14 +71,13 @@ static void kill_session(pid_t session, int *status) {
 }
 
 /* Wait for a session's end; why it has to be made to end, or NULL. */
-static const char *watch(pid_t session, int fd, double deadline, int *status) {
-    struct pollfd client = {.fd = fd, .events = POLLRDHUP};
+static const char *watch(pid_t session, int fd, double deadline, guests *others, int *status) {
     for (;;) {
         if (waitpid(session, status, WNOHANG) == session) return NULL;
         if (stopping) return "the server was told to stop";
-        if (now() >= deadline) return client.fd < 0 ? "its client has gone" : "its time is over";
-        if (wait_any(&client, client.fd >= 0, deadline) > 0) {
-            client.fd = -1; /* it would be ready from now on */
+        if (now() >= deadline) return fd < 0 ? "its client has gone" : "its time is over";
+        if (attend(others, fd, deadline)) {
+            fd = -1; /* it would be ready from now on */
             deadline = fmin(deadline, now() + GRACE);
         }
     }
@@ -106,21 +104,21 @@ static void report(pid_t session, int status, const char *why) {
         say("session %d ended", session);
 }
 
-void run_session(int fd, double timeout, const session_rules *rules) {
+void run_session(int fd, double timeout, const session_rules *rules, guests *others) {
     folder own;
     if (make_folder(rules->work, rules->most, &own)) return;
     if (rules->longest > 0 && (timeout <= 0 || timeout > rules->longest)) timeout = rules->longest;
     double deadline = timeout > 0 ? now() + timeout : INFINITY;
     watch_link(fd);
     pid_t server = getpid(), session = fork();
-    if (!session) serve(fd, &own, rules, server);
+    if (!session) serve(fd, &own, rules, others, server);
     if (session < 0) {
         say("no process for a session: %s", strerror(errno));
     } else {
         setpgid(session, session);
         say("session %d begins, of %g s at most", session, timeout > 0 ? timeout : INFINITY);
         int status = 0;
-        const char *why = watch(session, fd, deadline, &status);
+        const char *why = watch(session, fd, deadline, others, &status);
         int late = why && now() >= deadline;
         if (why) kill_session(session, &status);
         if (late) tell_timeout(fd, timeout);

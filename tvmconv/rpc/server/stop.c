@@ -6,6 +6,9 @@
 #include <unistd.h>
 #include "server.h"
 
+/* Seconds of one ppoll, whose time_t has 32 bits on some devices: callers look at the clock and wait again. */
+static const double LONGEST_WAIT = 3600;
+
 volatile sig_atomic_t stopping;
 int watch_stdin;
 static const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
@@ -45,9 +48,9 @@ static void read_stdin(void) {
 int wait_any(struct pollfd *fds, int count, double deadline) {
     struct pollfd all[MOST_WATCHED + 1] = {{.fd = watch_stdin ? STDIN_FILENO : -1, .events = POLLIN}};
     for (int i = 0; i < count; i++) all[i + 1] = fds[i];
-    double left = fmax(0, deadline - now());
+    double left = fmin(fmax(0, deadline - now()), LONGEST_WAIT);
     struct timespec patience = {(time_t)left, (long)((left - floor(left)) * 1e9)};
-    int ready = ppoll(all, (nfds_t)count + 1, isinf(deadline) ? NULL : &patience, &outside);
+    int ready = ppoll(all, (nfds_t)count + 1, &patience, &outside);
     for (int i = 0; i < count; i++) fds[i].revents = ready > 0 ? all[i + 1].revents : 0;
     if (ready > 0 && all[0].revents) {
         read_stdin();

@@ -4,13 +4,15 @@
 #include <string.h>
 #include "server.h"
 
-static void make_room(text *t, size_t more) {
-    if (t->size + more + 1 <= t->room) return;
-    t->room = 2 * (t->size + more + 1);
-    if (!(t->data = realloc(t->data, t->room))) {
-        say("there is no memory");
-        exit(1);
+char *room_for(text *t, size_t more) {
+    if (t->size + more + 1 > t->room) {
+        t->room = 2 * (t->size + more + 1);
+        if (!(t->data = realloc(t->data, t->room))) {
+            say("there is no memory");
+            exit(1);
+        }
     }
+    return t->data + t->size;
 }
 
 void add(text *t, const char *format, ...) {
@@ -18,9 +20,9 @@ void add(text *t, const char *format, ...) {
     va_start(arguments, format);
     int size = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    make_room(t, (size_t)size);
+    char *place = room_for(t, (size_t)size);
     va_start(arguments, format);
-    vsnprintf(t->data + t->size, (size_t)size + 1, format, arguments);
+    vsnprintf(place, (size_t)size + 1, format, arguments);
     va_end(arguments);
     t->size += (size_t)size;
 }

@@ -15,16 +15,17 @@ static const double PATIENCE = 5, PERIOD = 2;
 /* Looks at which our entry was taken and nobody came, after which we make a new one, as TVM's server does. */
 enum { MOST_MISSING = 3 };
 
-static int ask(tracker *t, const char *question, char *answer, size_t room) {
+static int ask(tracker *t, const char *question, text *answer) {
     double deadline = now() + PATIENCE;
-    return send_text(t->fd, question, deadline) || receive_text(t->fd, answer, room, deadline) ? -1 : 0;
+    return send_text(t->fd, question, deadline) || receive_text(t->fd, answer, deadline) ? -1 : 0;
 }
 
 static int tell(tracker *t, text *message) {
-    char answer[64];
-    int status = ask(t, message->data, answer, sizeof answer);
+    text answer = {0};
+    int failed = ask(t, message->data, &answer) || strcmp(answer.data, SUCCESS);
     free(message->data);
-    return status || strcmp(answer, SUCCESS) ? -1 : 0;
+    free(answer.data);
+    return failed ? -1 : 0;
 }
 
 static void lose(tracker *t, const char *why) {
@@ -87,20 +88,26 @@ void tracker_offer(tracker *t) {
     t->next = now() + PERIOD;
 }
 
-void tracker_check(tracker *t) {
-    static char pending[1 << 16];
-    if (t->fd < 0) return tracker_offer(t);
-    text question = {0}, own = {0};
+/* Whether our entry is among those that wait for a client; −1 where the tracker does not say. */
+static int is_pending(tracker *t) {
+    text question = {0}, own = {0}, pending = {0};
     add(&question, "[%d]", GET_PENDING_MATCHKEYS);
-    int failed = ask(t, question.data, pending, sizeof pending);
+    add_json(&own, t->match);
+    int found = ask(t, question.data, &pending) ? -1 : memmem(pending.data, pending.size, own.data, own.size) != NULL;
     free(question.data);
-    if (failed) {
-        lose(t, "has gone");
+    free(own.data);
+    free(pending.data);
+    return found;
+}
+
+void tracker_check(tracker *t) {
+    if (t->fd < 0) return tracker_offer(t);
+    int pending = is_pending(t);
+    if (pending < 0) {
+        lose(t, "has gone, or does not answer as a tracker does");
         return tracker_offer(t);
     }
-    add_json(&own, t->match);
-    t->missing = strstr(pending, own.data) ? 0 : t->missing + 1;
-    free(own.data);
+    t->missing = pending ? 0 : t->missing + 1;
     t->next = now() + PERIOD;
     if (t->missing < MOST_MISSING) return;
     say("a client took our entry and did not come: making a new one");

@@ -105,6 +105,16 @@ int tvm_return_string(const char *string, TVMFFIAny *result) {
     return tvm.new_string(&bytes, result);
 }
 
+int tvm_string(const TVMFFIAny *argument, const char *what, char *string, size_t room) {
+    TVMFFIByteArray bytes;
+    if (tvm_bytes(argument, &bytes)) return -1;
+    if (bytes.size >= room || (bytes.size && memchr(bytes.data, 0, bytes.size)))
+        return tvm_raise("ValueError", "%s has %zu bytes, or a 0 in it: use one of at most %zu", what, bytes.size, room - 1);
+    if (bytes.size) memcpy(string, bytes.data, bytes.size);
+    string[bytes.size] = 0;
+    return 0;
+}
+
 int tvm_bytes(const TVMFFIAny *argument, TVMFFIByteArray *bytes) {
     switch (argument->type_index) {
         case kTVMFFIRawStr:
