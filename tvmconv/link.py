@@ -45,7 +45,7 @@ def link(parts: Sequence[Path], symbols: Sequence[str], target: Target, output: 
 
 
 def compile_hosted(shim: Path, target: Target, output: Path) -> None:
-    """Makes an object file of a shim for programs that have a C library, without functions that would replace its own."""
+    """Makes an object file of a shim for programs that have a C library, without functions that replace its own."""
     zig("-c", "-g0", "-DHOSTED", *_flags(target), "-o", output, shim)
 
 

@@ -40,9 +40,12 @@ class UserFolder:
         """
         folder = self.path.joinpath(*names)
         with naming(self.variable):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(mode=0o700, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
+            except FileExistsError as error:
+                raise NotADirectoryError(None, "it is no folder", error.filename) from None
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(None, "it cannot be written", str(folder))
         return folder
@@ -82,7 +85,7 @@ def _check_private(path: Path, variable: str) -> None:
             raise PermissionError(f"{folder} belongs to another user (uid {found.st_uid}){remedy}")
         if found.st_mode & _OTHERS_WRITE:
             raise PermissionError(f"{folder} can be written by other users{remedy}, or chmod go-w it")
-    for folder in filter(os.path.isdir, path.resolve().parents):
+    for folder in filter(os.path.isdir, {*path.parents, *path.resolve().parents}):
         mode = folder.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise PermissionError(f"{folder} can be written by everybody, who could replace {path}{remedy}")
