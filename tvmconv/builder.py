@@ -103,7 +103,8 @@ def build_all(
     A request that cannot be met maps to its ValueError, one whose compiler fails, crashes or hangs to its BuildError;
     the others go on.
     """
-    sweep(_WORKPLACE, cache() / _KERNELS)
+    sweep()
+    sweep([_WORKPLACE], cache() / _KERNELS)
     results: dict[Request, Path | Exception] = {}
     missing: dict[Path, Request] = {}
     for request in requests:

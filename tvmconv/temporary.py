@@ -8,13 +8,15 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tvmconv.files import check_room
 from tvmconv.user_folders import naming
 
+# What the names of our folders begin with where all programs have theirs.
+_PREFIXES = tuple(f"tvmconv-{use}-" for use in ("apt", "link", "profile", "push", "tune", "wheels", "worker"))
 _RANDOM = "[a-z0-9_]{8}"  # what tempfile.mkdtemp appends to the prefix
 _ATTEMPTS = 3
 _SECONDS = 1.0  # for processes that were killed a moment ago to stop writing into a folder that is removed
@@ -30,9 +32,8 @@ def temporary_folder(prefix: str, parent: Path | None = None, variable: str = "T
     where what is done in it fails while its disk is full.
     """
     with naming(variable):
-        parent = parent or Path(tempfile.gettempdir())
-        sweep(prefix, parent)
-        path, lock = _new(prefix, parent)
+        sweep([prefix] if parent else _PREFIXES, parent)
+        path, lock = _new(prefix, parent or Path(tempfile.gettempdir()))
     try:
         yield path
     except Exception as error:
@@ -45,10 +46,10 @@ def temporary_folder(prefix: str, parent: Path | None = None, variable: str = "T
         os.close(lock)
 
 
-def sweep(prefix: str, parent: Path | None = None) -> None:
-    """Removes this user's folders of that prefix in `parent` whose processes have ended without doing so."""
+def sweep(prefixes: Sequence[str] = _PREFIXES, parent: Path | None = None) -> None:
+    """Removes this user's folders of these prefixes in `parent` whose processes have ended without doing so."""
     parent = parent or Path(tempfile.gettempdir())
-    ours = re.compile(re.escape(prefix) + _RANDOM)
+    ours = re.compile(f"({'|'.join(map(re.escape, prefixes))}){_RANDOM}")
     try:
         names = os.listdir(parent)
     except OSError:  # there is no such folder, or it cannot be read
