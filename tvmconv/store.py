@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -65,9 +66,10 @@ def _content(path: Path) -> bytes:
 def _replace(made: Path, path: Path) -> None:
     """Renames, also where a folder is in the way, which goes with the temporary folder that `made` was in."""
     if path.is_dir() and not path.is_symlink():
-        os.replace(path, made.with_name(f"{made.name}.old"))
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            os.replace(path, made.with_name(f"{made.name}.old"))
     try:
         os.replace(made, path)
     except OSError:
-        if not (made.is_dir() and path.is_dir()):  # else another process was faster
+        if not (made.is_dir() and path.is_dir()):  # as before
             raise
