@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,18 +130,47 @@ def test_the_same_kernel_is_built_once(faulty: Path) -> None:
     assert len(list(faulty.iterdir())) == 1
 
 
-def test_ctrl_c_ends_all_at_once(kernels: Path, tmp_path: Path) -> None:
-    """As a terminal does it, while kernels are being built: exit code 130, nothing said, nobody and no half left."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_at_once(kernels: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """While kernels are being built: exit code 128 and the signal's, nothing said, nobody and no half left."""
     command = [sys.executable, "-m", "tvmconv", "verify", "resnet18", "--jobs", "2"]
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd=HERE.parent
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        cwd=HERE.parent,
+        env=environment,
     )
     until(lambda: list(kernels.glob(".building-*/.building-*")), 60)
     assert len(users_of(tmp_path)) >= 3
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     started = time.monotonic()
     assert process.communicate(timeout=20) == (b"", b"")
     assert time.monotonic() - started < 1
-    assert process.returncode == cli.INTERRUPTED
+    assert process.returncode == 128 + number
     until(lambda: not users_of(tmp_path), 1)
-    assert not list(kernels.glob(".*"))
+    assert not [*kernels.glob(".*"), *(tmp_path / "temporary").iterdir()]
+
+
+def test_a_damaged_kernel_is_built_again(kernels: Path) -> None:
+    whole = builder.build_path(request())
+    content, part = whole.read_bytes(), whole.with_suffix(".o")
+    os.truncate(whole, 100)
+    os.truncate(part, 0)
+    assert builder.build_path(request()) == whole
+    assert whole.read_bytes() == content and part.stat().st_size
+
+
+def test_a_full_disk_is_said_in_one_line(
+    kernels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernels.mkdir(parents=True)
+    kernels.parent.chmod(0o700)
+    usage = shutil.disk_usage(kernels)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    assert cli.main(["verify", str(request().shape), "-a", "direct"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(rf"tvmconv: {kernels}: No space left on device; set XDG_CACHE_HOME to .*", line)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
-from tvmconv import __main__, cli, report
+from tvmconv import __main__, cli, report, toolchain
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.bench_report import bench_table
 from tvmconv.cli.output import exit_code
@@ -28,6 +29,9 @@ ONE = "ic8ih6oc20kh3ph1"
 POINTWISE = "mb2ic8ih4oc16kh1"
 
 Capture = pytest.CaptureFixture[str]
+
+# What the names of files end in that `compile` does not write.
+NO_LIBRARIES = ("", ".o", ".h", ".dll", ".dylib", ".exe", ".lib", ".SO")
 
 # Fields that every result has, whatever the command.
 COMMON = {
@@ -122,7 +126,7 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["tune", ONE, "--trials", "1", "--tile", "4x32"], "leave --tile and --schedule out"),
         (["tune", ONE, "--trials", "1", "--schedule", "tuned"], "leave --tile and --schedule out"),
         (["verify", ONE, "--threads", "0"], "whole number of at least 1"),
-        (["verify", ONE, "--threads", "2", "--cpus", "0"], "--threads 1"),
+        (["verify", ONE, "--threads", "2", "--cpus", f"{min(os.sched_getaffinity(0))}"], "--threads 1"),
         (["verify", ONE, "--cpus", "3-1"], "not a list of CPUs"),
         (["verify", ONE, "--cpus", "4095"], "no CPU 4095 for this process"),
         (["verify", ONE, "--layout", "nhcw"], "invalid choice: 'nhcw'"),
@@ -135,7 +139,12 @@ def test_list(capsys: Capture, what: list[str], names: list[str]) -> None:
         (["bench", ONE, "--output", "/dev/null"], "name a plain file"),
         (["bench", ONE, "--min-time", "-1"], "not a number of seconds above 0"),
         (["compile", ONE, "-o", "/nowhere/layer.so"], "there is no folder /nowhere"),
-        (["compile", ONE, "-o", "layer.h"], "layer.so"),
+        *((["compile", ONE, "-o", f"layer{end}"], "layer.so for a shared object, layer.a for") for end in NO_LIBRARIES),
+        (["compile", ONE, "-o", "layer.so.x"], "layer.so.so for a shared object"),
+        (["compile", ONE, "-o", "-"], "nothing is written to stdout"),
+        (["compile", ONE, "-o", "-", "--standalone"], "nothing is written to stdout"),
+        (["compile", ONE, "-o", "layer.so", "--standalone"], "leave the suffix out"),
+        (["compile", ONE, "-o", "layer.EXE", "--standalone"], "leave the suffix out"),
         (["compile", ONE, "-o", ""], "-o is empty"),
         (["compile", ONE, "-o", "/tmp/", "--standalone"], "name a file, not the folder /tmp/"),
         (["compile", ONE, "-o", "/dev/null"], "name a plain file"),
@@ -256,6 +265,29 @@ def test_compile_one(capsys: Capture, tmp_path: Path) -> None:
     assert {symbol.rpartition("_indirect_")[2] for symbol in declared} >= {"describe", "pack", "prepare", "run"}
     assert declared <= {*row["symbols"]}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["layer.h", "layer.so"]
+
+
+@pytest.mark.parametrize("target", ["native", "pixel6"])
+def test_compile_a_static_library(capsys: Capture, tmp_path: Path, target: str) -> None:
+    path = tmp_path / "layers.a"
+    (row,) = rows(capsys, "compile", ONE, "-a", "direct", "-t", target, "-o", str(path))
+    assert (row["path"], row["header"]) == (str(path), str(tmp_path / "layers.h"))
+    toolchain.run_zig(["ar", "x", path, "--output", tmp_path], 60, 60)
+    members = [*tmp_path.glob("*.o")]
+    assert len(members) == 2
+    for member in members:
+        with member.open("rb") as file:
+            elf = ELFFile(file)
+            symbols = [*elf.get_section_by_name(".symtab").iter_symbols()]
+        assert (elf["e_type"], elf["e_machine"] == "EM_AARCH64") == ("ET_REL", target == "pixel6")
+        defined = {symbol.name for symbol in symbols if symbol["st_shndx"] != "SHN_UNDEF"}
+        assert not defined & {"memcpy", "memset"}  # of the program's C library
+
+
+def test_a_header_that_has_no_place_leaves_no_library(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "layer.h").mkdir()
+    assert run(capsys, "compile", ONE, "-o", f"{tmp_path}/layer.so")[0] == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["layer.h"]
 
 
 def test_compile_many(capsys: Capture, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ from tvmconv import builder, cli, probe, target, toolchain
 from tvmconv.builder import Request
 from tvmconv.cli.commands import tune as command
 from tvmconv.log import Log, Record
+from tvmconv.tile import Tile
 from tvmconv.tune import compilers, lab
 from tvmconv.tune.model import Nothing
+from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan
 from tvmconv.tune.search import TileSearch
 from tvmconv.tune.space import Space
@@ -206,6 +209,23 @@ def test_a_full_disk_ends_the_search_and_keeps_what_there_is(
     assert re.fullmatch(r"tvmconv: \S+\.jsonl: cannot be written: No space left on device\n", err)
     rest = FakeLab()
     assert fake(rest, tmp_path, monkeypatch) == 0 and len(rest.made) == 7
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Asked(FakeLab):
+        def outcome(self, request: Request, tile: Tile) -> Outcome:
+            if len(self.made) == 5:
+                assert [*(tmp_path / "temporary").iterdir()]
+                signal.raise_signal(signal.SIGTERM)
+            return super().outcome(request, tile)
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert fake(Asked(), tmp_path, monkeypatch) == 128 + signal.SIGTERM
+    assert "stopped after 4 of 12 trials" in capsys.readouterr().out.replace("\n", " ")
+    assert not [*(tmp_path / "temporary").iterdir()]
 
 
 def test_no_room_for_kernels_is_not_the_candidates_fault(

@@ -22,14 +22,20 @@ from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.ir import BYTES, Algorithm, Program
 from tvmconv.crew import ask_each
 from tvmconv.description import SCHEMA
+from tvmconv.files import check_room
 from tvmconv.last_words import last_words
 from tvmconv.shape import ConvShape
+from tvmconv.store import is_whole, publish
 from tvmconv.target import Target
+from tvmconv.temporary import sweep
 from tvmconv.tile import Tile
-from tvmconv.toolchain import cache
+from tvmconv.toolchain import cache, workplace
 from tvmconv.tvmscript import parsed_quickly
+from tvmconv.user_folders import CACHE, naming
 from tvmconv.worker import WorkerLost, answer_all
 
+_KERNELS = "kernels"  # the folder of the cache for them
+_WORKPLACE = ".building-"  # what folders in it begin with that are made for a build
 CREW = "tvmconv.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
 PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
 
@@ -83,9 +89,9 @@ def build_path(request: Request) -> Path:
     """The kernel's file in the cache, compiled now if it is not there."""
     request = request.check()
     path = _path(request)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _compile(request, path, path.parent)
+    if not is_whole(path):
+        with workplace(_WORKPLACE, _KERNELS) as folder:
+            _compile(request, path, folder)
     return path
 
 
@@ -97,6 +103,8 @@ def build_all(
     A request that cannot be met maps to its ValueError, one whose compiler fails, crashes or hangs to its BuildError;
     the others go on.
     """
+    sweep()
+    sweep([_WORKPLACE], cache() / _KERNELS)
     results: dict[Request, Path | Exception] = {}
     missing: dict[Path, Request] = {}
     for request in requests:
@@ -106,7 +114,7 @@ def build_all(
             results[request] = error
             continue
         path = results[request] = _path(checked)
-        if not path.exists():
+        if not is_whole(path):
             missing[path] = checked
     cached = len(results) - len(missing)
     progress(cached, len(results))
@@ -120,19 +128,20 @@ def build_all(
 def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int], None]) -> dict[Path, BuildError]:
     """Has a crew compile each file. Returns what could not be built; whatever happens, no half of a file is left."""
     failures: dict[Path, BuildError] = {}
-    kernels = cache() / "kernels"
-    kernels.mkdir(parents=True, exist_ok=True)
-    # Errors: a linker that was killed a moment ago may still be writing.
-    with tempfile.TemporaryDirectory(dir=kernels, prefix=".building-", ignore_cleanup_errors=True) as folder:
-        orders = [Order(request, path, Path(folder)) for path, request in missing.items()]
+    with workplace(_WORKPLACE, _KERNELS) as folder:
+        orders = [Order(request, path, folder) for path, request in missing.items()]
         with closing(ask_each(CREW, orders, jobs, lambda order: PATIENCE)) as answers:
             for done, (order, answer) in enumerate(zip(orders, answers, strict=True), 1):
-                if isinstance(answer, WorkerLost):
-                    failures[order.path] = BuildError(f"the compiler {answer}")
-                elif answer is not None:
-                    failures[order.path] = answer
+                if answer is not None:
+                    with naming(CACHE.variable):
+                        check_room(folder)
+                    failures[order.path] = _lost(answer) if isinstance(answer, WorkerLost) else answer
                 progress(done)
     return failures
+
+
+def _lost(worker: WorkerLost) -> BuildError:
+    return BuildError(f"the compiler {worker}")
 
 
 @dataclass(frozen=True)
@@ -202,20 +211,22 @@ def _module(request: Request, program: Program) -> Any:
 def _compile(request: Request, path: Path, folder: Path) -> None:
     """Makes the kernel in a new folder inside `folder` and renames it to `path`: no half of one is ever seen there.
 
-    The object and the shim that it was linked from come to lie beside it, for libraries of several kernels.
+    In the cache, the object and the shim that it was linked from come to lie beside it, for libraries.
     """
     from tvmconv import lower
     from tvmconv.entries import exports
 
     program = _program(request)
     description = _description(request, program)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as workplace:
-        made, source, output = (Path(workplace) / path.with_suffix(end).name for end in (".o", ".c", path.suffix))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_WORKPLACE) as place:
+        made, source, output = (Path(place) / path.with_suffix(end).name for end in (".o", ".c", path.suffix))
         lower.write_object(_module(request, program), request.made_for, made)
         source.write_text(link.shim_source(request.prefix, program, description))
         link.link([source, made], exports(request.prefix), request.made_for, output)
-        for file in (made, source, output):  # the kernel last: where it is, its parts are too
-            os.replace(file, path.with_name(file.name))
+        if path.parent == cache() / _KERNELS:
+            publish([made, source, output], path.parent)
+        else:
+            os.replace(output, path)
 
 
 def _description(request: Request, program: Program) -> dict[str, Any]:
@@ -254,7 +265,7 @@ def _versions() -> Mapping[str, str]:
 
 def _path(request: Request) -> Path:
     """Where the cache has the kernel of a checked request, or would have it."""
-    return cache() / "kernels" / f"{request.prefix}-{_key(request)}.so"
+    return cache() / _KERNELS / f"{request.prefix}-{_key(request)}.so"
 
 
 def _key(request: Request) -> str:
@@ -279,7 +290,7 @@ def _sources() -> str:
         digest.update(importlib.metadata.version(name).encode())
     package, recipes = Path(__file__).parent, Path(schedules.__file__).parent
     tables = ("tile", "features", "cores", "device", "target")
-    modules = (*tables, "shape", "lower", "link", "toolchain", "tvmscript", "entries", "builder")
+    modules = (*tables, "shape", "lower", "link", "toolchain", "soname", "tvmscript", "entries", "builder")
     files = [*(package / f"{name}.py" for name in modules), package / "native/shim.c", package / "native/tvmconv.h"]
     for file in sorted([*files, *package.glob("algorithms/*.py"), *recipes.glob("*.py")]):
         digest.update(file.read_bytes())

@@ -35,7 +35,7 @@ def build(
     threads, else the one by hand; the kernel's description says which. threads is what prepare uses unless it is told
     otherwise, and the kernel serves any number. The target may be another machine: such a kernel can be saved, and
     refuses to prepare. Raises ValueError for a descriptor, name, tile or number of threads that is wrong, where the
-    algorithm rejects the problem, or where a tuned schedule is asked for and there is none; toolchain.LinkError where
+    algorithm rejects the problem, or where a tuned schedule is asked for and there is none; zig.LinkError where
     the linker fails.
     """
     if threads < 1:

@@ -20,6 +20,7 @@ from tvmconv.files import write_whole
 from tvmconv.names import unknown
 from tvmconv.pool import Workers, shared
 from tvmconv.shape import ConvShape
+from tvmconv.soname import named
 from tvmconv.target import host_features
 
 # The texts of the flags in tvmconv.h.
@@ -140,8 +141,12 @@ class Kernel:
         return Conv(self, packed, pool)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the kernel's file, with all kernels that it holds, to path, by rename: never half of it."""
-        write_whole(Path(path), self.path.read_bytes())
+        """Writes the kernel's file, with all kernels that it holds, to path, by rename: never half of it.
+
+        Its SONAME is the name of `path`, for programs that are linked with it.
+        """
+        path = Path(path)
+        write_whole(path, named(self.path.read_bytes(), path.name))
 
     def header(self) -> str:
         """A C header that declares the kernel's functions, complete in itself."""

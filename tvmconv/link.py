@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tvmconv.soname import RESERVED, named
 from tvmconv.target import Target
 from tvmconv.toolchain import NATIVE, page_size, zig
 
@@ -30,13 +31,27 @@ def shim_source(prefix: str, program: Program, description: Mapping[str, Any]) -
 
 def link(parts: Sequence[Path], symbols: Sequence[str], target: Target, output: Path) -> None:
     """Links object files with their shims, C files. Exports the given symbols only, and depends on no library."""
-    zig_triple = target.triple.replace("-unknown-", "-")
     exports = output.with_suffix(".map")
     exports.write_text("{ global: " + " ".join(f"{symbol};" for symbol in symbols) + " local: *; };\n")
     zig(
-        *("-target", zig_triple, "-shared", "-nostdlib", "-O2", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector"),
+        *("-shared", "-nostdlib", *_flags(target)),
         "-fno-builtin",  # or the shim's memcpy would become a call of itself
+        *("-Wl,-S", "-Wl,-z,defs", f"-Wl,-soname,{RESERVED}", f"-Wl,--version-script={exports}"),
+        *page_size(target.triple),
+        *("-o", output),
+        *parts,
+    )
+    output.write_bytes(named(output.read_bytes(), output.name))
+
+
+def compile_hosted(shim: Path, target: Target, output: Path) -> None:
+    """Makes an object file of a shim for programs that have a C library, without functions that replace its own."""
+    zig("-c", "-g0", "-DHOSTED", *_flags(target), "-o", output, shim)
+
+
+def _flags(target: Target) -> tuple[str, ...]:
+    triple = target.triple.replace("-unknown-", "-")
+    return (
+        *("-target", triple, "-O2", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector"),
         *("-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"),
-        *("-Wl,-S", "-Wl,-z,defs", f"-Wl,--version-script={exports}", *page_size(target.triple)),
-        *("-o", str(output), *map(str, parts)),
     )

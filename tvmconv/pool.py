@@ -20,7 +20,7 @@ def shared(threads: int, cpus: Sequence[int] | None = None) -> Pool | None:
     Its helpers may use the CPUs that the caller may use now. If there are as many of them as threads, or if `cpus` are
     given, one for each thread, each helper is pinned to its own (left to itself Linux puts a helper on its caller's CPU
     for milliseconds), and the first is for the caller, which is never moved. Raises TypeError for what are no whole
-    numbers, ValueError for more threads than CPUs and for CPUs that this process may not use; toolchain.LinkError
+    numbers, ValueError for more threads than CPUs and for CPUs that this process may not use; zig.LinkError
     where the pool has to be compiled, and cannot be.
     """
     if not _is_whole(threads):

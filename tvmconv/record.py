@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import tvmconv
 from tvmconv import jsonlines
+from tvmconv.files import append_whole
 from tvmconv.jsonlines import BadFile
 from tvmconv.target import host_features
 
@@ -56,6 +59,8 @@ FIGURES: Row = {
 }
 # What a row is asked for by, whatever it measures.
 _NAMES = ("source", "name", "count", "chosen_by", "schedule_asked", "tuned_by")
+
+_BLOCK = 4096  # bytes, some rows, by which a file must be able to grow
 
 # What every row begins with, by which the first half of one is told from a file of something else.
 _START = b'{"kind": "'
@@ -122,20 +127,32 @@ class ResultFile:
     """A file of JSON lines that grows: context, its results, the next context, its results.
 
     Opening it keeps what is there. A last line that was cut off in the middle of writing is removed. Raises BadFile,
-    with one sentence, if another line is no row. As a context manager it closes the file at the end.
+    with one sentence, if another line is no row, OSError, naming the file, if nothing can be added to it. As a context
+    manager it closes the file at the end.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows = _read_repaired(path)
         self._runs: list[dict[str, Row]] = []
-        self._file = path.open("a", encoding="utf-8")
+        new = not path.exists()
+        with _naming(path):
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                with self._locked():
+                    self._rows = _read_repaired(path)
+                    _check_room(self._file)
+            except BaseException:
+                os.close(self._file)
+                if new:
+                    path.unlink()
+                raise
 
     def begin(self, context: Row) -> None:
         """Results from now on, known and appended, are those of this context."""
         self._context = context
         self._announced = False
-        self._runs = runs(self._rows, {key: context.get(key) for key in _SAME_CONTEXT})
+        same = {key: context.get(key) for key in _SAME_CONTEXT}
+        self._runs, self._all = runs(self._rows, same), runs(self._rows, same, settled=False)
 
     def known(self, rows: Sequence[Row]) -> list[Row] | None:
         """What the latest comparable run measured of all that `rows` ask for, under the names they ask by.
@@ -147,34 +164,67 @@ class ResultFile:
                 return [_named_as(row, run[identity(row)]) for row in rows]
         return None
 
-    def append(self, row: Row) -> None:
-        """Write one more result, if it is none that an earlier run has left, at once."""
-        if any(identity(row) in run and _named_as(row, run[identity(row)]) == row for run in self._runs):
+    def append(self, *rows: Row) -> None:
+        """Adds the results that no earlier run has left, all at once: they were measured side by side.
+
+        So a run that ends in the middle leaves all of a layer or nothing, and the next one measures none of it twice.
+        Raises OSError, naming the file, where they cannot be written; then nothing of them stays.
+        """
+        new = [row for row in rows if not self._has(row)]
+        if not new:
             return
-        if not self._announced:
-            self._file.write(line(self._context))
-            self._announced = True
-        self._file.write(line(row))
-        self._file.flush()
+        announced = [] if self._announced else [self._context]
+        with _naming(self.path), self._locked():
+            append_whole(self._file, "".join(map(line, (*announced, *new))).encode())
+        self._announced = True
+
+    def _has(self, row: Row) -> bool:
+        """Whether a comparable run has left this row, or said of it what `row` says, settled or not."""
+        return any(identity(row) in run and _named_as(row, run[identity(row)]) == row for run in self._all)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Meanwhile no other process adds to the file."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def __enter__(self) -> ResultFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        os.close(self._file)
 
 
-def runs(rows: Sequence[Row], context: Mapping[str, Any]) -> list[dict[str, Row]]:
-    """The settled results of each run whose context says what `context` does, by identity."""
+def runs(rows: Sequence[Row], context: Mapping[str, Any], settled: bool = True) -> list[dict[str, Row]]:
+    """The results of each run whose context says what `context` does, by identity; `settled`: those alone."""
     found: list[dict[str, Row]] = []
     same = False
     for row in rows:
         if row["kind"] == "context":
             same = all(row.get(key) == value for key, value in context.items())
             found += [{}] if same else []
-        elif same and row.get("status") in SETTLED:
+        elif same and (row.get("status") in SETTLED or not settled):
             found[-1][identity(row)] = row
     return found
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Meanwhile an OSError names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+
+
+def _check_room(file: int) -> None:
+    """Raises OSError where the file cannot grow by a block, before anything is measured for it."""
+    size = os.fstat(file).st_size
+    append_whole(file, _START.ljust(_BLOCK))  # to a reader, a line that was cut off
+    os.ftruncate(file, size)
 
 
 def _named_as(row: Row, earlier: Row) -> Row:
@@ -189,9 +239,7 @@ def read(path: Path) -> list[Row]:
 
 
 def _read_repaired(path: Path) -> list[Row]:
-    """The rows of the file, none if it does not exist; a last line that was cut off is removed from it."""
-    if not path.exists():
-        return []
+    """The rows of the file; a last line that was cut off is removed from it."""
     rows, whole = _read(path)
     if whole < path.stat().st_size:
         os.truncate(path, whole)

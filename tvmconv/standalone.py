@@ -6,7 +6,6 @@ The first client of the C interface. native/standalone.c is the program, native/
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from tvmconv.description import header
 from tvmconv.files import write_whole
 from tvmconv.kernel import Kernel, read
 from tvmconv.target import Target
+from tvmconv.temporary import temporary_folder
 from tvmconv.toolchain import NATIVE, libc_is_built, page_size, zig_program
 
 _SOURCES = ("standalone.c", "proof.c", "pool.c")
@@ -51,15 +51,15 @@ def write_program(
     """Writes the program to `path`, executable; `context` is the first row of what it prints as JSON.
 
     `say` gets a sentence if zig has to build its C library first. Symbols and unwind tables stay, for perf and
-    simpleperf. Raises toolchain.LinkError where the linker fails, OSError where the file cannot be written.
+    simpleperf. Raises zig.LinkError where the linker fails, OSError where the file cannot be written.
     """
     triple = zig_triple(target)
     if not libc_is_built(triple):
         say(f"zig builds the C library for {triple}, which takes a minute, this once")
     kernels = dict.fromkeys(part.kernel for part in parts)
     objects = [kernel.with_suffix(end) for kernel in kernels for end in (".c", ".o")]
-    with tempfile.TemporaryDirectory() as folder:
-        table, output = Path(folder) / "layers.c", Path(folder) / "program"
+    with temporary_folder("tvmconv-link-") as folder:
+        table, output = folder / "layers.c", folder / "program"
         table.write_text(_table([(read(part.kernel), part.row) for part in parts], target, context))
         zig_program(
             triple,

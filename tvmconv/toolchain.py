@@ -1,14 +1,18 @@
-"""zig, which compiles C and links, and the folder of what has been built."""
+"""C files of ours, compiled by zig, and the folder of what has been built."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import subprocess
-import sys
-import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from tvmconv.files import check_room
+from tvmconv.store import is_whole, publish
+from tvmconv.temporary import temporary_folder
+from tvmconv.user_folders import CACHE, naming
+from tvmconv.zig import OutOfTime, run_zig, zig_cache
 
 NATIVE = Path(__file__).with_name("native")
 _SECONDS = 120  # a link takes 0.1 s, and a few seconds the first time
@@ -23,22 +27,17 @@ _LIBRARY = (
 _AARCH64_PAGES = {"linux": 65536, "android": 16384}
 
 
-class LinkError(RuntimeError):
-    """The linker failed; the message holds its last lines."""
+def zig(*arguments: str | Path, seconds: float = _SECONDS, afresh: float = _SECONDS) -> None:
+    """Runs `zig cc`. Raises LinkError with what it said.
+
+    `afresh`: the seconds that it may take where zig's cache is damaged, and has to be filled again.
+    """
+    run_zig(["cc", *arguments], seconds, afresh)
 
 
-def zig(*arguments: str | Path, seconds: float = _SECONDS) -> None:
-    """Runs `zig cc`. Raises LinkError with what it said."""
-    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(_zig_cache())}
-    command = [sys.executable, "-m", "ziglang", "cc", *map(str, arguments)]
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        raise LinkError(f"zig did not end within {seconds:.0f} s") from None
-    if done.returncode:
-        raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
+def archive(objects: Sequence[Path], output: Path) -> None:
+    """Puts object files into a static library, the same bytes each time. Raises LinkError."""
+    run_zig(["ar", "rcsD", output, *objects], _SECONDS, _SECONDS)
 
 
 def zig_program(triple: str, *arguments: str | Path, static: bool = True) -> None:
@@ -46,8 +45,13 @@ def zig_program(triple: str, *arguments: str | Path, static: bool = True) -> Non
 
     Raises LinkError with what it said.
     """
-    seconds = _SECONDS if libc_is_built(triple) else _LIBC_SECONDS
-    zig("-target", triple, *(("-static",) if static else ()), *arguments, seconds=seconds)
+    command = ("-target", triple, *(("-static",) if static else ()), *arguments)
+    try:
+        zig(*command, seconds=_SECONDS if libc_is_built(triple) else _LIBC_SECONDS, afresh=_LIBC_SECONDS)
+    except OutOfTime:
+        if not libc_is_built(triple):
+            raise
+        zig(*command, seconds=_LIBC_SECONDS)  # zig's cache has lost it
     _libc_mark(triple).touch()
 
 
@@ -57,11 +61,7 @@ def libc_is_built(triple: str) -> bool:
 
 
 def _libc_mark(triple: str) -> Path:
-    return _zig_cache() / f"tvmconv-{triple}"
-
-
-def _zig_cache() -> Path:
-    return Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or cache() / "zig")
+    return zig_cache() / f"tvmconv-{triple}"
 
 
 def page_size(triple: str) -> tuple[str, ...]:
@@ -83,19 +83,33 @@ def library(source: str, variant: str, *flags: str, triple: str | None = None) -
     headers = [header.read_bytes() for header in sorted(NATIVE.glob("*.h"))]
     digest = hashlib.sha256(b"".join([path.read_bytes(), *headers, repr((_LIBRARY, flags)).encode()]))
     output = cache() / f"{path.stem}-{variant}-{digest.hexdigest()[:16]}.so"
-    if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{path.stem}-") as folder:
-            made = Path(folder) / output.name
-            zig(*_LIBRARY, *flags, "-o", made, path)
-            os.replace(made, output)  # at once: two processes may do this at the same time
-    return output
+    return built(output, lambda made: zig(*_LIBRARY, *flags, "-o", made, path))
+
+
+def built(path: Path, make: Callable[[Path], None]) -> Path:
+    """A file of the cache's folder, which `make` writes where it is told unless it is there and whole."""
+    if not is_whole(path):
+        with workplace(f".{path.stem}-") as folder:
+            make(folder / path.name)
+            publish([folder / path.name], path.parent)
+    return path
+
+
+def workplace(prefix: str, *names: str) -> AbstractContextManager[Path]:
+    """A temporary folder in the cache, or in the folder of the cache that `names` lead to.
+
+    Raises OSError, with one sentence that names the cache's variable, where it cannot be made or its disk is full.
+    """
+    parent = CACHE.made(*names)
+    with naming(CACHE.variable):
+        check_room(parent)  # before LLVM fails to write, and ends the process
+    return temporary_folder(prefix, parent, CACHE.variable)
 
 
 def cache() -> Path:
-    """The folder of built kernels and of zig's own cache."""
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
-        raise ValueError("there is no home folder to cache kernels in; set XDG_CACHE_HOME to a folder") from None
-    return Path(home) / "tvmconv"
+    """The folder of built kernels and of zig's own cache, which need not exist yet.
+
+    Raises ValueError where there is no home folder, PermissionError where others could put files into it.
+    """
+    CACHE.check_private()
+    return CACHE.path

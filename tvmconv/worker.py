@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from tvmconv.last_words import last_words
+from tvmconv.temporary import temporary_folder
 
 _PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
 _PROGRAM = """from tvmconv.worker import die_with_parent
@@ -33,14 +34,18 @@ class Worker:
     """A process that runs `serve` of a module: it answers each message with one, and sleeps in between.
 
     `module` must have a function serve(descriptor) that ends in answer_all. The process has a session of its own:
-    Ctrl-C reaches the parent alone, which decides what it means, and what the process has started ends with it.
+    Ctrl-C reaches the parent alone, which decides what it means, and what the process has started ends with it. So do
+    its temporary files.
     """
 
     def __init__(self, module: str) -> None:
         self._connection, theirs = Pipe()
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
+        self._ended = contextlib.ExitStack()
+        folder = self._ended.enter_context(temporary_folder("tvmconv-worker-"))
         self._process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM.format(module=module, descriptor=theirs.fileno())],
+            env={**os.environ, "TMPDIR": str(folder)},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -83,6 +88,7 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):  # all gone already
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._ended.close()
         self._connection.close()
         self._complaints.close()
 

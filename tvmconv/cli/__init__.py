@@ -11,9 +11,12 @@ from importlib import import_module
 
 from tvmconv.cli import arguments
 from tvmconv.cli.output import Output
+from tvmconv.interruption import INTERRUPTED as INTERRUPTED
+from tvmconv.interruption import exit_code as interrupted
+from tvmconv.interruption import terminable
 
-# Exit codes: what was asked for went wrong, the call itself was wrong, Ctrl-C, nobody reads any more.
-FAILED, WRONG_CALL, INTERRUPTED, CLOSED_PIPE = 1, 2, 130, 141
+# Exit codes: what was asked for went wrong, the call itself was wrong, nobody reads any more.
+FAILED, WRONG_CALL, CLOSED_PIPE = 1, 2, 141
 
 
 def main(
@@ -30,11 +33,11 @@ def main(
     try:
         options = parse(argv)
         verbose = options.verbose
-        with Output(argv, options) as output:
+        with terminable(), Output(argv, options) as output:
             code: int = import_module(f"tvmconv.cli.commands.{options.command}").run(options, output)
         return code
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interruption:
+        return interrupted(interruption)
     except BrokenPipeError:
         # Python flushes stdout once more at exit: let that go nowhere, instead of to a second complaint.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

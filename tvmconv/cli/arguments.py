@@ -125,9 +125,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     tune.set_defaults(schedule=(HAND,))
 
-    build = command("compile", "write kernels as shared objects with C headers", work("auto"), epilog=_WORKLOADS)
+    build = command("compile", "write kernels as libraries with C headers", work("auto"), epilog=_WORKLOADS)
     build.add_argument(
-        "-o", dest="output", required=True, metavar="FILE|DIR/", help="one file of all kernels, or a folder of many"
+        "-o",
+        dest="output",
+        required=True,
+        metavar="FILE.so|FILE.a|DIR/",
+        help="one shared object or static library of all kernels, or a folder of a shared object for each",
     )
     build.add_argument(
         "--standalone",

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tvmconv import jsonlines
+from tvmconv.files import append_whole
 from tvmconv.jsonlines import BadFile
 from tvmconv.log.record import START, Foreign, Record, parse
 
@@ -40,7 +41,7 @@ class Log:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as descriptor:
                 self._repair(descriptor)
-                _write(descriptor, b"".join(record.line() for record in records))
+                append_whole(descriptor, b"".join(record.line() for record in records))
         except OSError as error:
             raise type(error)(error.errno, f"cannot be written: {error.strerror}", str(self.path)) from error
 
@@ -118,16 +119,3 @@ def _opened(path: Path, flags: int, lock: int) -> int:
 def _content(descriptor: int) -> bytes:
     os.lseek(descriptor, 0, os.SEEK_SET)
     return b"".join(iter(lambda: os.read(descriptor, _BLOCK), b""))
-
-
-def _write(descriptor: int, lines: bytes) -> None:
-    """One write, and the disk's word for it. A disk that is full leaves nothing of the lines. Raises OSError."""
-    before = os.fstat(descriptor).st_size
-    try:
-        written = os.write(descriptor, lines)
-        if written < len(lines):
-            os.write(descriptor, lines[written:])  # says why not all of it went
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, before)
-        raise

@@ -95,7 +95,9 @@ PUBLIC int JOIN(PREFIX, run_phase)(const float *x, const void *packed, float *y,
     return TVMCONV_OK;
 }
 
-/* What the compiler calls for loops that copy or clear: no library is needed. The linker refuses all that is not here. */
+/* What the compiler calls for loops that copy or clear: no library is needed. The linker refuses all that is not here.
+   HOSTED: in a program with a C library, which has faster ones, and in whose place these would be taken everywhere. */
+#ifndef HOSTED
 #define FALLBACK __attribute__((weak, visibility("hidden")))
 FALLBACK void *memcpy(void *restrict to, const void *restrict from, size_t n) {
     char *out = to;
@@ -107,6 +109,7 @@ FALLBACK void *memset(void *to, int byte, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = (char)byte;
     return to;
 }
+#endif
 
 /* The FFI entries report errors through a function of TVM's runtime, which fills this pointer when it loads the file;
    so nothing of TVM is needed to load it. The message comes in parts and the pointer takes it whole. */

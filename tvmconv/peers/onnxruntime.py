@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from tvmconv.peers.fitting import cropped
 from tvmconv.peers.runner import weights_hidden
 from tvmconv.reference import Array, Case
 from tvmconv.shape import ConvShape
+from tvmconv.temporary import temporary_folder
 
 _OPSET, _IR = 21, 10  # of ONNX 1.17: both the package onnx and ONNX Runtime know later ones, but not always the same
 _WARM_UP = 2  # calls of a profiled session before those that count
@@ -64,7 +64,7 @@ class Convolution:
 
     def own_seconds(self, least: float) -> float:
         """The Conv node's time by ONNX Runtime's profiler, in a session of its own that ends with the profile."""
-        with tempfile.TemporaryDirectory(prefix="tvmconv-profile-") as folder:
+        with temporary_folder("tvmconv-profile-") as folder:
             options = _options()
             options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
             session = _session(self._model, options)

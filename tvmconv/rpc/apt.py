@@ -6,10 +6,11 @@ import io
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tvmconv.temporary import temporary_folder
 
 _SECONDS = 300  # lists and a few packages take 10 s
 _OPTIONS = {
@@ -40,12 +41,12 @@ def downloaded(packages: Sequence[str], architecture: str) -> Iterator[list[Path
     for program in ("apt-get", "dpkg-deb"):
         if not shutil.which(program):
             raise AptError(f"this machine has no {program}: Debian's packages can be had on Debian and its relatives")
-    with tempfile.TemporaryDirectory(prefix="tvmconv-apt-") as folder:
-        command = _apt_get(Path(folder), architecture)
-        _run(command, ["update"], Path(folder))
+    with temporary_folder("tvmconv-apt-") as folder:
+        command = _apt_get(folder, architecture)
+        _run(command, ["update"], folder)
         files = []
         for index, package in enumerate(packages):
-            place = Path(folder) / f"{index}"
+            place = folder / f"{index}"
             place.mkdir()
             _run(command, ["download", package], place)
             files += list(place.glob("*.deb"))

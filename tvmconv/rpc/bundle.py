@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
+from tvmconv.files import sync
 from tvmconv.rpc.runtime import LOADER, NONE, PINNED, Say, c_runtime, cached_folder, tvm_libraries
 from tvmconv.rpc.server_build import ARCHITECTURES, SERVER, server
 from tvmconv.target import Target
+from tvmconv.temporary import temporary_folder
 
 RUN, SUMS = "run.sh", "SHA256SUMS"
 
@@ -28,7 +29,7 @@ def make(target: Target, folder: Path, libc: str = PINNED, say: Say = lambda sen
 
     The same versions give the same files, byte for byte. `libc`: `pinned` and `newest` bring Debian's C library, `none`
     has the device use its own; `say` gets a sentence before a download. Raises ValueError for a target without a server
-    and for a folder of other things; toolchain.LinkError, apt.AptError or another RuntimeError where a part cannot be
+    and for a folder of other things; zig.LinkError, apt.AptError or another RuntimeError where a part cannot be
     had.
     """
     folder = folder.resolve()
@@ -79,12 +80,15 @@ def _check_free(folder: Path) -> None:
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Writes them beside and renames, so that a folder is never half a bundle; what was there before goes."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        made = Path(temporary) / "new"
+    with temporary_folder(f".{folder.name}-", folder.parent, "-o") as temporary:
+        made = temporary / "new"
         made.mkdir()
         for name, content in files.items():
             (made / name).write_bytes(content)
             (made / name).chmod(0o644 if name == SUMS else 0o755)
+            sync(made / name)
+        sync(made)
         with contextlib.suppress(FileNotFoundError):
-            os.rename(folder, Path(temporary) / "old")
+            os.rename(folder, temporary / "old")
         os.rename(made, folder)
+        sync(folder.parent)

@@ -19,7 +19,7 @@ class NativeDevice:
     """This machine as a device, behind a tracker of its own. `tracker` is its HOST:PORT, `key` the device's name.
 
     `options` are more of the server's (tvmconv-server --help). Ends both, and all they have started, with the `with`
-    or with this process. Entering raises toolchain.LinkError where the server cannot be compiled, RuntimeError where
+    or with this process. Entering raises zig.LinkError where the server cannot be compiled, RuntimeError where
     one of the two does not start.
     """
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +21,9 @@ from pathlib import Path
 from tvmconv.last_words import last_words
 from tvmconv.rpc import apt
 from tvmconv.rpc.server_build import GLIBC, local_libraries
-from tvmconv.toolchain import cache
+from tvmconv.store import is_whole, publish
+from tvmconv.temporary import temporary_folder
+from tvmconv.toolchain import cache, workplace
 
 Say = Callable[[str], None]
 
@@ -134,13 +134,13 @@ def check(file: Path, sha256: str) -> None:
 def _from_wheels(architecture: str, say: Say) -> dict[str, bytes]:
     say(f"downloading TVM's runtime for {architecture}, 98 MB, this once")
     found = {}
-    with tempfile.TemporaryDirectory(prefix="tvmconv-wheels-") as folder:
+    with temporary_folder("tvmconv-wheels-") as folder:
         platforms = (f"--platform={name}_{architecture}" for name in _PLATFORMS)
         wanted = (f"{package}=={wheel.version}" for package, wheel in _WHEELS.items())
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input")
-        _run([*pip, "--no-deps", "--only-binary=:all:", *_PYTHON, *platforms, "--dest", folder, *wanted])
+        _run([*pip, "--no-deps", "--only-binary=:all:", *_PYTHON, *platforms, "--dest", str(folder), *wanted])
         for package, wheel in _WHEELS.items():
-            file = next(Path(folder).glob(f"{package.replace('-', '_')}-{wheel.version}-*.whl"))
+            file = next(folder.glob(f"{package.replace('-', '_')}-{wheel.version}-*.whl"))
             check(file, wheel.sha256[architecture])
             with zipfile.ZipFile(file) as archive:
                 found[Path(wheel.library).name] = archive.read(wheel.library)
@@ -200,19 +200,13 @@ def _cached(name: str, make: Callable[[], Mapping[str, bytes]]) -> dict[str, byt
 def cached_folder(name: str, make: Callable[[], Mapping[str, bytes]]) -> Path:
     """The folder of that name in the cache, with these files, which `make` supplies the first time."""
     folder = cache() / "device" / name
-    if folder.is_dir():
-        return folder
-    files = make()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as temporary:
-        made = Path(temporary) / name
-        made.mkdir()
-        for file, content in files.items():
-            (made / file).write_bytes(content)
-            (made / file).chmod(0o755)
-        try:
-            os.rename(made, folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
+    if not is_whole(folder):
+        files = make()
+        with workplace(f".{name}-", "device") as temporary:
+            made = temporary / name
+            made.mkdir()
+            for file, content in files.items():
+                (made / file).write_bytes(content)
+                (made / file).chmod(0o755)
+            publish([made], folder.parent)
     return folder

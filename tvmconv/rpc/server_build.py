@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import tempfile
 from pathlib import Path
 
 import tvmconv
-from tvmconv.toolchain import NATIVE, cache, page_size, zig_program
+from tvmconv.toolchain import NATIVE, built, cache, page_size, zig_program
 
 SERVER = "tvmconv-server"
 ARCHITECTURES = ("aarch64", "x86_64")
@@ -32,14 +30,8 @@ def server(architecture: str) -> Path:
     for path in [*sources, *sorted(headers)]:
         digest.update(path.read_bytes())
     output = cache() / f"{SERVER}-{architecture}-{digest.hexdigest()[:16]}"
-    if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{SERVER}-") as folder:
-            made = Path(folder) / SERVER
-            includes = (f"-I{tvm_headers()}", f"-I{NATIVE}")
-            zig_program(triple, *flags, *includes, "-o", made, *sources, static=False)
-            os.replace(made, output)  # at once: two processes may do this at the same time
-    return output
+    includes = (f"-I{tvm_headers()}", f"-I{NATIVE}")
+    return built(output, lambda made: zig_program(triple, *flags, *includes, "-o", made, *sources, static=False))
 
 
 def tvm_headers() -> Path:

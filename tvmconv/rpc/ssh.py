@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import shlex
 import tarfile
-import tempfile
 from pathlib import Path
 
 from tvmconv.rpc.address import Address
 from tvmconv.rpc.programs import DeviceError, Done, call
+from tvmconv.temporary import temporary_folder
 from tvmconv.toolchain import cache
+from tvmconv.user_folders import CACHE
 
 _CONNECT_SECONDS = 15
 _SECONDS = 45
@@ -40,8 +41,8 @@ class Ssh:
 
     def push(self, folder: Path) -> Done:
         """Copies what a folder holds into the machine's."""
-        with tempfile.TemporaryDirectory() as temporary:
-            packed = Path(temporary) / "bundle.tar"
+        with temporary_folder("tvmconv-push-") as temporary:
+            packed = temporary / "bundle.tar"
             with tarfile.open(packed, "w") as archive:
                 archive.add(folder, ".")
             return self.shell(f"tar -x -f - -C {self.folder}", _PUSH_SECONDS, packed)
@@ -53,7 +54,7 @@ class Ssh:
         """
         back = [f"-R127.0.0.1:{tracker.port}:{tracker}"] if tracker else []
         socket = self._socket()
-        socket.parent.mkdir(parents=True, exist_ok=True)
+        CACHE.made()
         options = ["-f", "-N", "-M", "-S", str(socket), "-oControlPersist=no", "-oExitOnForwardFailure=yes"]
         alive = ["-oServerAliveInterval=15", "-oServerAliveCountMax=4"]
         ports = [f"-L127.0.0.1:{port}:127.0.0.1:{port}", *back]

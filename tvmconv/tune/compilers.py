@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from tvmconv import builder
 from tvmconv.builder import Order, Request
 from tvmconv.crew import Crew
+from tvmconv.files import check_room
+from tvmconv.temporary import temporary_folder
 from tvmconv.tune.outcome import Outcome
+from tvmconv.user_folders import naming
 from tvmconv.worker import WorkerLost
 
 _BUILD_PATIENCE = 60.0  # seconds of a compiler: one or two, and those that it takes to start on a busy machine
-_LEAST_DISK = 16 << 20  # bytes; a build that failed with less has most likely failed for that
 
 
 class Compilers:
@@ -44,16 +42,13 @@ class Compilers:
 
 def _unbuilt(answer: WorkerLost | Exception, folder: Path) -> Outcome:
     """Why there is no kernel. Raises OSError where that is the disk's fault, and no candidate's."""
-    if shutil.disk_usage(folder).free < _LEAST_DISK:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    with naming("TMPDIR"):
+        check_room(folder)
     return Outcome(
         "error", f"the compiler {answer}" if isinstance(answer, WorkerLost) else f"the build failed: {answer}"
     )
 
 
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for a batch of kernels."""
-    # Errors: a linker that was killed a moment ago may still be writing.
-    with tempfile.TemporaryDirectory(prefix="tvmconv-tune-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+def trial_folder() -> AbstractContextManager[Path]:
+    """A temporary folder for a batch of kernels."""
+    return temporary_folder("tvmconv-tune-")

@@ -19,7 +19,7 @@ from tvmconv.measure import Best, Rules, measure
 from tvmconv.record import here
 from tvmconv.reference import integer_case
 from tvmconv.target import Isa
-from tvmconv.tune.compilers import Compilers, temporary_folder
+from tvmconv.tune.compilers import Compilers, trial_folder
 from tvmconv.tune.outcome import Measured, Outcome, failed, measured_outcome
 from tvmconv.tune.stopwatch import FullSpeed, Try
 from tvmconv.worker import WorkerLost, patience
@@ -82,7 +82,7 @@ class Lab(Protocol):
 
 def try_all(lab: Lab, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Measured, None, None]:
     """Kernels of one layer, built and measured: as Lab.measured."""
-    with temporary_folder() as folder, closing(lab.build(requests, folder)) as built:
+    with trial_folder() as folder, closing(lab.build(requests, folder)) as built:
         yield from lab.measured(requests, built, best)
 
 
@@ -141,7 +141,7 @@ class LocalLab:
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         shape = requests[0].shape
-        with temporary_folder() as folder:
+        with trial_folder() as folder:
             built = list(self.build(requests, folder))
             measured = measure(
                 [KernelEntry(file) for file in built if isinstance(file, Path)],

@@ -23,7 +23,7 @@ from tvmconv.rpc.remote import Remote
 from tvmconv.rpc.stage import Stage
 from tvmconv.rpc.trouble import Trouble
 from tvmconv.rpc.verify import verify
-from tvmconv.tune.compilers import Compilers, temporary_folder
+from tvmconv.tune.compilers import Compilers, trial_folder
 from tvmconv.tune.lab import PACE, Pace
 from tvmconv.tune.outcome import Measured, Outcome, failed, measured_outcome
 from tvmconv.verify import Check, cached_case
@@ -94,7 +94,7 @@ class RemoteLab:
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
         """On one device, proved there in every way that verify knows; all once more if it was gone meanwhile."""
         remote, before = self._remotes[0], self._remotes[0].absences
-        with temporary_folder() as folder:
+        with trial_folder() as folder:
             built = list(self.build(requests, folder))
             outcomes = self._compared(remote, requests[0], built)
             failed_any = any(outcome.status == "error" for outcome in outcomes)

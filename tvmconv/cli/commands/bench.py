@@ -56,10 +56,11 @@ def _bench(options: argparse.Namespace, output: Output, work: Work) -> int:
         with output.progress("measure") as progress:
             for index, layer in enumerate(layers):
                 own = [next(kernels) for _ in range(len(algorithms.names) * len(setting.schedules))]
-                for row in bench.layer(layer, own, partial(within_layer, progress, index, len(layers))):
+                rows = bench.layer(layer, own, partial(within_layer, progress, index, len(layers)))
+                for row in rows:
                     output.row(row)
-                    if file:
-                        file.append(row)
+                if file:
+                    file.append(*rows)
     return exit_code(output.rows, algorithms.required)
 
 

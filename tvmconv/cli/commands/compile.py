@@ -1,8 +1,9 @@
-"""tvmconv compile: kernels as shared objects with C headers, a file each or all in one, or as a program."""
+"""tvmconv compile: kernels as libraries with C headers, a file each or all in one, or as a program."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,11 +20,13 @@ from tvmconv.cli.output import Output, exit_code
 from tvmconv.cli.setting import setting_of
 from tvmconv.entries import C_FUNCTIONS
 from tvmconv.kernel import read
-from tvmconv.library import write_library
+from tvmconv.library import header_of, is_library, write_library
 from tvmconv.plan import Setting, Task, finished, plan
 from tvmconv.record import FIGURES, Row
 from tvmconv.workload import Layer, resolve
 
+# Names of files that are no program for Linux.
+_OTHERS = re.compile(r"\.(so(\.\d+)*|a|o|h|c|dll|dylib|lib|exe)$", re.IGNORECASE)
 # What compile adds to a row, None where nothing was written.
 _FIGURES: Row = dict.fromkeys(("path", "header", "symbols", "seconds", "workspace_bytes", "packed_weight_bytes"))
 
@@ -38,6 +41,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     folder, file = _destination(options.output)
     if options.standalone:
         _check_standalone(options, file)
+    elif file is not None:
+        _check_library(options.output, folder / file)
     measured = _results(options, algorithms, setting)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, setting, measured))
     _check_distinct(tasks)
@@ -48,7 +53,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
     started = time.monotonic()
     built = build(tasks, setting, options.jobs, output)
-    folder.mkdir(exist_ok=True)
+    if any(item.kernel for item in built):
+        folder.mkdir(exist_ok=True)
     groups = [(built, file)] if file else zip(([item] for item in built), _files(built), strict=True)
     for items, name in groups:
         header = (_program if options.standalone else _library)(items, folder / name, setting, output)
@@ -116,10 +122,24 @@ def _check_standalone(options: argparse.Namespace, file: str | None) -> None:
     standalone.zig_triple(options.target)
     if file is None:
         raise ValueError(f"--standalone makes one program of all layers: name a file, not the folder {options.output}")
+    if _OTHERS.search(file):
+        raise ValueError(f"-o {options.output}: --standalone makes a program for Linux; leave the suffix out")
+
+
+def _check_library(text: str, path: Path) -> None:
+    """Raises ValueError where the name is none of a library that is written here, or its header has no place."""
+    if not is_library(path.name):
+        name = path.with_suffix("")
+        raise ValueError(
+            f"-o {text}: name {name}.so for a shared object, {name}.a for a static library, or {name}/ for a folder of "
+            "a shared object for each layer"
+        )
+    if header_of(path).is_dir():
+        raise ValueError(f"-o {text}: the header would be {header_of(path)}, which is a folder; name another file")
 
 
 def _library(items: Sequence[Built], path: Path, setting: Setting, output: Output) -> Path | None:
-    """Writes the kernels of all items into one shared object, each once; its header, None where there is no kernel."""
+    """Writes the kernels of all items into one library, each once; its header, None where there is no kernel."""
     kernels = list(dict.fromkeys(item.kernel for item in items if item.kernel))
     return write_library(kernels, _names(items), path) if kernels else None
 
@@ -178,6 +198,8 @@ def _destination(text: str) -> tuple[Path, str | None]:
     """The folder that -o names, and the file in it if it names one. Raises ValueError where nothing can be put."""
     if not text:
         raise ValueError("-o is empty: name a file, or a folder with a / behind")
+    if text == "-":
+        raise ValueError("-o -: nothing is written to stdout; name a file, or a folder with a / behind")
     path = Path(text)
     is_folder = text.endswith("/") or path.is_dir()
     if not path.parent.is_dir():
@@ -186,8 +208,8 @@ def _destination(text: str) -> tuple[Path, str | None]:
         raise ValueError(f"-o {text}: {path} is a file; name a folder, or leave the / out")
     if not is_folder and path.exists() and not path.is_file():
         raise ValueError(f"-o {text}: {path} is a device or another special file; name a plain file, or a folder")
-    if not is_folder and path.suffix == ".h":
-        raise ValueError(f"-o {text} is where the header would go: name the library, -o {path.with_suffix('.so')}")
+    if not os.access(path if path.is_dir() else path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"-o {text}: no file can be written there")
     return (path, None) if is_folder else (path.parent, path.name)
 
 

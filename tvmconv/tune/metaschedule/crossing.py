@@ -9,48 +9,59 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from tvmconv.interruption import SIGNALS
+
 
 class Crossing:
-    """One call of what calls back, as a `with` statement. Ctrl-C waits until it returns, or until it is `back`."""
+    """One call of what calls back, as a `with` statement. Ctrl-C, SIGTERM and SIGHUP wait until it returns, or until it
+    is `back`."""
 
     def __init__(self) -> None:
-        self._interrupted = False
+        self._waiting: int | None = None  # the signal that came
         self._raised: BaseException | None = None
-        self._outside: Any = None  # the handler of SIGINT, which is the main thread's alone
+        self._outside: dict[signal.Signals, Any] = {}  # the handlers, which are the main thread's alone
 
     def __enter__(self) -> Crossing:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is not None:
-            self._outside = signal.signal(signal.SIGINT, self._wait)
+        if threading.current_thread() is threading.main_thread():
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
+            self._outside = {number: handler for number, handler in handlers.items() if callable(handler)}
+        self._hold_back()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._outside is not None:
-            signal.signal(signal.SIGINT, self._outside)
+        self._let_through()
         raised, self._raised = self._raised, None
         if raised:
             raise raised from None
-        if self._interrupted:
-            signal.raise_signal(signal.SIGINT)
+        self._deliver()
 
     @contextmanager
     def back(self) -> Iterator[None]:
-        """In a callback: Ctrl-C interrupts again, and what is raised is what the `with` statement raises."""
+        """In a callback: signals interrupt again, and what is raised is what the `with` statement raises."""
         try:
-            if self._outside is not None:
-                signal.signal(signal.SIGINT, self._outside)
-            if self._interrupted:
-                self._interrupted = False
-                signal.raise_signal(signal.SIGINT)
+            self._let_through()
+            self._deliver()
             yield
         except BaseException as error:
             self._raised = self._raised or error
             raise
         finally:
-            if self._outside is not None:
-                signal.signal(signal.SIGINT, self._wait)
+            self._hold_back()
 
-    def _wait(self, *_: object) -> None:
-        self._interrupted = True
+    def _hold_back(self) -> None:
+        for number in self._outside:
+            signal.signal(number, self._wait)
+
+    def _let_through(self) -> None:
+        for number, handler in self._outside.items():
+            signal.signal(number, handler)
+
+    def _deliver(self) -> None:
+        number, self._waiting = self._waiting, None
+        if number is not None:
+            signal.raise_signal(number)
+
+    def _wait(self, number: int, *_: object) -> None:
+        self._waiting = self._waiting or number

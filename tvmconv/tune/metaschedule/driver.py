@@ -24,7 +24,7 @@ from tvmconv.builder import Request
 from tvmconv.description import descriptions
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
-from tvmconv.tune.compilers import temporary_folder
+from tvmconv.tune.compilers import trial_folder
 from tvmconv.tune.lab import Lab
 from tvmconv.tune.metaschedule.cost_model import CostModel
 from tvmconv.tune.metaschedule.crossing import Crossing
@@ -41,7 +41,7 @@ def tune_by_metaschedule(request: Request, trials: int, seed: int, lab: Lab, tel
     Its scheduler knows neither the kernel by hand nor what was measured before. Raises what the lab and `tell` raise.
     """
     space = Space(request)
-    with temporary_folder() as folder, Crossing() as crossing:
+    with trial_folder() as folder, Crossing() as crossing:
         tune_tasks(
             tasks=[task(space, seed)],
             task_weights=[1.0],
