@@ -11,9 +11,17 @@ class BadFile(ValueError):
     """A file that exists and is not what it should be."""
 
 
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_READER = json.JSONDecoder(parse_constant=_refuse)
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def line(content: Mapping[str, Any]) -> str:
     """The object as one line, with its newline. Raises ValueError for NaN and infinity, which JSON has not."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    return _WRITER.encode(content) + "\n"
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
@@ -23,9 +31,9 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 def parse(text: bytes) -> dict[str, Any] | None:
-    """The object of a line; None for what is no JSON object."""
+    """The object of a line; None for what is no JSON object in UTF-8."""
     try:
-        content = json.loads(text)
+        content = _READER.decode(text.decode("utf-8-sig"))
     except (ValueError, RecursionError):  # no JSON, or brackets in brackets without end
         return None
     return content if isinstance(content, dict) else None

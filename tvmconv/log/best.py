@@ -55,7 +55,7 @@ def _error(times: Times) -> float:
     return _OF_MEDIAN * deviation / math.sqrt(times["n"]) / times["median"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sourced:
     """A record and the file that it is in. rank: the place of the file's folder among all, lower first."""
 
