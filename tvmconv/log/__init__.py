@@ -7,10 +7,10 @@ from tvmconv.log.file import Log
 from tvmconv.log.key import Key
 from tvmconv.log.lookup import Found, Logs
 from tvmconv.log.places import SHIPPED, folders, new_log, own_folder
-from tvmconv.log.record import Foreign, Record
+from tvmconv.log.record import Damaged, Foreign, Record
 from tvmconv.log.versions import SCHEMA, SPACE, Versions
 
 __all__ = [
-    "SCHEMA", "SHIPPED", "SPACE", "Comparison", "Foreign", "Found", "Key", "Log", "Logs", "Record", "Sourced",
+    "SCHEMA", "SHIPPED", "SPACE", "Comparison", "Damaged", "Foreign", "Found", "Key", "Log", "Logs", "Record", "Sourced",
     "Versions", "decide", "folders", "new_log", "own_folder",
 ]  # fmt: skip
