@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -27,7 +26,7 @@ def record_row(item: Sourced) -> Row:
 
 def check_rows(log: Log) -> Iterator[Row]:
     """For a file its lines that are no records, and its keys with whether they can be used here, or why not."""
-    row = {"kind": "result", "file": str(log.path), "key": None, "records": 1}
+    row: Row = {"kind": "result", "file": str(log.path), "key": None, "records": 1}
     foreign: Counter[int] = Counter()
     verdicts: Counter[tuple[Key, str | None]] = Counter()
     for line in log.lines():
@@ -40,9 +39,9 @@ def check_rows(log: Log) -> Iterator[Row]:
             verdicts[line.entry.key, unusable(line.entry)] += 1
     for schema, count in foreign.items():
         yield {**row, "records": count, "status": "rejected", "reason": f"they are of schema {schema}"}
-    for (key, reason), count in verdicts.items():
-        status = "rejected" if reason else "ok"
-        yield {**row, "key": str(key), "records": count, "status": status, "reason": reason}
+    for (key, why_not), count in verdicts.items():
+        status = "rejected" if why_not else "ok"
+        yield {**row, "key": str(key), "records": count, "status": status, "reason": why_not}
 
 
 def show_table(records: Iterable[Record]) -> RenderableType:
@@ -84,7 +83,8 @@ def best_table(rows: Sequence[Row]) -> RenderableType:
         own = [row["workload"], mark, row["target"], str(row["threads"]), str(row["trials"])]
         times: list[Any] = ["–"] * 4
         if "gain" in row:
-            times = [row["tile"], milliseconds(row["seconds"]["median"]), by_hand(row, row["default_seconds"]), gain(row)]
+            hand = by_hand(row, row["default_seconds"])
+            times = [row["tile"], milliseconds(row["seconds"]["median"]), hand, gain(row)]
         remark = row["reason"] or row["withheld"] or ("" if row["stage"] == "final" else "not re-measured at the end")
         table.add_row(*own, *times, Text(remark, BAD if row["status"] == "error" else FAINT))
     taken = [row for row in rows if _is_taken(row)]

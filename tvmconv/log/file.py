@@ -6,20 +6,20 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tvmconv import jsonlines
 from tvmconv.jsonlines import BadFile
+from tvmconv.log.line import START, Damaged, Entry, Foreign, parse
 from tvmconv.log.locked import lock, locked, opened
-from tvmconv.log.record import START, Damaged, Entry, Foreign, Record, parse
+from tvmconv.log.record import Record
 
 _BLOCK, _LINE = 1 << 16, 1 << 12  # bytes that are read at once: of many lines, of one
 _LONGEST = 1 << 20  # bytes of a line; records have about a thousand
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line and what it holds. number: from 1; start, end: where it begins and where the next one does, in bytes."""
 
     number: int

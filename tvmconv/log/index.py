@@ -21,7 +21,8 @@ from tvmconv.files import write_whole
 from tvmconv.jsonlines import BadFile
 from tvmconv.log.file import Log
 from tvmconv.log.key import Key
-from tvmconv.log.record import Damaged, Foreign, Record
+from tvmconv.log.line import Damaged, Foreign
+from tvmconv.log.record import Record
 from tvmconv.log.versions import SCHEMA
 from tvmconv.toolchain import cache
 
@@ -57,13 +58,13 @@ class Index:
 
     def content(self) -> dict[str, Any]:
         """As JSON has it."""
-        keys = [[*vars(key).values()] for key in self.starts]
+        keys = [vars(key) for key in self.starts]
         return {**vars(self), "foreign": [*self.foreign.items()], "keys": keys, "starts": [*self.starts.values()]}
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Index:
         """The index of that content. Raises one of _UNREADABLE where it is none."""
-        keys = [Key(*names, tuple(features), threads) for *names, features, threads in content["keys"]]
+        keys = [Key(**{**fields, "features": tuple(fields["features"])}) for fields in content["keys"]]
         starts = dict(zip(keys, content["starts"], strict=True))
         return cls(content["end"], content["lines"], starts, Counter(dict(content["foreign"])), content["damaged"])
 

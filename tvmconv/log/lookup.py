@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tvmconv import record as results
 from tvmconv import target as targets
 from tvmconv.jsonlines import BadFile
 from tvmconv.log.best import Comparison, Sourced, decide
 from tvmconv.log.file import Log
 from tvmconv.log.index import IndexedRecords
 from tvmconv.log.key import Key
+from tvmconv.log.line import Foreign
 from tvmconv.log.places import SUFFIX, folder_of
-from tvmconv.log.record import Foreign, Record
+from tvmconv.log.record import Record, this_cpu
 from tvmconv.log.versions import SCHEMA
 
 _NEAR = 3  # keys that are named where there is none that fits
@@ -31,7 +31,7 @@ def _silent(sentence: str) -> None:
 def nearest_cpu(key: Key) -> str | None:
     """The CPU whose records count most for a key: this machine's, as Linux names it; None where the key's target is not
     this machine's own, so that no CPU is nearer to it than another."""
-    return str(results.here()["cpu"]) if key.target == targets.native().name else None
+    return this_cpu() if key.target == targets.native().name else None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from tvmconv.log.best import Sourced, decide
 from tvmconv.log.key import Key
-from tvmconv.log.record import Foreign, Record
+from tvmconv.log.line import Foreign
+from tvmconv.log.record import Record
 
 
 def merged(entries: Iterable[Record | Foreign]) -> bytes:
@@ -26,7 +28,8 @@ def merged(entries: Iterable[Record | Foreign]) -> bytes:
             foreign.append(entry)
     own.sort(key=lambda record: record.time)
     content = io.BytesIO()
-    content.writelines(_once(entry.line() for entry in (*own, *foreign)))
+    lines = chain((record.line() for record in own), (line.line() for line in foreign))
+    content.writelines(_once(lines))
     return content.getvalue()
 
 
