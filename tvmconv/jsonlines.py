@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ def _refuse(name: str) -> float:
 
 
 _READER = json.JSONDecoder(parse_constant=_refuse)
+_SPACE = " \t\r\n"  # of JSON
 _WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -33,10 +35,11 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
 def parse(text: bytes) -> dict[str, Any] | None:
     """The object of a line; None for what is no JSON object in UTF-8."""
     try:
-        content = _READER.decode(text.decode("utf-8-sig"))
+        decoded = text.removeprefix(BOM_UTF8).decode().strip(_SPACE)
+        content, end = _READER.raw_decode(decoded)
     except (ValueError, RecursionError):  # no JSON, or brackets in brackets without end
         return None
-    return content if isinstance(content, dict) else None
+    return content if isinstance(content, dict) and end == len(decoded) else None
 
 
 def is_torn(text: bytes, start: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tvmconv.log.fields import KEY, check
+from tvmconv.log.fields import KEY
 
 if TYPE_CHECKING:
     from tvmconv.builder import Request
@@ -33,7 +33,7 @@ class Key:
     threads: int
 
     def __post_init__(self) -> None:
-        check(self, KEY)
+        KEY.check(self)
 
     @classmethod
     def of(cls, request: Request, threads: int) -> Key:

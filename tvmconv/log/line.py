@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -44,8 +43,13 @@ def parse(text: bytes) -> Entry:
     """What a line of a log holds."""
     if not text.startswith(START):
         return Damaged("it does not begin as a record does")
-    with suppress(*_UNREADABLE):
+    try:
         return _parse_in_parts(text)
+    except _UNREADABLE:
+        return _read_whole(text)
+
+
+def _read_whole(text: bytes) -> Entry:
     try:
         return _parse_whole(text)
     except ValueError as error:

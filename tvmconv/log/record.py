@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tvmconv import jsonlines
 from tvmconv import record as results
 from tvmconv.device import EMULATED
-from tvmconv.log.fields import PROTOCOL, RECORD, check
+from tvmconv.log.fields import PROTOCOL, RECORD
 from tvmconv.log.key import Key
 from tvmconv.log.versions import Versions
 
@@ -75,7 +75,7 @@ class Record:
     time: str = field(default_factory=now)
 
     def __post_init__(self) -> None:
-        check(self, RECORD)
+        RECORD.check(self)
         if not isinstance(self.protocol, Protocol):
             object.__setattr__(self, "protocol", Protocol(self.protocol))
         if (self.seconds is not None, self.gflops is not None) != (self.status == "ok",) * 2:

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 
 import tvmconv
-from tvmconv.log.fields import VERSIONS, check
+from tvmconv.log.fields import VERSIONS
 
 SCHEMA = 1  # of a line of a tuning log
 SPACE = 1  # to be raised when sizes of a tile come to mean something else: then what was measured ranks them no more
@@ -25,7 +25,7 @@ class Versions:
     tvmconv: str
 
     def __post_init__(self) -> None:
-        check(self, VERSIONS)
+        VERSIONS.check(self)
 
     @classmethod
     @cache

@@ -160,9 +160,9 @@ class _Tuner:
     def _logged(self, keys: Collection[Key]) -> Row:
         records = (record for record in self._log.records() if record.key in keys)
         rows = [row for row in best_rows(Sourced(record, self._log.path) for record in records) if "gain" in row]
-        best = next((row for row in rows if row["algorithm"] == row["auto"]), None)
-        if best is None:
+        if not rows:
             return {}
+        best = min(rows, key=lambda row: (row["algorithm"] != row["auto"], row["seconds"]["median"]))
         figures = ("algorithm", "tile", "schedule", "seconds", "gflops", "by_hand", "gain")
         return {name: best[name] for name in figures} | {"default": best["default_seconds"]}
 
