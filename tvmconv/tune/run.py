@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 from tvmconv.builder import Request
 from tvmconv.log import Key, Log, Record, Versions
@@ -112,7 +113,7 @@ class Run:
 
     def comparable(self, record: Record) -> bool:
         """Whether a record was measured as this run measures."""
-        return made_here(record, self.key, self._lab) and dict(record.protocol) == self._protocol
+        return made_here(record, self.key, self._lab) and record.protocol == self._protocol
 
     def _remember(self) -> None:
         """Sort the log's trials: of this run, of this problem, of other layers. Those of this layer by other algorithms
@@ -120,10 +121,14 @@ class Run:
         for record in self._records:
             if record.stage != "trial" or record.key.threads != self.plan.threads:
                 continue
-            tile = Tile.parse(record.tile)
-            if record.key.workload != self.key.workload:
-                self.plan.search.learn(_request(record), tile, record.median)
-            elif record.key == self.key and self.plan.resume:
+            is_own, is_of_another = record.key == self.key, record.key.workload != self.key.workload
+            request = _request(record.key, record.tile) if is_own or is_of_another else None
+            if request is None or request.tile is None:
+                continue
+            tile = request.tile
+            if is_of_another:
+                self.plan.search.learn(request, tile, record.median)
+            elif self.plan.resume:
                 own = (record.seed, record.searcher) == (self.plan.search.seed, self.plan.search.name)
                 (self._outcomes if own else self._elsewhere)[tile] = remembered(record)
         for tile, outcome in self._elsewhere.items():
@@ -189,6 +194,14 @@ def remembered(record: Record) -> Outcome:
     return Outcome(record.status, record.reason, seconds)
 
 
-def _request(record: Record) -> Request:
-    key = record.key
-    return Request(ConvShape.parse(key.workload), key.algorithm, key.target, layout=key.layout)
+@lru_cache(maxsize=1 << 12)
+def _request(key: Key, tile: str) -> Request | None:
+    """That of a record's kernel; None where none can be built."""
+    try:
+        asked = Request(
+            ConvShape.parse(key.workload), key.algorithm, key.target, layout=key.layout, tile=Tile.parse(tile)
+        )
+        found = asked.check()
+    except ValueError:
+        return None
+    return found if str(found.tile) == tile and str(found.shape) == key.workload else None
