@@ -22,6 +22,11 @@ class Candidate:
     counting: Sequence[Record]
     comparison: Comparison | None
 
+    @cached_property
+    def wrong(self) -> set[str]:
+        """The tiles that gave a wrong result, which count nowhere."""
+        return {record.tile for record in self.counting if record.status == "wrong"}
+
     @classmethod
     def of(cls, key: Key, found: Sequence[Sourced]) -> Candidate:
         usable = [item for item in found if not unusable(item.record)]
@@ -58,14 +63,17 @@ class LayerRecords:
         for name in dict.fromkeys([*self.suited, best.key.algorithm]):
             candidate = self.candidates.get(name)
             own = [one for one in candidate.counting if one.default and _beside(one, best)] if candidate else []
-            if own:
-                return min((one for one in own if one.seconds), key=lambda one: one.median, default=None)
+            if candidate and own:
+                right = [one for one in own if one.seconds and one.tile not in candidate.wrong]
+                return min(right, key=lambda one: one.median, default=None)
         return None
 
 
 def _beside(one: Record, other: Record) -> bool:
     """Whether two records' times may be compared."""
     if (one.stage, one.cpu, one.method) != (other.stage, other.cpu, other.method):
+        return False
+    if one.versions.foreign_to(other.versions):
         return False
     return one.stage == "trial" or one.time == other.time
 

@@ -28,7 +28,7 @@ from tvmconv.toolchain import cache
 
 _FORM = f"{tvmconv.__version__}, schema {SCHEMA}, form 1"  # all that decides what an index means
 _SAMPLE = 1 << 12  # bytes at each end of what is indexed, by which it is known again
-_UNREADABLE = (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
+_UNREADABLE = (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
 
 
 @dataclass
@@ -66,6 +66,8 @@ class Index:
         """The index of that content. Raises one of _UNREADABLE where it is none."""
         keys = [Key(**{**fields, "features": tuple(fields["features"])}) for fields in content["keys"]]
         starts = dict(zip(keys, content["starts"], strict=True))
+        if any(type(count) is not int for counts in content["foreign"] for count in counts):
+            raise ValueError("a count is no whole number")
         return cls(content["end"], content["lines"], starts, Counter(dict(content["foreign"])), content["damaged"])
 
 
@@ -108,7 +110,10 @@ class IndexedRecords(Mapping[Key, "list[Record]"]):
 
     def _records(self, key: Key) -> list[Record] | None:
         """None where the index is not that of the file."""
-        entries = [*self._log.at(self._index.starts[key])]
+        try:
+            entries = [*self._log.at(self._index.starts[key])]
+        except _UNREADABLE:
+            return None
         found = [entry for entry in entries if isinstance(entry, Record) and entry.key == key]
         return found if len(found) == len(entries) else None
 
