@@ -34,7 +34,8 @@ WORKLOAD is one of
   model.onnx          an ONNX model's convolutions; model.onnx/conv1 is one of them
   @FILE               a benchdnn batch file
 
-Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
+Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 128 and the
+signal's number: 130 after Ctrl-C."""
 
 _LOGS = """\
 Logs are looked up in $XDG_DATA_HOME/tvmconv/tuning_logs (by default ~/.local/share/tvmconv/tuning_logs) or the folder
