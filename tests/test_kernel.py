@@ -23,6 +23,7 @@ from tvmconv.arrays import Array, aligned
 from tvmconv.kernel import Conv, Kernel, load, read
 from tvmconv.reference import Case, conv2d, integer_case
 from tvmconv.shape import ConvShape
+from tvmconv.soname import named
 from tvmconv.target import AVX2
 
 SHAPE = ConvShape.parse("mb2ic12ih9oc40kh3ph1")
@@ -227,7 +228,7 @@ def test_a_kernel_for_another_machine_can_be_kept(
     (tmp_path / "layer.so").write_bytes(damage(kernel.path.read_bytes()))
     foreign = read(tmp_path / "layer.so")
     foreign.save(tmp_path / "copy.so")
-    assert (tmp_path / "copy.so").read_bytes() == (tmp_path / "layer.so").read_bytes()
+    assert (tmp_path / "copy.so").read_bytes() == named((tmp_path / "layer.so").read_bytes(), "copy.so")
     assert foreign.header() == kernel.header()
     assert (foreign.packed_bytes, foreign.workspace_bytes()) == (kernel.packed_bytes, kernel.workspace_bytes())
     with pytest.raises(ValueError, match=sentence):

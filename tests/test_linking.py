@@ -52,10 +52,10 @@ def defines(tmp_path: Path) -> dict[str, object]:
 def libraries(folder: Path, suffix: str) -> list[Path]:
     """Each layer in a library of its own."""
     folder.mkdir(parents=True)
-    paths = [folder / f"lib{name}{suffix}" for name in "ab"]
+    paths = [folder / f"{name}{suffix}" for name in "ab"]
     for request, path in zip(REQUESTS, paths, strict=True):
         write_library([builder.build_path(request)], {}, path)
-    (folder / "net.h").write_text('#include "liba.h"\n#include "libb.h"\n')
+    (folder / "net.h").write_text('#include "a.h"\n#include "b.h"\n')
     return paths
 
 

@@ -35,7 +35,8 @@ WORKLOAD is one of
   model.onnx/conv1    one of them, by its name in the file or in `tvmconv list layers model.onnx`
   @FILE               a benchdnn batch file, or a pipe of one
 
-Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 130 Ctrl-C."""
+Exit codes: 0 all well; 1 something was wrong, failed or rejected throughout; 2 the call was wrong; 128 and the
+signal's number: 130 after Ctrl-C."""
 
 _LOGS = """\
 Logs are looked up in $XDG_DATA_HOME/tvmconv/tuning_logs (by default ~/.local/share/tvmconv/tuning_logs) or the folder

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import tvmconv
+from tvmconv.user_folders import DATA
 
 SHIPPED = Path(tvmconv.__file__).resolve().parent.parent / "tuning_logs"
 SUFFIX = ".jsonl"
@@ -18,12 +18,7 @@ def own_folder() -> Path:
     $XDG_DATA_HOME/tvmconv/tuning_logs, with ~/.local/share where that is not set (XDG Base Directory Specification).
     Raises ValueError where there is no home folder either.
     """
-    home = os.environ.get("XDG_DATA_HOME", "")
-    try:
-        data = Path(home) if home.startswith("/") else Path.home() / ".local/share"
-    except RuntimeError:
-        raise ValueError("there is no home folder to keep tuning logs in; name one with --log-dir") from None
-    return data / "tvmconv" / "tuning_logs"
+    return DATA.path / "tuning_logs"
 
 
 def folders(log_dir: Path | None = None) -> tuple[Path, ...]:
