@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tvmconv import link, target
-from tvmconv.description import descriptions, header
+from tvmconv.description import descriptions
 from tvmconv.entries import exports
 from tvmconv.files import write_whole
+from tvmconv.header import header
 
 
 def write_library(kernels: Sequence[Path], names: Mapping[str, Sequence[str]], path: Path) -> Path:

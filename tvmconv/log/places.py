@@ -22,7 +22,7 @@ def own_folder() -> Path:
     try:
         data = Path(home) if home.startswith("/") else Path.home() / ".local/share"
     except RuntimeError:
-        raise ValueError("there is no home folder to keep tuning logs in; name one with --log-dir") from None
+        raise ValueError("there is no home folder to keep tuning logs in; set XDG_DATA_HOME to a folder") from None
     return data / "tvmconv" / "tuning_logs"
 
 
