@@ -46,7 +46,9 @@ def _as_numpy(name: str, value: Any, differentiable: bool) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, and kernels know no masks; pass {name}.filled(0) or {name}.data")
     if value.dtype != np.float32:
-        raise TypeError(f"{name} is {value.dtype}; pass float32")
+        is_swapped = value.dtype.newbyteorder() == np.float32
+        order = " in this machine's byte order" if is_swapped else ""
+        raise TypeError(f"{name} is {value.dtype}; pass float32{order}")
     return value
 
 

@@ -18,8 +18,8 @@ _IDENTIFIER = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _ADDRESSABLE = 2**63  # bytes
 
 
-class Damaged(ValueError):
-    """A description that no kernel has; the text says what is wrong in it."""
+class BadDescription(ValueError):
+    """A description that this tvmconv cannot use; the text says why, as the rest of a sentence about its file."""
 
 
 def descriptions(path: Path) -> dict[str, dict[str, Any]]:
@@ -28,63 +28,66 @@ def descriptions(path: Path) -> dict[str, dict[str, Any]]:
     texts = [text for text in (content or b"").split(b"\0") if text]
     if not texts:
         raise ValueError(f"{path} was not made by tvmconv: it has no section {SECTION}")
-    described: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        try:
-            kernel = parse(text)
-        except Damaged as error:
-            raise ValueError(f"{path} is a damaged kernel file: {error}; build it again") from error
-        if kernel["schema"] != SCHEMA:
-            found = reprlib.repr(kernel["schema"])
-            raise ValueError(f"{path} has a description of schema {found}; this tvmconv reads schema {SCHEMA}")
-        if kernel["prefix"] in described:
-            raise ValueError(f"{path} is a damaged kernel file: it describes {kernel['prefix']} twice; build it again")
-        described[kernel["prefix"]] = kernel
+    try:
+        kernels = [parse(text) for text in texts]
+    except BadDescription as error:
+        raise ValueError(f"{path} {error}") from error
+    described = {kernel["prefix"]: kernel for kernel in kernels}
+    if len(described) < len(kernels):
+        raise ValueError(f"{path} is a damaged kernel file: it describes one kernel twice; build it again")
     return described
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """A description, checked unless it is of another schema. Raises Damaged."""
+    """A kernel's description, checked. Raises BadDescription."""
     try:
         kernel = json.loads(text.decode("ascii"))
     except (ValueError, RecursionError):
-        raise Damaged("its description is no JSON") from None
+        raise _damaged("is no JSON") from None
     if not isinstance(kernel, dict) or "schema" not in kernel:
-        raise Damaged("its description has no schema")
-    if type(kernel["schema"]) is int and kernel["schema"] == SCHEMA:
-        _check(kernel)
+        raise _damaged("has no schema")
+    if type(kernel["schema"]) is not int or kernel["schema"] != SCHEMA:
+        found = reprlib.repr(kernel["schema"])
+        raise BadDescription(f"has a description of schema {found}; this tvmconv reads schema {SCHEMA}")
+    _check_fields(kernel)
+    _check_agreement(kernel)
     return kernel
 
 
-def _check(kernel: Mapping[str, Any]) -> None:
-    """Raises Damaged for a field that is missing or cannot be, and for sizes that are not the workload's."""
+def _damaged(what: str) -> BadDescription:
+    return BadDescription(f"is a damaged kernel file: its description {what}; build it again")
+
+
+def _check_fields(kernel: Mapping[str, Any]) -> None:
     for field, is_valid in _FIELDS.items():
         if field not in kernel:
-            raise Damaged(f"its description has no {field}")
+            raise _damaged(f"has no {field}")
         if not is_valid(kernel[field]):
-            raise Damaged(f"its description says {field} {reprlib.repr(kernel[field])}")
-    shape, layout = _shape(kernel["workload"]), kernel["layout"]
-    expected = {"x_shape": shape.x_in(layout), "w_shape": shape.w_shape, "y_shape": shape.y_in(layout)}
-    for field, sizes in expected.items():
-        if tuple(kernel[field]) != sizes:
-            raise Damaged(f"its description says {field} {kernel[field]}, and workload {shape}")
-    if not kernel["prefix"].startswith(f"{shape}_{kernel['algorithm'].replace('-', '_')}"):
-        raise Damaged(f"its description says prefix {kernel['prefix']}, and workload {shape}, {kernel['algorithm']}")
+            raise _damaged(f"says {field} {reprlib.repr(kernel[field])}")
 
 
-def _shape(workload: str) -> ConvShape:
-    """The workload, which stands in its canonical form. Raises Damaged."""
+def _check_agreement(kernel: Mapping[str, Any]) -> None:
+    """The sizes are those of the workload, and the prefix begins with the workload and the algorithm."""
+    workload, layout = kernel["workload"], kernel["layout"]
     try:
         shape = ConvShape.parse(workload)
     except ValueError as error:
-        raise Damaged(f"its description says workload {reprlib.repr(workload)}") from error
+        raise _damaged(f"says workload {reprlib.repr(workload)}") from error
     if str(shape) != workload:
-        raise Damaged(f"its description says workload {reprlib.repr(workload)}")
-    return shape
+        raise _damaged(f"says workload {reprlib.repr(workload)}")
+    for field, sizes in (
+        ("x_shape", shape.x_in(layout)),
+        ("w_shape", shape.w_shape),
+        ("y_shape", shape.y_in(layout)),
+    ):
+        if tuple(kernel[field]) != sizes:
+            raise _damaged(f"says {field} {kernel[field]}, and workload {workload}")
+    if not kernel["prefix"].startswith(f"{workload}_{kernel['algorithm'].replace('-', '_')}"):
+        raise _damaged(f"says prefix {reprlib.repr(kernel['prefix'])}, and {workload} by {kernel['algorithm']}")
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isprintable()
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
 
 
 def _is_identifier(value: Any) -> bool:

@@ -16,9 +16,11 @@ _LARGEST_IMAGE = 1 << 32  # bytes of address space
 # What a kernel's program headers are. The dynamic linker acts on others, too.
 _SEGMENTS = {"PT_LOAD", "PT_PHDR", "PT_DYNAMIC", "PT_NOTE", "PT_GNU_RELRO", "PT_GNU_EH_FRAME", "PT_GNU_STACK"}
 _ALLOCATED, _WRITABLE, _EXECUTABLE = 2, 1, 4  # SHF_ALLOC, SHF_WRITE, SHF_EXECINSTR
+_DATA = 6  # PF_R | PF_W
+_RIGHTS = {4, 5, _DATA}  # of a segment: read-only, code, data
 _ACCESS = {_WRITABLE: 2, _EXECUTABLE: 1}  # the section's flag: the segment's, PF_W and PF_X
-# Where the dynamic linker looks for a section.
-_DYNAMIC = {
+# The tags of the dynamic table: which section is where, and of what size; what is the same in every file; the rest.
+_ADDRESSES = {
     "DT_SYMTAB": ".dynsym",
     "DT_STRTAB": ".dynstr",
     "DT_HASH": ".hash",
@@ -26,7 +28,9 @@ _DYNAMIC = {
     "DT_RELA": ".rela.dyn",
     "DT_JMPREL": ".rela.plt",
 }
-_DYNAMIC_SIZES = {"DT_STRSZ": ".dynstr", "DT_RELASZ": ".rela.dyn", "DT_PLTRELSZ": ".rela.plt"}
+_SIZES = {"DT_STRSZ": ".dynstr", "DT_RELASZ": ".rela.dyn", "DT_PLTRELSZ": ".rela.plt"}
+_CONSTANTS = {"DT_SYMENT": 24, "DT_RELAENT": 24, "DT_PLTREL": 7}
+_OTHERS = {"DT_NULL", "DT_FLAGS", "DT_FLAGS_1", "DT_PLTGOT", "DT_SONAME", "DT_RELACOUNT"}
 
 
 def section(path: Path, name: str) -> bytes | None:
@@ -44,8 +48,6 @@ def section(path: Path, name: str) -> bytes | None:
             _check(sections, list(elf.iter_segments()), size)
             return bytes(sections[name].data()) if name in sections else None
         except Exception as error:  # pyelftools trusts what it reads: numbers from a damaged file fail anywhere
-            if isinstance(error, OSError):
-                raise
             raise ValueError(f"{path} is not a kernel file, or a truncated or damaged one; build it again") from error
 
 
@@ -82,27 +84,52 @@ def _check(sections: Mapping[str, Any], segments: Sequence[Any], size: int) -> N
     _check_places(loaded)
     (dynamic,) = (segment for segment in segments if segment["p_type"] == "PT_DYNAMIC")
     _check_dynamic(dynamic, sections)
+    _check_symbols(sections)
 
 
 def _check_places(loaded: list[Any]) -> None:
-    """Segments that are loaded follow each other, none of them larger in the file than in memory."""
+    """Segments that are loaded follow each other; what may be written to may be larger in memory than in the file."""
     end = 0
     for each in loaded:
         start, align = each["p_vaddr"], each["p_align"]
         _demand(align >= 4096 and align & (align - 1) == 0 and (start - each["p_offset"]) % align == 0)
-        _demand(each["p_filesz"] <= each["p_memsz"] and end <= start)
+        _demand(each["p_flags"] in _RIGHTS and end <= start)
+        _demand(
+            each["p_filesz"] == each["p_memsz"] or (each["p_flags"] == _DATA and each["p_filesz"] < each["p_memsz"])
+        )
         end = start + each["p_memsz"]
     _demand(end <= _LARGEST_IMAGE)
 
 
 def _check_dynamic(dynamic: Any, sections: Mapping[str, Any]) -> None:
+    """The table by which the dynamic linker finds everything else."""
     section = sections[".dynamic"]
     _demand((dynamic["p_vaddr"], dynamic["p_memsz"]) == (section["sh_addr"], section["sh_size"]))
     entries = {tag.entry.d_tag: tag.entry.d_val for tag in dynamic.iter_tags()}
-    _demand({"DT_SYMTAB", "DT_STRTAB", "DT_GNU_HASH"} <= entries.keys())
-    for table, field in ((_DYNAMIC, "sh_addr"), (_DYNAMIC_SIZES, "sh_size")):
-        for tag, name in table.items():
-            _demand(tag not in entries or entries[tag] == sections[name][field])
+    _demand({"DT_SYMTAB", "DT_STRTAB", "DT_GNU_HASH", *_CONSTANTS} <= entries.keys())
+    _demand(entries.keys() <= {*_ADDRESSES, *_SIZES, *_CONSTANTS, *_OTHERS})
+    for tag, value in entries.items():
+        _demand(tag not in _ADDRESSES or value == sections[_ADDRESSES[tag]]["sh_addr"])
+        _demand(tag not in _SIZES or value == sections[_SIZES[tag]]["sh_size"])
+        _demand(value == _CONSTANTS.get(tag, value))
+
+
+def _check_symbols(sections: Mapping[str, Any]) -> None:
+    """Symbols lie in memory that is loaded, functions in code; what is relocated may be written to."""
+    allocated = [each for each in sections.values() if each["sh_flags"] & _ALLOCATED]
+    code = [each for each in allocated if each["sh_flags"] & _EXECUTABLE]
+    data = [each for each in allocated if each["sh_flags"] & _WRITABLE]
+    symbols = sections[".dynsym"]
+    for symbol in symbols.iter_symbols():
+        places = code if symbol["st_info"]["type"] == "STT_FUNC" else allocated
+        _demand(symbol["st_shndx"] == "SHN_UNDEF" or _is_in(places, symbol["st_value"]))
+    for name in (".rela.dyn", ".rela.plt"):
+        for relocation in sections[name].iter_relocations() if name in sections else ():
+            _demand(relocation["r_info_sym"] < symbols.num_symbols() and _is_in(data, relocation["r_offset"]))
+
+
+def _is_in(sections: Sequence[Any], address: int) -> bool:
+    return any(0 <= address - each["sh_addr"] < each["sh_size"] for each in sections)
 
 
 def _holds(segment: Any, section: Any) -> bool:

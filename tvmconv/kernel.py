@@ -15,7 +15,7 @@ import numpy as np
 from tvmconv.array_checks import checked_weights
 from tvmconv.arrays import Array, aligned, span
 from tvmconv.conv import Conv
-from tvmconv.description import Damaged, descriptions, parse
+from tvmconv.description import BadDescription, descriptions, parse
 from tvmconv.files import write_whole
 from tvmconv.header import header
 from tvmconv.names import unknown
@@ -55,7 +55,7 @@ def read(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
     described = descriptions(path)
     if prefix is None and len(described) > 1:
         raise ValueError(f"{path} holds {len(described)} kernels, name one by its prefix: {', '.join(described)}")
-    prefix = prefix or next(iter(described))
+    prefix = next(iter(described)) if prefix is None else prefix
     if prefix not in described:
         raise ValueError(f"{path} holds no kernel {prefix!r} (it holds: {', '.join(described)})")
     return Kernel(path, described[prefix])
@@ -234,7 +234,7 @@ def _bounds(clamp: Any) -> tuple[float, float]:
 def _parsed(description: bytes) -> dict[str, Any] | None:
     try:
         return parse(description)
-    except Damaged:
+    except BadDescription:
         return None
 
 

@@ -29,5 +29,7 @@ def _loaded(path: str, *version: int) -> ctypes.CDLL:
         library = ctypes.CDLL(f"/proc/self/fd/{os.open(path, os.O_RDONLY)}" if through_descriptor else path)
     except OSError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from None
+    except UnicodeDecodeError:  # the dynamic linker quotes the name of a symbol that it misses
+        raise ValueError(f"{path} cannot be loaded: it is damaged") from None
     _paths_loaded.add(path)
     return library
