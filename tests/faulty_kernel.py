@@ -12,6 +12,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import Target
 
 SHAPE = ConvShape.parse("ic3ih5iw6oc4oh5ow6kh3kw3ph1pw1")
+PREFIX = f"{SHAPE}_direct"
 _SOURCE = Path(__file__).with_name("faulty_kernel.c")
 
 
@@ -22,25 +23,30 @@ def build(fault: str, target: Target, folder: Path, ffi: bool = False) -> Path:
         program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
         description = {
             "schema": SCHEMA,
-            "prefix": "faulty",
+            "prefix": PREFIX,
             "workload": str(SHAPE),
             "algorithm": "direct",
+            "schedule": "hand",
+            "tile": "1x1",
             "layout": "nhwc",
+            "dtype": "float32",
             "x_shape": SHAPE.x_shape,
             "w_shape": SHAPE.w_shape,
             "y_shape": SHAPE.y_shape,
             "packed_bytes": program.packed_bytes,
             "workspace": dict(program.memory),
+            "phases": [phase.function for phase in program.phases],
             "target": target.name,
             "triple": target.triple,
+            "mcpu": target.mcpu,
             "features": [],
             "versions": {"tvmconv": "0"},
         }
-        shim.write_text(link.shim_source("faulty", program, description))
-        code.write_text(f'#define PREFIX faulty\n#define FAULT {fault}\n#include "{_SOURCE}"\n')
-        parts, symbols = [shim, code], [f"faulty_{name}" for name in C_FUNCTIONS]
+        shim.write_text(link.shim_source(PREFIX, program, description))
+        code.write_text(f'#define PREFIX {PREFIX}\n#define FAULT {fault}\n#include "{_SOURCE}"\n')
+        parts, symbols = [shim, code], [f"{PREFIX}_{name}" for name in C_FUNCTIONS]
         if ffi:
-            parts, symbols = [*parts, _entries(program, target, folder)], exports("faulty")
+            parts, symbols = [*parts, _entries(program, target, folder)], exports(PREFIX)
         link.link(parts, symbols, target, path)
     return path
 
@@ -51,7 +57,7 @@ def _entries(program: Program, target: Target, folder: Path) -> Path:
     if not path.exists():
         import tvm
 
-        functions = ffi_entries("faulty", SHAPE, "nhwc", program.packed_bytes, program.workspace_bytes)
+        functions = ffi_entries(PREFIX, SHAPE, "nhwc", program.packed_bytes, program.workspace_bytes)
         module = tvm.IRModule({name: each.with_attr("global_symbol", name) for name, each in functions.items()})
         lower.write_object(module, target, path)
     return path

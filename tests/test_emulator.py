@@ -75,7 +75,7 @@ def test_a_kernel_that_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     hanging, next_one = verify.verify([check("HANGS", folder), check("NONE", folder)])
     assert "did not answer within 3 s" in (hanging.reason or "")
     assert next_one == Verdict("ok", None, 0.0)
-    with pytest.raises(TimeoutError, match="faulty_run did not end within 1 s"):
+    with pytest.raises(TimeoutError, match="_run did not end within 1 s"):
         session.instructions(check("HANGS", folder).kernel, seconds=1)
 
 

@@ -137,9 +137,7 @@ def test_a_pool_that_fails(conv: Conv, case: Case) -> None:
     refusing = CPool(PARALLEL_FOR(lambda ctx, task, arg, n: 1), None)
     pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (case.x, conv.packed, np.empty_like(case.fused))]
     with pytest.raises(ValueError, match=r"_run: the thread pool failed$"):
-        conv.kernel._call(
-            "run", *pointers, conv.new_workspace().ctypes.data_as(ctypes.c_void_p), ctypes.byref(refusing)
-        )
+        conv.kernel.call("run", *pointers, conv.new_workspace().ctypes.data_as(ctypes.c_void_p), ctypes.byref(refusing))
 
 
 def test_threads_do_not_grow_with_callers(conv: Conv, case: Case) -> None:

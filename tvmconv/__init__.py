@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tvmconv.building import build
-    from tvmconv.kernel import Conv, Kernel, load
+    from tvmconv.conv import Conv
+    from tvmconv.kernel import Kernel, load
     from tvmconv.shape import ConvShape
     from tvmconv.tile import Tile
 
@@ -26,7 +27,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "build": "tvmconv.building",
     "load": "tvmconv.kernel",
-    "Conv": "tvmconv.kernel",
+    "Conv": "tvmconv.conv",
     "Kernel": "tvmconv.kernel",
     "ConvShape": "tvmconv.shape",
     "Tile": "tvmconv.tile",

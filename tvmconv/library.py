@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tvmconv import link, target
-from tvmconv.description import descriptions, header
+from tvmconv.description import descriptions
 from tvmconv.entries import exports
 from tvmconv.files import write_together
+from tvmconv.header import header
 from tvmconv.soname import named
 from tvmconv.temporary import temporary_folder
 from tvmconv.toolchain import archive

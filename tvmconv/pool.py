@@ -23,11 +23,8 @@ def shared(threads: int, cpus: Sequence[int] | None = None) -> Pool | None:
     numbers, ValueError for more threads than CPUs and for CPUs that this process may not use; zig.LinkError
     where the pool has to be compiled, and cannot be.
     """
-    if not _is_whole(threads):
-        raise TypeError(f"threads={threads!r} is not a whole number; pass one such as 2")
+    check_number(threads)
     allowed = sorted(os.sched_getaffinity(0)) if cpus is None else _checked(cpus)
-    if threads < 1:
-        raise ValueError(f"threads={threads}: at least one thread has to compute")
     if threads > len(allowed):
         there = f"{len(allowed)} CPU{'' if len(allowed) == 1 else 's'}"
         found = f"this process may use {there}" if cpus is None else f"cpus has {there}, and each thread needs one"
@@ -41,6 +38,14 @@ def shared(threads: int, cpus: Sequence[int] | None = None) -> Pool | None:
         if places not in _pools:
             _pools[places] = Pool(places)
         return _pools[places]
+
+
+def check_number(threads: int) -> None:
+    """Raises TypeError for what is no whole number, ValueError for less than one thread."""
+    if not _is_whole(threads):
+        raise TypeError(f"threads={threads!r} is not a whole number; pass one such as 2")
+    if threads < 1:
+        raise ValueError(f"threads={threads}: at least one thread has to compute")
 
 
 class Workers(Protocol):

@@ -53,6 +53,9 @@ def instructions(path: Path, seconds: float) -> int:
 class DistantKernel(Kernel):
     """A kernel that runs where this process's arrays are not: each call has them copied there, and back."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(f"{self!r} belongs to this process: pass on its file, {self.path}, and load it there")
+
     def _find(self, symbol: str) -> Callable[..., int]:
         if not self._has(symbol):
             raise AttributeError(symbol)
@@ -78,7 +81,7 @@ class DistantKernel(Kernel):
             return cast(int | float | None, value)
         return Memory(array, value, self._sizes[array], array in _WRITTEN.get(function, _WRITTEN_ELSE))
 
-    @functools.cached_property
+    @property
     def _sizes(self) -> Mapping[str, int]:
         """Bytes of each array."""
         shape = self.shape
@@ -97,9 +100,15 @@ class EmulatedKernel(DistantKernel):
     def __init__(self, kernel: Kernel, counting: bool = False, seconds: float = 0) -> None:
         super().__init__(kernel.path, kernel.description, kernel.threads)
         self._counting, self._seconds = counting, seconds
+        self._machine: Machine | None = None
 
-    @functools.cached_property
+    @property
     def machine(self) -> Machine:
+        if self._machine is None:
+            self._machine = self._new_machine()
+        return self._machine
+
+    def _new_machine(self) -> Machine:
         made_for = self.description["triple"].partition("-")[0]
         if made_for != "aarch64":
             raise ValueError(f"{self.path} was made for {made_for}; the emulator is an aarch64")

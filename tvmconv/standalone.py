@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tvmconv.description import header
+from tvmconv import c_text
 from tvmconv.files import write_whole
+from tvmconv.header import header
 from tvmconv.kernel import Kernel, read
 from tvmconv.target import Target
 from tvmconv.temporary import temporary_folder
@@ -84,15 +85,15 @@ def _table(layers: Sequence[tuple[Kernel, Mapping[str, Any]]], target: Target, c
         f"const layer layers[] = {{\n{entries}}};\n"
         "const int32_t layer_count = sizeof layers / sizeof *layers;\n"
         f"const char context[] = {_members(context, without=_SAID_THERE_OF_ALL)};\n"
-        f"const char target[] = {_c_string(target.name)};\n"
-        f"const char *const features[] = {{{''.join(f'{_c_string(name)}, ' for name in required)}NULL}};\n"
+        f"const char target[] = {c_text.string(target.name)};\n"
+        f"const char *const features[] = {{{''.join(f'{c_text.string(name)}, ' for name in required)}NULL}};\n"
     )
 
 
 def _entry(kernel: Kernel, row: Mapping[str, Any]) -> str:
     title = " ".join(filter(None, (row["name"], str(kernel.shape), kernel.algorithm)))
     fields = {
-        "title": _c_string(title),
+        "title": c_text.string(title),
         "row": _members(row, without=_SAID_THERE),
         **{name: getattr(kernel.shape, name) for name in _SIZES},
         "nchw": int(kernel.layout == "nchw"),
@@ -103,10 +104,4 @@ def _entry(kernel: Kernel, row: Mapping[str, Any]) -> str:
 
 def _members(row: Mapping[str, Any], without: Sequence[str]) -> str:
     """A row's JSON without its braces, as a C string."""
-    return _c_string(json.dumps({key: value for key, value in row.items() if key not in without})[1:-1])
-
-
-def _c_string(text: str) -> str:
-    """A C string literal. What cannot be printed becomes a blank, which JSON, being ASCII, has none of."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return json.dumps(printable).replace("?", "\\?")  # or two of them might begin a trigraph
+    return c_text.string(json.dumps({key: value for key, value in row.items() if key not in without})[1:-1])

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvmconv.arrays import as_layout
+from tvmconv.conv import Conv
 from tvmconv.crew import ask_each
 from tvmconv.device import EMULATOR, LOCAL
 from tvmconv.emulator import Fault
 from tvmconv.guard import Place, forbid_writing, guarded
-from tvmconv.kernel import Conv, Kernel
+from tvmconv.kernel import Kernel
 from tvmconv.reference import Case, integer_case
 from tvmconv.session import load_on
 from tvmconv.shape import ConvShape

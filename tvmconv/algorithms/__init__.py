@@ -29,4 +29,4 @@ def algorithm(name: str, layout: str | None = None) -> Algorithm:
     for known in sorted(named, key=lambda known: known.layout, reverse=True):
         if layout in (None, known.layout):
             return known
-    raise ValueError(f"{name} has no {layout} form: use --layout {named[0].layout}")
+    raise ValueError(f"{name} has no {layout} form: use layout {named[0].layout}")
