@@ -218,6 +218,7 @@ def test_few_file_descriptors() -> None:
             before = cpu_seconds(running.pid)
             time.sleep(0.3)
             assert cpu_seconds(running.pid) - before < 0.1
+        assert running.log.count("connections closed") < 5, "one line a second at most"
         assert served_after(running.address) < AT_ONCE
     assert running.stop() == 0
 

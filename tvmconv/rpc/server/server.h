@@ -13,7 +13,7 @@
 
 enum { ADDRESS = 300, KEY = 256, PATH = 1024 };
 enum { LONGEST_TEXT = 64 << 20 };  /* bytes of a tracker's answer */
-static const double MOST_SECONDS = 1e9; /* of a session */
+enum { MOST_SECONDS = 1000000000 }; /* of a session that has a limit */
 enum { RPC_MAGIC = 0xff271, RPC_MISMATCH = RPC_MAGIC + 2, TRACKER_MAGIC = 0x2f271 };
 
 /* log.c: one line to stderr. */
