@@ -181,7 +181,7 @@ def llvm_ir(request: Request) -> str:
 
 def _program(request: Request) -> Program:
     assert request.tile
-    return request.defined_by.module(request.shape, request.tile)
+    return request.defined_by.module(request.shape.reduced, request.tile)
 
 
 def _module(request: Request, program: Program) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ _LIBRARY = (
 # The largest page of the systems that run a file, to which its segments are aligned: Linux has pages of 16 KB on the
 # Raspberry Pi 5 and on Apple's chips, of 64 KB on some servers; Android asks for 16 KB.
 _AARCH64_PAGES = {"linux": 65536, "android": 16384}
+# What clang says of an instruction, and the line behind it.
+_REFUSED = re.compile(r"error: (?P<reason>.*)\n(?P<code>.*)")
 
 
 class LinkError(RuntimeError):
@@ -29,16 +32,32 @@ class LinkError(RuntimeError):
 
 def zig(*arguments: str | Path, seconds: float = _SECONDS) -> None:
     """Runs `zig cc`. Raises LinkError with what it said."""
-    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(_zig_cache())}
-    command = [sys.executable, "-m", "ziglang", "cc", *map(str, arguments)]
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        raise LinkError(f"zig did not end within {seconds:.0f} s") from None
+    done = _run("cc", *arguments, seconds=seconds)
     if done.returncode:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
+
+
+def assemble(text: str, triple: str, cpu: str, output: Path) -> None:
+    """Assembles x86 code; triple and cpu, which decides the padding between functions alone, are LLVM's.
+
+    Raises LinkError with the first instruction that has no encoding. `zig clang` keeps no copy of what it makes.
+    """
+    options = ("-target", triple, f"-march={cpu}", "-c", "-x", "assembler", "-o", output, "-")
+    done = _run("clang", *options, seconds=_SECONDS, text=text)
+    if done.returncode:
+        refused = _REFUSED.search(done.stderr)
+        said = f"{refused['code'].strip()!r} ({refused['reason']})" if refused else done.stderr.strip()[-200:]
+        raise LinkError(f"the assembler refuses {said}, a fault of the compiler; use another tile or algorithm")
+
+
+def _run(tool: str, *arguments: str | Path, seconds: float, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a tool of zig's on some input. Raises LinkError where it takes longer."""
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(_zig_cache())}
+    command = [sys.executable, "-m", "ziglang", tool, *map(str, arguments)]
+    try:
+        return subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise LinkError(f"zig did not end within {seconds:.0f} s") from None
 
 
 def zig_program(triple: str, *arguments: str | Path, static: bool = True) -> None:

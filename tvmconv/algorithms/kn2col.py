@@ -79,6 +79,11 @@ class Kn2colAs(Kn2col):
     name = "kn2col-as"
     summary = "a GEMM for each tap into one plane, each shifted and added to y at once (Anderson 2017)"
 
+    def rejects(self, shape: ConvShape) -> str | None:
+        if shape.mb * shape.taps >= 2**31:
+            return f"{self.name} counts the taps of all images, and 2**31 - 1 are the most; use direct"
+        return super().rejects(shape)
+
     def planes(self, shape: ConvShape) -> int:
         return 1
 

@@ -59,7 +59,7 @@ def pixel_product(
 
     layout, s = view.layout, view.source
     G, P, KB, TAPS, KC, MR = layout.weights_shape
-    L, V, SW = view.lanes, view.vectors, s.sw
+    L, V = view.lanes, view.vectors
     OC, OCG, M, PLANE = G * layout.oc, layout.oc, s.m, s.ih * s.iw
     order = sweep_of_step(view, taps)
     BT, B = order.block, order.blocks
@@ -96,7 +96,7 @@ def pixel_product(
         oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        valid = T.alloc_buffer((V, SW), INDEX, scope="local", annotations=ON_STACK)
+        valid = T.alloc_buffer((V, view.parts), INDEX, scope="local", annotations=ON_STACK)
         reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
         origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
@@ -213,7 +213,7 @@ def _channels_block(view: PixelView, masked: bool) -> Any:
             for v in T.unroll(V):
                 with T.sblock(f"column{suffix}"):
                     vco, vci, vv = T.axis.remap("SSS", [co, ci, v])
-                    T.reads(start[vv], valid[vv, 0 : view.source.sw])
+                    T.reads(start[vv], valid[vv, 0 : view.parts])
                     T.writes(column[vv])
                     column[vv] = read_vector(view, start, valid, vv, vco * KR + vci, readable=not masked)
             for i, v in T.grid(MR, V):

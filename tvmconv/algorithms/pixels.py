@@ -48,6 +48,17 @@ class PixelView:
         return self.lanes >= 8
 
     @property
+    def parts(self) -> int:
+        """Vectors that are loaded for one vector of a tap's pixels: those between the first and the last pixel, or, with
+        strides beyond the number of lanes, one for each pixel."""
+        return min(self.source.sw, self.lanes)
+
+    @property
+    def apart(self) -> int:
+        """Elements from the beginning of one of these vectors to that of the next."""
+        return max(self.source.sw, self.lanes) if self.parts > 1 else self.lanes
+
+    @property
     def flat(self) -> bool:
         """Whether vectors run on over the ends of rows."""
         return (self.source.sh, self.source.sw, self.source.iw) == (1, 1, self.source.ow)
@@ -118,7 +129,8 @@ def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
 def locate_block(view: PixelView) -> Any:
     """A macro: the pixels of tile t. For each of its vectors v
 
-    oh[v], ow[v]  row and column of each lane, inside[v]  whether the lane is a pixel at all,
+    oh[v], ow[v]  row and column of each lane, inside[v]  whether the lane is a pixel at all; of those that are not
+                  the last row or column, since a stride times more might be more than 32 bits hold,
     pixel[v]      the first lane's place in an output plane, origin[v]  its place in an input plane without any tap.
     """
     from tvm.script import tirx as T
@@ -144,13 +156,15 @@ def locate_block(view: PixelView) -> Any:
                     ow[vv] = T.truncmod(T.Ramp(q * L, 1, L), whole_vector(OW, L))
                     inside[vv] = chosen(T.Ramp(q * L, 1, L) < whole_vector(M, L))
                 else:
-                    row: T.let[T.int32] = q // RV
+                    row: T.let[T.int32] = T.min(q // RV, OH - 1)
                     column: T.let[T.int32] = q % RV * L
                     pixel[vv] = row * OW + column
                     origin[vv] = row * s.sh * s.iw + column * s.sw
                     oh[vv] = whole_vector(row, L)
-                    ow[vv] = T.Ramp(column, 1, L)
-                    inside[vv] = chosen(T.And(oh[vv] < whole_vector(OH, L), ow[vv] < whole_vector(OW, L)))
+                    ow[vv] = T.min(T.Ramp(column, 1, L), whole_vector(OW - 1, L))
+                    inside[vv] = chosen(
+                        T.And(whole_vector(q // RV, L) < whole_vector(OH, L), T.Ramp(column, 1, L) < whole_vector(OW, L))
+                    )
 
     return locate
 
@@ -159,7 +173,7 @@ def reach_block(view: PixelView) -> Any:
     """A macro: what a tap reads, where oh counts from output row `row`. For each vector v that locate has placed
 
     address[v]   of what the first lane reads in the first plane, which begins at `base`,
-    valid[v, j]  which elements of the j-th vector from there lie in the image (a stride of SW takes SW vectors),
+    valid[v, j]  which elements of the j-th vector from there (see PixelView.parts) lie in the image,
     reached[v]   the lanes whose input lies in the image.
 
     Where masks are not cheap, a vector that lies in the padding as a whole has the address of the plane itself, which
@@ -168,7 +182,7 @@ def reach_block(view: PixelView) -> Any:
     from tvm.script import tirx as T
 
     s, L, V, SW = view.source, view.lanes, view.vectors, view.source.sw
-    IH, IW, DH, DW = s.ih, s.iw, s.dh + 1, s.dw + 1
+    IH, IW, OW, DH, DW, PARTS = s.ih, s.iw, s.ow, s.dh + 1, s.dw + 1, view.parts
     ALWAYS = view.masks_are_cheap
 
     def shifted(position: Any, stride: int, shift: Any) -> Any:
@@ -181,6 +195,12 @@ def reach_block(view: PixelView) -> Any:
         columns = T.reinterpret(f"uint32x{L}", w) < whole_vector(T.uint32(IW), L)
         return T.Select(T.And(rows, columns), whole_vector(1, L), whole_vector(0, L))
 
+    def begin(column: Any, j: Any, dx: Any) -> Any:
+        """The image's column at which vector j begins; behind the image for a pixel behind the row's last one."""
+        if SW <= L:
+            return column * SW + dx + j * L
+        return T.Select(column + j < OW, T.min(column + j, OW - 1) * SW + dx, IW)
+
     @T.inline
     def reach(base, tap, row, oh, ow, pixel, origin, address, valid, reached):
         dy: T.let[T.int32] = tap // s.kw * DH - s.ph
@@ -189,17 +209,20 @@ def reach_block(view: PixelView) -> Any:
             with T.sblock("reach"):
                 vv = T.axis.spatial(V, v)
                 T.reads(oh[vv], ow[vv], pixel[vv], origin[vv])
-                T.writes(address[vv], valid[vv, 0:SW], reached[vv])
-                address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
+                T.writes(address[vv], valid[vv, 0:PARTS], reached[vv])
                 reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
+                start: T.let[T.int64] = T.cast(row * s.sh + dy, "int64") * IW + T.cast(origin[vv] + dx, "int64")
+                address[vv] = base + start * BYTES
                 if SW == 1:
                     valid[vv, 0] = reached[vv]
                 else:
-                    first: T.let[T.int32] = pixel[vv] % s.ow * SW
-                    for j in T.unroll(SW):
-                        valid[vv, j] = within(shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(first + dx + j * L, 1, L))
+                    column: T.let[T.int32] = T.truncmod(pixel[vv], OW)
+                    for j in T.unroll(PARTS):
+                        valid[vv, j] = within(
+                            shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(begin(column, j, dx), 1, L)
+                        )
                 if not ALWAYS:  # noqa: SIM102 - known to the compiler; what is nested, to the kernel alone
-                    if T.Not(any_lane([valid[vv, j] for j in range(SW)])):
+                    if T.Not(any_lane([valid[vv, j] for j in range(PARTS)])):
                         address[vv] = base
 
     return reach
@@ -228,7 +251,7 @@ def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, r
     PLANE = s.ih * s.iw
     F32 = PointerType(PrimType("float32"))
     start = address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
-    pointers = [T.reinterpret(F32, start + j * L * BYTES) for j in range(s.sw)]
+    pointers = [T.reinterpret(F32, start + j * view.apart * BYTES) for j in range(view.parts)]
     if not readable:
         parts = [masked_load(f"float32x{L}", pointer, valid[v, j], L) for j, pointer in enumerate(pointers)]
     else:
@@ -238,4 +261,4 @@ def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, r
             parts = [T.Select(valid[v, j] != whole_vector(0, L), part, zeros) for j, part in enumerate(parts)]
     if s.sw == 1:
         return parts[0]
-    return T.Shuffle(parts, [lane * s.sw for lane in range(L)])
+    return T.Shuffle(parts, [lane * min(s.sw, L) for lane in range(L)])
