@@ -20,6 +20,7 @@ from tvmconv.algorithms.pixels import (
     locate_block,
     masked_load,
     masked_store,
+    only_reached,
     reach_block,
     read_vector,
     readable,
@@ -74,7 +75,7 @@ def pixel_product(
         locate_block(view),
         reach_block(view),
         multiply_block(view),
-        _write_back_block(view, raw=not TO_Y, partial=taps is Taps.IN_TURN),
+        _write_back_block(view, raw=not TO_Y, partial=taps is not Taps.ALL),
     )
 
     @T.inline
@@ -257,11 +258,7 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
                 if p * MR + vi < OCG:
                     pointer: T.let[T.handle("float32")] = T.address_of(output[place + (p * MR + vi) * M + pixel[vv]])
                     total = T.alloc_buffer((1,), f"float32x{L}", scope="local", annotations=ON_STACK)
-                    total[0] = (
-                        T.Select(reached[vv] != whole_vector(0, L), acc[vi, vv], whole_vector(T.float32(0), L))
-                        if partial
-                        else acc[vi, vv]
-                    )
+                    total[0] = only_reached(acc[vi, vv], reached[vv], L) if partial else acc[vi, vv]
                     if not raw:
                         if pass_ == 0:
                             total[0] = total[0] + whole_vector(bias[channel + vi], L)

@@ -126,11 +126,22 @@ def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
     return T.call_llvm_intrin("void", "llvm.masked.store", value, pointer, mask != whole_vector(0, lanes))
 
 
+def only_reached(total: Any, reached: Any, lanes: int) -> Any:
+    """The lanes of a sum where the mask is not 0, and zeros elsewhere.
+
+    Behind a fence, or LLVM 22 makes one masked multiply-add of this, the last product and its masked load; and when it
+    takes the load out again, that has no mask and reads what is not there.
+    """
+    from tvm.script import tirx as T
+
+    fenced = T.call_llvm_intrin(f"float32x{lanes}", "llvm.arithmetic.fence", total)
+    return T.Select(reached != whole_vector(0, lanes), fenced, whole_vector(T.float32(0), lanes))
+
+
 def locate_block(view: PixelView) -> Any:
     """A macro: the pixels of tile t. For each of its vectors v
 
-    oh[v], ow[v]  row and column of each lane, inside[v]  whether the lane is a pixel at all; of those that are not
-                  the last row or column, since a stride times more might be more than 32 bits hold,
+    oh[v], ow[v]  row and column of each lane, inside[v]  whether the lane is a pixel at all,
     pixel[v]      the first lane's place in an output plane, origin[v]  its place in an input plane without any tap.
     """
     from tvm.script import tirx as T
@@ -140,6 +151,11 @@ def locate_block(view: PixelView) -> Any:
 
     def chosen(condition: Any) -> Any:
         return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
+
+    def columns(first: Any) -> Any:
+        """Those of the lanes. With a stride they end with the last one: 32 bits may not hold larger multiples of it."""
+        lanes = T.Ramp(first, 1, L)
+        return lanes if s.sw == 1 else T.min(lanes, whole_vector(OW - 1, L))
 
     @T.inline
     def locate(t, oh, ow, inside, pixel, origin):
@@ -161,7 +177,7 @@ def locate_block(view: PixelView) -> Any:
                     pixel[vv] = row * OW + column
                     origin[vv] = row * s.sh * s.iw + column * s.sw
                     oh[vv] = whole_vector(row, L)
-                    ow[vv] = T.min(T.Ramp(column, 1, L), whole_vector(OW - 1, L))
+                    ow[vv] = columns(column)
                     inside[vv] = chosen(
                         T.And(whole_vector(q // RV, L) < whole_vector(OH, L), T.Ramp(column, 1, L) < whole_vector(OW, L))
                     )

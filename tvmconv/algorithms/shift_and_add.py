@@ -18,6 +18,7 @@ from tvmconv.algorithms.pixels import (
     locate_block,
     masked_load,
     masked_store,
+    only_reached,
     reach_block,
     whole_vector,
 )
@@ -145,9 +146,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                             if p * MR + vi < OCG:
                                 taken: T.let[T.handle("float32")] = T.address_of(plane[place + vi * PLANE + pixel[vv]])
                                 product = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
-                                product[0] = T.Select(
-                                    reached[vv] != whole_vector(0, L), acc[vi, vv], whole_vector(T.float32(0), L)
-                                )
+                                product[0] = only_reached(acc[vi, vv], reached[vv], L)
                                 T.evaluate(masked_store(product[0], taken, inside[vv], L))
             for q in range(sums.count):
                 with T.sblock("sum"):
