@@ -190,7 +190,7 @@ def llvm_ir(request: Request) -> str:
 
 def _program(request: Request) -> Program:
     assert request.tile
-    return request.defined_by.module(request.shape, request.tile)
+    return request.defined_by.module(request.shape.reduced, request.tile)
 
 
 def _module(request: Request, program: Program) -> Any:
@@ -290,7 +290,7 @@ def _sources() -> str:
         digest.update(importlib.metadata.version(name).encode())
     package, recipes = Path(__file__).parent, Path(schedules.__file__).parent
     tables = ("tile", "features", "cores", "device", "target")
-    modules = (*tables, "shape", "lower", "link", "toolchain", "soname", "tvmscript", "entries", "builder")
+    modules = (*tables, "shape", "lower", "link", "toolchain", "zig", "soname", "tvmscript", "entries", "builder")
     files = [*(package / f"{name}.py" for name in modules), package / "native/shim.c", package / "native/tvmconv.h"]
     for file in sorted([*files, *package.glob("algorithms/*.py"), *recipes.glob("*.py")]):
         digest.update(file.read_bytes())

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from tvmconv.target import Target
+from tvmconv.toolchain import assemble
+
+# Features that code does without. LLVM 22 turns AVX512DQ's vpmovd2m and a kmovd into vmovmskps, which cannot name
+# registers above 15, without a look at the register (llvm/llvm-project#191304); no loop that matters needs AVX512DQ.
+_AVOIDED = {"avx512": ("-avx512dq",)}
 
 
 def tvm_target(target: Target) -> Any:
     """The target as TVM writes it down, host included."""
     import tvm
 
-    made = tvm.target.Target(
-        {"kind": "llvm", "mtriple": target.triple, "mcpu": target.mcpu, "mattr": list(target.mattr)}
-    )
+    features = [*target.mattr, *_AVOIDED.get(target.isa.name, ())]
+    made = tvm.target.Target({"kind": "llvm", "mtriple": target.triple, "mcpu": target.mcpu, "mattr": features})
     return made.with_host(made)
 
 
@@ -52,8 +56,16 @@ def _with_frame_pointer(function: Any) -> Any:
 
 
 def write_object(module: Any, target: Target, path: Path) -> None:
-    """Compiles an IRModule into a relocatable object file."""
-    generate(module, target).write_to_file(str(path), "o")
+    """Compiles an IRModule into a relocatable object file.
+
+    x86's is assembled from the text, as an assembler refuses instructions that have no encoding, which LLVM's object
+    writer does not: of a register number that is too large it keeps the low bits. It takes as long. Raises LinkError.
+    """
+    code = generate(module, target)
+    if target.arch == "x86_64":
+        assemble(str(code.inspect_source("asm")), target.triple, target.mcpu, path)
+    else:
+        code.write_to_file(str(path), "o")
 
 
 def assembly(module: Any, target: Target) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +41,10 @@ def conv2d(
     x_groups = np.asarray(x, np.float64).reshape(s.mb, s.ih, s.iw, s.g, s.icg)
     w_groups = np.asarray(w, np.float64).reshape(s.g, s.ocg, s.icg, s.kh, s.kw)
     y = np.zeros((s.mb, s.oh, s.ow, s.g, s.ocg))
-    for r in range(s.kh):
-        rows, x_rows = _inside(s.oh, s.ih, s.sh, r * (s.dh + 1) - s.ph)
-        for c in range(s.kw):
-            columns, x_columns = _inside(s.ow, s.iw, s.sw, c * (s.dw + 1) - s.pw)
-            pixels = x_groups[:, x_rows][:, :, x_columns]
+    column_taps = list(_reaching(s.ow, s.iw, s.kw, s.sw, s.pw, s.dw))
+    for r, rows, x_rows in _reaching(s.oh, s.ih, s.kh, s.sh, s.ph, s.dh):
+        for c, columns, x_columns in column_taps:
+            pixels = x_groups[:, x_rows, x_columns]
             y[:, rows, columns] += np.einsum("nhwgi,goi->nhwgo", pixels, w_groups[..., r, c], optimize=True)
     result = y.reshape(s.y_shape)
     if bias is not None:
@@ -54,13 +54,16 @@ def conv2d(
     return result.astype(np.float32)
 
 
-def _inside(outputs: int, inputs: int, stride: int, offset: int) -> tuple[slice, NDArray[np.intp]]:
-    """The outputs along one axis whose input, output · stride + offset, is not padding, and these inputs."""
-    touched = np.arange(outputs) * stride + offset
-    inside = np.flatnonzero((touched >= 0) & (touched < inputs))
-    if not inside.size:
-        return slice(0, 0), inside
-    return slice(int(inside[0]), int(inside[-1]) + 1), touched[inside]
+def _reaching(
+    outputs: int, inputs: int, taps: int, stride: int, padding: int, dilation: int
+) -> Iterator[tuple[int, slice, slice]]:
+    """Of one axis, the taps that reach the input: tap, outputs for which they do, what these then read."""
+    for tap in range(taps):
+        offset = tap * (dilation + 1) - padding
+        first, last = max(0, -(offset // stride)), min(outputs - 1, (inputs - 1 - offset) // stride)
+        if first <= last:
+            read = slice(first * stride + offset, last * stride + offset + 1, stride)
+            yield tap, slice(first, last + 1), read
 
 
 @dataclass(frozen=True, eq=False)

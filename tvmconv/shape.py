@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _MAX_NUMBER = 2**31 - 1
 _MAX_ELEMENTS = 2**31 - 1  # kernels count elements with 32 bits
+_MAX_EXTENT = 2**30  # of a padded row or column, so that the sum of two positions fits 32 bits
 
 _SIZES = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw")  # at least 1
 _OFFSETS = ("ph", "pw", "dh", "dw")  # at least 0
@@ -68,6 +69,13 @@ class ConvShape:
                 raise ValueError(
                     f"the {tensor} would have {sizes} elements, but 2**31 - 1 are the most that kernels can count"
                 )
+        rows, columns = self._height.padded, self._width.padded
+        if max(rows, columns) > _MAX_EXTENT or rows * columns * self.ic > _MAX_ELEMENTS:
+            raise ValueError(
+                f"the padded input would have {rows}x{columns} pixels of {self.ic} channels, but kernels can address"
+                f" 2**31 - 1 elements of an image, and 2**30 rows or columns, at most; give smaller strides, dilations"
+                f" or padding"
+            )
 
     @classmethod
     def parse(cls, text: str) -> ConvShape:
@@ -120,6 +128,23 @@ class ConvShape:
                 both("d") if (self.dh, self.dw) != (0, 0) else "",
             )
         )
+
+    @property
+    def _height(self) -> _Axis:
+        return _Axis(self.ih, self.oh, self.kh, self.sh, self.ph, self.dh).reduced
+
+    @property
+    def _width(self) -> _Axis:
+        return _Axis(self.iw, self.ow, self.kw, self.sw, self.pw, self.dw).reduced
+
+    @property
+    def reduced(self) -> ConvShape:
+        """The same convolution with strides, dilations and padding no larger than has an effect.
+
+        What is 1 (a stride) or 0 and what is not stays so.
+        """
+        h, w = self._height, self._width
+        return replace(self, sh=h.stride, sw=w.stride, ph=h.padding, pw=w.padding, dh=h.dilation, dw=w.dilation)
 
     @property
     def pb(self) -> int:
@@ -188,6 +213,39 @@ class ConvShape:
     def depthwise(self) -> bool:
         """Whether each channel is convolved by itself, into one channel."""
         return self.g == self.ic == self.oc and self.g > 1
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The sizes of one axis, h or w, as ConvShape has them."""
+
+    input: int
+    output: int
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+
+    @property
+    def _last(self) -> int:
+        """Position of the last output's last tap, counted from the first output's first one."""
+        return (self.output - 1) * self.stride + (self.kernel - 1) * (self.dilation + 1)
+
+    @property
+    def padded(self) -> int:
+        """Positions from the first one of input or padding to the last one of input or taps."""
+        return max(self.padding + self.input, self._last + 1)
+
+    @property
+    def reduced(self) -> _Axis:
+        """The same axis with sizes that are no larger than has an effect.
+
+        Taps and outputs that are padding + input apart cannot both reach the input, however much further apart they
+        are; and of a padding that is larger than the last position nothing but padding is read.
+        """
+        most = max(self.padding + self.input, 2)
+        near = replace(self, stride=min(self.stride, most), dilation=min(self.dilation, most - 1))
+        return replace(near, padding=min(near.padding, near._last + 1))
 
 
 def starts_descriptor(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +13,7 @@ from tvmconv.files import check_room
 from tvmconv.store import is_whole, publish
 from tvmconv.temporary import temporary_folder
 from tvmconv.user_folders import CACHE, naming
-from tvmconv.zig import OutOfTime, run_zig, zig_cache
+from tvmconv.zig import LinkError, OutOfTime, run_tool, run_zig, zig_cache
 
 NATIVE = Path(__file__).with_name("native")
 _SECONDS = 120  # a link takes 0.1 s, and a few seconds the first time
@@ -25,6 +26,8 @@ _LIBRARY = (
 # The largest page of the systems that run a file, to which its segments are aligned: Linux has pages of 16 KB on the
 # Raspberry Pi 5 and on Apple's chips, of 64 KB on some servers; Android asks for 16 KB.
 _AARCH64_PAGES = {"linux": 65536, "android": 16384}
+# What clang says of an instruction, and the line behind it.
+_REFUSED = re.compile(r"error: (?P<reason>.*)\n(?P<code>.*)")
 
 
 def zig(*arguments: str | Path, seconds: float = _SECONDS, afresh: float = _SECONDS) -> None:
@@ -38,6 +41,19 @@ def zig(*arguments: str | Path, seconds: float = _SECONDS, afresh: float = _SECO
 def archive(objects: Sequence[Path], output: Path) -> None:
     """Puts object files into a static library, the same bytes each time. Raises LinkError."""
     run_zig(["ar", "rcsD", output, *objects], _SECONDS, _SECONDS)
+
+
+def assemble(text: str, triple: str, cpu: str, output: Path) -> None:
+    """Assembles x86 code; triple and cpu, which decides the padding between functions alone, are LLVM's.
+
+    Raises LinkError with the first instruction that has no encoding. `zig clang` keeps no copy of what it makes.
+    """
+    options = ("-target", triple, f"-march={cpu}", "-c", "-x", "assembler", "-o", output, "-")
+    done = run_tool(["clang", *options], zig_cache(), _SECONDS, text)
+    if done.returncode:
+        refused = _REFUSED.search(done.stderr)
+        said = f"{refused['code'].strip()!r} ({refused['reason']})" if refused else done.stderr.strip()[-200:]
+        raise LinkError(f"the assembler refuses {said}, a fault of the compiler; use another tile or algorithm")
 
 
 def zig_program(triple: str, *arguments: str | Path, static: bool = True) -> None:

@@ -49,18 +49,25 @@ def run_zig(command: Sequence[str | Path], seconds: float, afresh: float) -> Non
             raise
 
 
-def _run(folder: Path, command: Sequence[str | Path], seconds: float) -> None:
+def run_tool(
+    command: Sequence[str | Path], folder: Path, seconds: float, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs one of zig's tools on some input, with `folder` as its cache. Raises OutOfTime."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", "ziglang", *map(str, command)],
             env={**os.environ, _VARIABLE: str(folder)},
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             timeout=seconds,
         )
     except subprocess.TimeoutExpired:
         raise OutOfTime(f"zig did not end within {seconds:.0f} s") from None
+
+
+def _run(folder: Path, command: Sequence[str | Path], seconds: float) -> None:
+    done = run_tool(command, folder, seconds)
     if done.returncode:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
 

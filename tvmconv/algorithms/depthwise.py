@@ -18,6 +18,9 @@ from tvmconv.algorithms.sweep import Sweep
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
+# Taps of the pixels of all stretches, in tiles of about so many pixels: a kernel of 2,500 takes 10 s to compile.
+_MOST_UNROLLED, _TYPICAL = 4096, 8
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -31,12 +34,31 @@ class Stretch:
 def stretches(shape: ConvShape, mr: int) -> list[Stretch]:
     """An output row in tiles of MR pixels, the last one with what is left."""
 
-    def code(start: int) -> tuple[bool, ...]:
-        pixels = range(start, min(start + mr, shape.ow))
-        return tuple(inside(shape, pixel, tap) for pixel in pixels for tap in range(shape.kw))
+    def code(start: int) -> tuple[range, ...]:
+        return tuple(taps_inside(shape, pixel) for pixel in range(start, min(start + mr, shape.ow)))
 
     alike = [list(tiles) for _, tiles in groupby(range(0, shape.ow, mr), code)]
     return [Stretch(starts[0], len(starts), min(mr, shape.ow - starts[0])) for starts in alike]
+
+
+def taps_inside(shape: ConvShape, pixel: int) -> range:
+    """A pixel's taps of a row that fall on a column of the input."""
+    start, step = pixel * shape.sw - shape.pw, shape.dw + 1
+    first, end = max(0, -(start // step)), min(shape.kw, (shape.iw - 1 - start) // step + 1)
+    return range(first, max(first, end)) if first < shape.kw else range(0)
+
+
+def rejects(shape: ConvShape) -> str | None:
+    """Why no kernel is made of the layer, or None: a row's taps are unrolled, once for each stretch."""
+    unrolled = sum(
+        len(taps_inside(shape, stretch.start + pixel))
+        for stretch in stretches(shape, _TYPICAL)
+        for pixel in range(stretch.pixels)
+    )
+    if unrolled <= _MOST_UNROLLED:
+        return None
+    most = f"{_MOST_UNROLLED} at most"
+    return f"direct in nhwc would unroll {unrolled} taps of this depthwise layer, {most}; use layout nchw"
 
 
 def inside(shape: ConvShape, pixel: Any, tap: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Direct convolution: the loop nest itself, without extra memory. It never refuses: groups and depthwise are its own.
+"""Direct convolution: the loop nest itself, without extra memory, for groups and depthwise layers too.
 
 A register tile holds MR output pixels that need the same taps, so that padding costs no test in the inner loop: taps
 outside the input are left out of the loops' ranges (regions.py). Where sums are short, the interior's tiles that lie in
@@ -30,10 +30,10 @@ class Direct(Algorithm):
 
     name = "direct"
     layout = "nhwc"
-    summary = "the loop nest, groups and depthwise included; never refuses"
+    summary = "the loop nest, groups and depthwise included"
 
     def rejects(self, shape: ConvShape) -> str | None:
-        return None
+        return depthwise.rejects(shape) if shape.depthwise else None
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         if shape.depthwise:

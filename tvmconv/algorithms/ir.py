@@ -63,6 +63,11 @@ class Program:
     packed_bytes: int
     memory: Mapping[str, int] = field(default_factory=dict)  # bytes of each part of the workspace
 
+    def __post_init__(self) -> None:
+        most = max(self.images, *(phase.units for phase in self.phases))
+        if most >= 2**31:
+            raise ValueError(f"a kernel would have {most} steps to count, but 2**31 - 1 are the most")
+
     @property
     def workspace_bytes(self) -> int:
         """Bytes of extra memory, all of it in the workspace argument."""
@@ -138,6 +143,10 @@ def phase_function(symbol: str, body: Any, noalias: bool = True) -> Any:
         last: T.int32,
     ):
         T.func_attr({"global_symbol": symbol, "tirx.noalias": noalias, "calling_conv": PLAIN_C})
-        body(x, operand, packed, y, workspace, address, image, first, last)
+        # Numbers that TVM knows not to be negative are divided without a correction for negative ones.
+        number: T.let[T.int32] = T.max(image, 0)
+        start: T.let[T.int32] = T.max(first, 0)
+        end: T.let[T.int32] = T.max(last, 1)
+        body(x, operand, packed, y, workspace, address, number, start, end)
 
     return phase

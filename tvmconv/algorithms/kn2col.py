@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, Algorithm, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.packing import PackedLayout, pack_function
 from tvmconv.shape import ConvShape
@@ -78,6 +78,11 @@ class Kn2colAs(Kn2col):
 
     name = "kn2col-as"
     summary = "a GEMM for each tap into one plane, each shifted and added to y at once (Anderson 2017)"
+
+    def rejects(self, shape: ConvShape) -> str | None:
+        if shape.mb * shape.taps >= 2**31:
+            return f"{self.name} counts the taps of all images, and 2**31 - 1 are the most; use direct"
+        return super().rejects(shape)
 
     def planes(self, shape: ConvShape) -> int:
         return 1
@@ -145,6 +150,8 @@ def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:
         Y = T.decl_buffer((shape.mb * OH * OW, OC), "float32", data=y, align=4)
         flat = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
         planes = T.decl_buffer((PLANES * PIXELS * OC,), "float32", data=workspace, align=4)
+        # Through memory, since TVM's simplifier takes the longer over them the more taps there are.
+        shift = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for row, stretch in T.grid(last - first, -(-OW // STRETCH)):
             with T.sblock("stretch"):
                 oh = T.axis.spatial(OH, first + row)
@@ -160,11 +167,11 @@ def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:
                         Y[m + begin + ow, g * OCG + c] = bias[g, c]
                 for t in range(PLANES):
                     h: T.let[T.int32] = oh * SH - shape.ph + (tap + t) // KW * DH
-                    shift: T.let[T.int32] = (tap + t) % KW * DW - shape.pw
-                    left: T.let[T.int32] = T.max((SW - 1 - shift) // SW, begin)
-                    right: T.let[T.int32] = T.min((IW - 1 - shift) // SW + 1, end)
+                    shift[0] = (tap + t) % KW * DW - shape.pw
+                    left: T.let[T.int32] = T.max((SW - 1 - shift[0]) // SW, begin)
+                    right: T.let[T.int32] = T.min((IW - 1 - shift[0]) // SW + 1, end)
                     inside: T.let[T.bool] = T.And(h >= 0, h < IH)
-                    pixel: T.let[T.int32] = t * PIXELS + (h * IW + left + shift if WHOLE else oh * OW + left)
+                    pixel: T.let[T.int32] = t * PIXELS + (h * IW + left + shift[0] if WHOLE else oh * OW + left)
                     for e in range(T.Select(inside, T.max(right - left, 0) * OC, 0)):
                         flat[(m + left) * OC + e] = flat[(m + left) * OC + e] + planes[pixel * OC + e]
                 if tap + PLANES == TAPS:

@@ -20,6 +20,7 @@ from tvmconv.algorithms.pixels import (
     locate_block,
     masked_load,
     masked_store,
+    only_reached,
     reach_block,
     read_vector,
     readable,
@@ -59,7 +60,7 @@ def pixel_product(
 
     layout, s = view.layout, view.source
     G, P, KB, TAPS, KC, MR = layout.weights_shape
-    L, V, SW = view.lanes, view.vectors, s.sw
+    L, V = view.lanes, view.vectors
     OC, OCG, M, PLANE = G * layout.oc, layout.oc, s.m, s.ih * s.iw
     order = sweep_of_step(view, taps)
     BT, B = order.block, order.blocks
@@ -74,7 +75,7 @@ def pixel_product(
         locate_block(view),
         reach_block(view),
         multiply_block(view),
-        _write_back_block(view, raw=not TO_Y, partial=taps is Taps.IN_TURN),
+        _write_back_block(view, raw=not TO_Y, partial=taps is not Taps.ALL),
     )
 
     @T.inline
@@ -96,7 +97,7 @@ def pixel_product(
         oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        valid = T.alloc_buffer((V, SW), INDEX, scope="local", annotations=ON_STACK)
+        valid = T.alloc_buffer((V, view.parts), INDEX, scope="local", annotations=ON_STACK)
         reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
         origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
@@ -213,7 +214,7 @@ def _channels_block(view: PixelView, masked: bool) -> Any:
             for v in T.unroll(V):
                 with T.sblock(f"column{suffix}"):
                     vco, vci, vv = T.axis.remap("SSS", [co, ci, v])
-                    T.reads(start[vv], valid[vv, 0 : view.source.sw])
+                    T.reads(start[vv], valid[vv, 0 : view.parts])
                     T.writes(column[vv])
                     column[vv] = read_vector(view, start, valid, vv, vco * KR + vci, readable=not masked)
             for i, v in T.grid(MR, V):
@@ -257,11 +258,7 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
                 if p * MR + vi < OCG:
                     pointer: T.let[T.handle("float32")] = T.address_of(output[place + (p * MR + vi) * M + pixel[vv]])
                     total = T.alloc_buffer((1,), f"float32x{L}", scope="local", annotations=ON_STACK)
-                    total[0] = (
-                        T.Select(reached[vv] != whole_vector(0, L), acc[vi, vv], whole_vector(T.float32(0), L))
-                        if partial
-                        else acc[vi, vv]
-                    )
+                    total[0] = only_reached(acc[vi, vv], reached[vv], L) if partial else acc[vi, vv]
                     if not raw:
                         if pass_ == 0:
                             total[0] = total[0] + whole_vector(bias[channel + vi], L)

@@ -48,6 +48,17 @@ class PixelView:
         return self.lanes >= 8
 
     @property
+    def parts(self) -> int:
+        """Vectors that are loaded for one vector of a tap's pixels: those between the first and the last pixel, or,
+        with strides beyond the number of lanes, one for each pixel."""
+        return min(self.source.sw, self.lanes)
+
+    @property
+    def apart(self) -> int:
+        """Elements from the beginning of one of these vectors to that of the next."""
+        return max(self.source.sw, self.lanes) if self.parts > 1 else self.lanes
+
+    @property
     def flat(self) -> bool:
         """Whether vectors run on over the ends of rows."""
         return (self.source.sh, self.source.sw, self.source.iw) == (1, 1, self.source.ow)
@@ -115,6 +126,18 @@ def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
     return T.call_llvm_intrin("void", "llvm.masked.store", value, pointer, mask != whole_vector(0, lanes))
 
 
+def only_reached(total: Any, reached: Any, lanes: int) -> Any:
+    """The lanes of a sum where the mask is not 0, and zeros elsewhere.
+
+    Behind a fence, or LLVM 22 makes one masked multiply-add of this, the last product and its masked load; and when it
+    takes the load out again, that has no mask and reads what is not there.
+    """
+    from tvm.script import tirx as T
+
+    fenced = T.call_llvm_intrin(f"float32x{lanes}", "llvm.arithmetic.fence", total)
+    return T.Select(reached != whole_vector(0, lanes), fenced, whole_vector(T.float32(0), lanes))
+
+
 def locate_block(view: PixelView) -> Any:
     """A macro: the pixels of tile t. For each of its vectors v
 
@@ -128,6 +151,11 @@ def locate_block(view: PixelView) -> Any:
 
     def chosen(condition: Any) -> Any:
         return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
+
+    def columns(first: Any) -> Any:
+        """Those of the lanes. With a stride they end with the last one: 32 bits may not hold larger multiples of it."""
+        lanes = T.Ramp(first, 1, L)
+        return lanes if s.sw == 1 else T.min(lanes, whole_vector(OW - 1, L))
 
     @T.inline
     def locate(t, oh, ow, inside, pixel, origin):
@@ -144,13 +172,14 @@ def locate_block(view: PixelView) -> Any:
                     ow[vv] = T.truncmod(T.Ramp(q * L, 1, L), whole_vector(OW, L))
                     inside[vv] = chosen(T.Ramp(q * L, 1, L) < whole_vector(M, L))
                 else:
-                    row: T.let[T.int32] = q // RV
+                    row: T.let[T.int32] = T.min(q // RV, OH - 1)
                     column: T.let[T.int32] = q % RV * L
                     pixel[vv] = row * OW + column
                     origin[vv] = row * s.sh * s.iw + column * s.sw
                     oh[vv] = whole_vector(row, L)
-                    ow[vv] = T.Ramp(column, 1, L)
-                    inside[vv] = chosen(T.And(oh[vv] < whole_vector(OH, L), ow[vv] < whole_vector(OW, L)))
+                    ow[vv] = columns(column)
+                    above: T.let[T.bool] = q // RV < OH
+                    inside[vv] = chosen(T.And(whole_vector(above, L), T.Ramp(column, 1, L) < whole_vector(OW, L)))
 
     return locate
 
@@ -159,7 +188,7 @@ def reach_block(view: PixelView) -> Any:
     """A macro: what a tap reads, where oh counts from output row `row`. For each vector v that locate has placed
 
     address[v]   of what the first lane reads in the first plane, which begins at `base`,
-    valid[v, j]  which elements of the j-th vector from there lie in the image (a stride of SW takes SW vectors),
+    valid[v, j]  which elements of the j-th vector from there (see PixelView.parts) lie in the image,
     reached[v]   the lanes whose input lies in the image.
 
     Where masks are not cheap, a vector that lies in the padding as a whole has the address of the plane itself, which
@@ -168,7 +197,7 @@ def reach_block(view: PixelView) -> Any:
     from tvm.script import tirx as T
 
     s, L, V, SW = view.source, view.lanes, view.vectors, view.source.sw
-    IH, IW, DH, DW = s.ih, s.iw, s.dh + 1, s.dw + 1
+    IH, IW, OW, DH, DW, PARTS = s.ih, s.iw, s.ow, s.dh + 1, s.dw + 1, view.parts
     ALWAYS = view.masks_are_cheap
 
     def shifted(position: Any, stride: int, shift: Any) -> Any:
@@ -181,6 +210,12 @@ def reach_block(view: PixelView) -> Any:
         columns = T.reinterpret(f"uint32x{L}", w) < whole_vector(T.uint32(IW), L)
         return T.Select(T.And(rows, columns), whole_vector(1, L), whole_vector(0, L))
 
+    def begin(column: Any, j: Any, dx: Any) -> Any:
+        """The image's column at which vector j begins; behind the image for a pixel behind the row's last one."""
+        if SW <= L:
+            return column * SW + dx + j * L
+        return T.Select(column + j < OW, T.min(column + j, OW - 1) * SW + dx, IW)
+
     @T.inline
     def reach(base, tap, row, oh, ow, pixel, origin, address, valid, reached):
         dy: T.let[T.int32] = tap // s.kw * DH - s.ph
@@ -189,17 +224,20 @@ def reach_block(view: PixelView) -> Any:
             with T.sblock("reach"):
                 vv = T.axis.spatial(V, v)
                 T.reads(oh[vv], ow[vv], pixel[vv], origin[vv])
-                T.writes(address[vv], valid[vv, 0:SW], reached[vv])
-                address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
+                T.writes(address[vv], valid[vv, 0:PARTS], reached[vv])
                 reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
+                start: T.let[T.int64] = T.cast(row * s.sh + dy, "int64") * IW + T.cast(origin[vv] + dx, "int64")
+                address[vv] = base + start * BYTES
                 if SW == 1:
                     valid[vv, 0] = reached[vv]
                 else:
-                    first: T.let[T.int32] = pixel[vv] % s.ow * SW
-                    for j in T.unroll(SW):
-                        valid[vv, j] = within(shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(first + dx + j * L, 1, L))
+                    column: T.let[T.int32] = T.truncmod(pixel[vv], OW)
+                    for j in T.unroll(PARTS):
+                        valid[vv, j] = within(
+                            shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(begin(column, j, dx), 1, L)
+                        )
                 if not ALWAYS:  # noqa: SIM102 - known to the compiler; what is nested, to the kernel alone
-                    if T.Not(any_lane([valid[vv, j] for j in range(SW)])):
+                    if T.Not(any_lane([valid[vv, j] for j in range(PARTS)])):
                         address[vv] = base
 
     return reach
@@ -228,7 +266,7 @@ def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, r
     PLANE = s.ih * s.iw
     F32 = PointerType(PrimType("float32"))
     start = address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
-    pointers = [T.reinterpret(F32, start + j * L * BYTES) for j in range(s.sw)]
+    pointers = [T.reinterpret(F32, start + j * view.apart * BYTES) for j in range(view.parts)]
     if not readable:
         parts = [masked_load(f"float32x{L}", pointer, valid[v, j], L) for j, pointer in enumerate(pointers)]
     else:
@@ -238,4 +276,4 @@ def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, r
             parts = [T.Select(valid[v, j] != whole_vector(0, L), part, zeros) for j, part in enumerate(parts)]
     if s.sw == 1:
         return parts[0]
-    return T.Shuffle(parts, [lane * s.sw for lane in range(L)])
+    return T.Shuffle(parts, [lane * min(s.sw, L) for lane in range(L)])

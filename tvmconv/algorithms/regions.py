@@ -8,6 +8,7 @@ which run all taps; a pixel without a tap reads zeros there.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,22 +16,38 @@ from typing import Any
 from tvmconv.shape import ConvShape
 
 
+@dataclass(frozen=True)
 class Span:
-    """Output positions of one axis: those before, inside and behind the range where every tap is inside the input."""
+    """Output positions of one axis: those before, inside and behind the range where every tap is inside the input.
 
-    def __init__(self, size: int, stride: int, pad: int, taps: int, dilation: int, extent: int) -> None:
-        first = [o * stride - pad for o in range(size)]
-        self.taps = [sum(0 <= f + t * dilation < extent for t in range(taps)) for f in first]  # inside, by position
-        inside = [o for o, count in enumerate(self.taps) if count == taps]
-        self.before, self.inside = (inside[0], len(inside)) if inside else (size, 0)
-        self.edges = size - self.inside
+    edge_taps: taps inside the input, summed over all positions before and behind.
+    """
+
+    before: int
+    inside: int
+    edges: int
+    edge_taps: int
+
+    @classmethod
+    def of(cls, size: int, stride: int, pad: int, taps: int, dilation: int, extent: int) -> Span:
+        reached = [_reaching(size, stride, pad - tap * dilation, extent) for tap in range(taps)]
+        first, end = max(start for start, _ in reached), min(end for _, end in reached)
+        inside = max(0, end - first)
+        everywhere = sum(max(0, end - start) for start, end in reached)
+        return cls(first if inside else size, inside, size - inside, everywhere - inside * taps)
 
 
+def _reaching(size: int, stride: int, pad: int, extent: int) -> tuple[int, int]:
+    """The first position that a tap takes to the input or behind, and the first one that it takes behind it."""
+    return max(0, -(-pad // stride)), min(size, (extent - 1 + pad) // stride + 1)
+
+
+@functools.lru_cache(maxsize=64)  # a tile is chosen among dozens
 def spans(shape: ConvShape) -> tuple[Span, Span]:
     """The rows and the columns of the output."""
     return (
-        Span(shape.oh, shape.sh, shape.ph, shape.kh, shape.dh + 1, shape.ih),
-        Span(shape.ow, shape.sw, shape.pw, shape.kw, shape.dw + 1, shape.iw),
+        Span.of(shape.oh, shape.sh, shape.ph, shape.kh, shape.dh + 1, shape.ih),
+        Span.of(shape.ow, shape.sw, shape.pw, shape.kw, shape.dw + 1, shape.iw),
     )
 
 
@@ -104,8 +121,7 @@ class Tiles:
         return self._of_regions(shape) + self.mixed * shape.taps * self.mixed_height / self.mr
 
     def _of_regions(self, shape: ConvShape) -> int:
-        in_rows = sum(count for count in self.rows.taps if count < shape.kh) * shape.kw
-        in_columns = sum(count for count in self.columns.taps if count < shape.kw) * shape.kh
+        in_rows, in_columns = self.rows.edge_taps * shape.kw, self.columns.edge_taps * shape.kh
         return self.interior * shape.taps + in_rows * self.of_row + in_columns * self.of_column
 
 
@@ -184,17 +200,18 @@ def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
                 if t >= tiles.edges:
                     mixed: T.let[T.int32] = (t - tiles.edges) * MIXED + T.min(vi, at[COUNT] - 1)
                     if mixed < CORNERS:
-                        oy[vi] = behind(mixed // CE, rows)
-                        ox[vi] = behind(mixed % CE, columns)
+                        oy[vi] = behind(T.truncdiv(mixed, CE), rows)
+                        ox[vi] = behind(T.truncmod(mixed, CE), columns)
                     elif mixed < INTERIOR:
-                        oy[vi] = rows.before + (tiles.interior * MR + mixed - CORNERS) // WIDTH
-                        ox[vi] = columns.before + (tiles.interior * MR + mixed - CORNERS) % WIDTH
+                        inner: T.let[T.int32] = tiles.interior * MR + mixed - CORNERS
+                        oy[vi] = rows.before + T.truncdiv(inner, WIDTH)
+                        ox[vi] = columns.before + T.truncmod(inner, WIDTH)
                     elif mixed < IN_ROWS:
-                        oy[vi] = behind((mixed - INTERIOR) // LEFT_ROW, rows)
-                        ox[vi] = columns.before + tiles.of_row * MR + (mixed - INTERIOR) % LEFT_ROW
+                        oy[vi] = behind(T.truncdiv(mixed - INTERIOR, LEFT_ROW), rows)
+                        ox[vi] = columns.before + tiles.of_row * MR + T.truncmod(mixed - INTERIOR, LEFT_ROW)
                     else:
-                        oy[vi] = rows.before + tiles.of_column * MR + (mixed - IN_ROWS) % LEFT_COLUMN
-                        ox[vi] = behind((mixed - IN_ROWS) // LEFT_COLUMN, columns)
+                        oy[vi] = rows.before + tiles.of_column * MR + T.truncmod(mixed - IN_ROWS, LEFT_COLUMN)
+                        ox[vi] = behind(T.truncdiv(mixed - IN_ROWS, LEFT_COLUMN), columns)
                 elif vi == 0:
                     oy[vi] = at[OY]
                     ox[vi] = at[OX]

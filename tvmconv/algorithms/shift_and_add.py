@@ -18,6 +18,7 @@ from tvmconv.algorithms.pixels import (
     locate_block,
     masked_load,
     masked_store,
+    only_reached,
     reach_block,
     whole_vector,
 )
@@ -84,7 +85,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
     layout, L, V = view.layout, view.lanes, view.vectors
     G, P, _, TAPS, KC, MR = layout.weights_shape
     OC, OCG, OH, OW, IH, IW = shape.oc, layout.oc, shape.oh, shape.ow, shape.ih, shape.iw
-    R, B, PLANE, WIDTH, SW = blocks.rows, blocks.blocks, blocks.plane, blocks.width, shape.sw
+    R, B, PLANE, WIDTH = blocks.rows, blocks.blocks, blocks.plane, blocks.width
     ALONG_ROW = shape.kw // products.source.kw  # taps along a row that products leave to the shift
     VECTOR, INDEX, F32 = f"float32x{L}", f"int32x{L}", PointerType(PrimType("float32"))
     locate, reach, locate_sum, reach_sum = (
@@ -111,7 +112,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
         oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        valid = T.alloc_buffer((V, SW), INDEX, scope="local", annotations=ON_STACK)
+        valid = T.alloc_buffer((V, products.parts), INDEX, scope="local", annotations=ON_STACK)
         reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
         pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
         origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
@@ -145,9 +146,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                             if p * MR + vi < OCG:
                                 taken: T.let[T.handle("float32")] = T.address_of(plane[place + vi * PLANE + pixel[vv]])
                                 product = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
-                                product[0] = T.Select(
-                                    reached[vv] != whole_vector(0, L), acc[vi, vv], whole_vector(T.float32(0), L)
-                                )
+                                product[0] = only_reached(acc[vi, vv], reached[vv], L)
                                 T.evaluate(masked_store(product[0], taken, inside[vv], L))
             for q in range(sums.count):
                 with T.sblock("sum"):

@@ -36,7 +36,8 @@ static int32_t output(const layer *l, const int32_t *x, const int32_t *w, size_t
     int32_t sum = 0, icg = l->ic / l->g, first = oc / (l->oc / l->g) * icg;
     for (int32_t kh = 0; kh < l->kh; kh++)
         for (int32_t kw = 0; kw < l->kw; kw++) {
-            int32_t ih = oh * l->sh + kh * (l->dh + 1) - l->ph, iw = ow * l->sw + kw * (l->dw + 1) - l->pw;
+            int64_t ih = (int64_t)oh * l->sh + kh * ((int64_t)l->dh + 1) - l->ph;
+            int64_t iw = (int64_t)ow * l->sw + kw * ((int64_t)l->dw + 1) - l->pw;
             if (ih < 0 || ih >= l->ih || iw < 0 || iw >= l->iw) continue;
             const int32_t *pixel = x + ((n * l->ih + ih) * l->iw + iw) * l->ic + first;
             const int32_t *tap = w + (((size_t)oc * l->kh + kh) * l->kw + kw) * icg;
