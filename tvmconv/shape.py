@@ -144,9 +144,7 @@ class ConvShape:
         What is 1 (a stride) or 0 and what is not stays so.
         """
         h, w = self._height, self._width
-        return replace(
-            self, sh=h.stride, sw=w.stride, ph=h.padding, pw=w.padding, dh=h.dilation, dw=w.dilation
-        )
+        return replace(self, sh=h.stride, sw=w.stride, ph=h.padding, pw=w.padding, dh=h.dilation, dw=w.dilation)
 
     @property
     def pb(self) -> int:

@@ -46,7 +46,7 @@ def assemble(text: str, triple: str, cpu: str, output: Path) -> None:
     done = _run("clang", *options, seconds=_SECONDS, text=text)
     if done.returncode:
         refused = _REFUSED.search(done.stderr)
-        said = f"{refused['code'].strip()!r} ({refused['reason']})" if refused else done.stderr.strip()[-200:]
+        said = f"{' '.join(refused['code'].split())!r} ({refused['reason']})" if refused else done.stderr.strip()[-200:]
         raise LinkError(f"the assembler refuses {said}, a fault of the compiler; use another tile or algorithm")
 
 
