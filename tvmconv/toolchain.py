@@ -52,7 +52,7 @@ def assemble(text: str, triple: str, cpu: str, output: Path) -> None:
     done = run_tool(["clang", *options], zig_cache(), _SECONDS, text)
     if done.returncode:
         refused = _REFUSED.search(done.stderr)
-        said = f"{refused['code'].strip()!r} ({refused['reason']})" if refused else done.stderr.strip()[-200:]
+        said = f"{' '.join(refused['code'].split())!r} ({refused['reason']})" if refused else done.stderr.strip()[-200:]
         raise LinkError(f"the assembler refuses {said}, a fault of the compiler; use another tile or algorithm")
 
 

@@ -18,7 +18,7 @@ from tvmconv.algorithms.sweep import Sweep
 from tvmconv.shape import ConvShape
 from tvmconv.tile import Tile
 
-# Taps of the pixels of all stretches, in tiles of about so many pixels: a kernel of 2,500 takes 10 s to compile.
+# Taps that are unrolled at most, in tiles of about so many pixels: a kernel of 2,500 takes 10 s to compile.
 _MOST_UNROLLED, _TYPICAL = 4096, 8
 
 
@@ -49,16 +49,12 @@ def taps_inside(shape: ConvShape, pixel: int) -> range:
 
 
 def rejects(shape: ConvShape) -> str | None:
-    """Why no kernel is made of the layer, or None: a row's taps are unrolled, once for each stretch."""
-    unrolled = sum(
-        len(taps_inside(shape, stretch.start + pixel))
-        for stretch in stretches(shape, _TYPICAL)
-        for pixel in range(stretch.pixels)
-    )
+    """Why no kernel is made of the layer, or None: each stretch has the taps of its pixels unrolled."""
+    pixels = [each.start + pixel for each in stretches(shape, _TYPICAL) for pixel in range(each.pixels)]
+    unrolled = sum(len(taps_inside(shape, pixel)) for pixel in pixels)
     if unrolled <= _MOST_UNROLLED:
         return None
-    most = f"{_MOST_UNROLLED} at most"
-    return f"direct in nhwc would unroll {unrolled} taps of this depthwise layer, {most}; use layout nchw"
+    return f"direct would unroll {unrolled} taps of a depthwise row in nhwc, {_MOST_UNROLLED} at most; use layout nchw"
 
 
 def inside(shape: ConvShape, pixel: Any, tap: Any) -> Any:

@@ -49,8 +49,8 @@ class PixelView:
 
     @property
     def parts(self) -> int:
-        """Vectors that are loaded for one vector of a tap's pixels: those between the first and the last pixel, or,
-        with strides beyond the number of lanes, one for each pixel."""
+        """Vectors that are loaded for one vector of a tap's pixels: all from the first pixel to the last, or one for
+        each pixel where the stride is larger than the number of lanes."""
         return min(self.source.sw, self.lanes)
 
     @property
@@ -178,8 +178,11 @@ def locate_block(view: PixelView) -> Any:
                     origin[vv] = row * s.sh * s.iw + column * s.sw
                     oh[vv] = whole_vector(row, L)
                     ow[vv] = columns(column)
-                    above: T.let[T.bool] = q // RV < OH
-                    inside[vv] = chosen(T.And(whole_vector(above, L), T.Ramp(column, 1, L) < whole_vector(OW, L)))
+                    inside[vv] = chosen(
+                        T.And(
+                            whole_vector(q // RV, L) < whole_vector(OH, L), T.Ramp(column, 1, L) < whole_vector(OW, L)
+                        )
+                    )
 
     return locate
 
