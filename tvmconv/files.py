@@ -31,7 +31,8 @@ def write_together(contents: Mapping[Path, bytes], mode: int = 0o644) -> None:
             with _naming(path):
                 os.replace(temporary, path)
         for folder in {path.parent for path in contents}:
-            sync(folder)
+            with contextlib.suppress(PermissionError):  # a folder that may be written, but not read
+                sync(folder)
 
 
 def _written(path: Path, content: bytes, mode: int, undo: contextlib.ExitStack) -> Path:

@@ -32,7 +32,7 @@ def run_zig(command: Sequence[str | Path], seconds: float, afresh: float) -> Non
     A failure may be due to zig's cache, which zig does not check. If the same succeeds with an empty one, within
     `afresh` seconds, that becomes zig's cache.
     """
-    own = _VARIABLE not in os.environ
+    own = not os.environ.get(_VARIABLE)
     if own:
         CACHE.made()
     folder = zig_cache()
