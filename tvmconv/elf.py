@@ -108,7 +108,7 @@ def _check_dynamic(dynamic: Any, sections: Mapping[str, Any]) -> None:
     section = sections[".dynamic"]
     _demand((dynamic["p_vaddr"], dynamic["p_memsz"]) == (section["sh_addr"], section["sh_size"]))
     entries = {tag.entry.d_tag: tag.entry.d_val for tag in dynamic.iter_tags()}
-    _demand(_REQUIRED <= entries.keys())
+    _demand(entries.keys() >= _REQUIRED)
     _demand(all(tags <= entries.keys() or not tags & entries.keys() for tags in _TOGETHER))
     _demand(entries.keys() <= {*_ADDRESSES, *_SIZES, *_CONSTANTS, *_OTHERS})
     for tag, value in entries.items():
