@@ -1,6 +1,6 @@
 """Convolutions compiled by TVM: build a kernel for a layer, prepare it with weights, call it on arrays.
 
-    kernel = tvmconv.build("ic64ih56oc64kh3ph1", algorithm="indirect", target="native")
+    kernel = tvmconv.build("ic64ih56oc64kh3ph1")
     conv = kernel.prepare(w, bias, clamp=(0, 6), weights="OIHW")
     y = conv(x)
 

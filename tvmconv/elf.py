@@ -30,6 +30,8 @@ _ADDRESSES = {
 }
 _SIZES = {"DT_STRSZ": ".dynstr", "DT_RELASZ": ".rela.dyn", "DT_PLTRELSZ": ".rela.plt"}
 _CONSTANTS = {"DT_SYMENT": 24, "DT_RELAENT": 24, "DT_PLTREL": 7}
+_REQUIRED = {"DT_SYMTAB", "DT_STRTAB", "DT_SYMENT", "DT_GNU_HASH"}
+_TOGETHER = ({"DT_RELA", "DT_RELASZ", "DT_RELAENT"}, {"DT_JMPREL", "DT_PLTRELSZ", "DT_PLTREL"})
 _OTHERS = {"DT_NULL", "DT_FLAGS", "DT_FLAGS_1", "DT_PLTGOT", "DT_SONAME", "DT_RELACOUNT"}
 
 
@@ -106,7 +108,8 @@ def _check_dynamic(dynamic: Any, sections: Mapping[str, Any]) -> None:
     section = sections[".dynamic"]
     _demand((dynamic["p_vaddr"], dynamic["p_memsz"]) == (section["sh_addr"], section["sh_size"]))
     entries = {tag.entry.d_tag: tag.entry.d_val for tag in dynamic.iter_tags()}
-    _demand({"DT_SYMTAB", "DT_STRTAB", "DT_GNU_HASH", *_CONSTANTS} <= entries.keys())
+    _demand(entries.keys() >= _REQUIRED)
+    _demand(all(tags <= entries.keys() or not tags & entries.keys() for tags in _TOGETHER))
     _demand(entries.keys() <= {*_ADDRESSES, *_SIZES, *_CONSTANTS, *_OTHERS})
     for tag, value in entries.items():
         _demand(tag not in _ADDRESSES or value == sections[_ADDRESSES[tag]]["sh_addr"])
