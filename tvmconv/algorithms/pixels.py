@@ -126,16 +126,19 @@ def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
     return T.call_llvm_intrin("void", "llvm.masked.store", value, pointer, mask != whole_vector(0, lanes))
 
 
-def only_reached(total: Any, reached: Any, lanes: int) -> Any:
+def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
     """The lanes of a sum where the mask is not 0, and zeros elsewhere.
 
-    Behind a fence, or LLVM 22 makes one masked multiply-add of this, the last product and its masked load; and when it
-    takes the load out again, that has no mask and reads what is not there.
+    LLVM 22 may put the masked load of pixels that one output channel alone uses into a masked multiply-add
+    (llvm/llvm-project#161074), take it out again without the mask, and so read what is not there. A fence behind the
+    sum keeps it from that.
     """
     from tvm.script import tirx as T
 
-    fenced = T.call_llvm_intrin(f"float32x{lanes}", "llvm.arithmetic.fence", total)
-    return T.Select(reached != whole_vector(0, lanes), fenced, whole_vector(T.float32(0), lanes))
+    L = view.lanes
+    if min(view.layout.tile.nr, view.layout.oc) == 1:
+        total = T.call_llvm_intrin(f"float32x{L}", "llvm.arithmetic.fence", total)
+    return T.Select(reached != whole_vector(0, L), total, whole_vector(T.float32(0), L))
 
 
 def locate_block(view: PixelView) -> Any:
@@ -229,8 +232,7 @@ def reach_block(view: PixelView) -> Any:
                 T.reads(oh[vv], ow[vv], pixel[vv], origin[vv])
                 T.writes(address[vv], valid[vv, 0:PARTS], reached[vv])
                 reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
-                start: T.let[T.int64] = T.cast(row * s.sh + dy, "int64") * IW + T.cast(origin[vv] + dx, "int64")
-                address[vv] = base + start * BYTES
+                address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
                 if SW == 1:
                     valid[vv, 0] = reached[vv]
                 else:
