@@ -69,7 +69,7 @@ class ConvShape:
                 raise ValueError(
                     f"the {tensor} would have {sizes} elements, but 2**31 - 1 are the most that kernels can count"
                 )
-        rows, columns = self.padded_rows, self._width.padded
+        rows, columns = self._height.padded, self._width.padded
         if max(rows, columns) > _MAX_EXTENT or rows * columns * self.ic > _MAX_ELEMENTS:
             raise ValueError(
                 f"the padded input would have {rows}x{columns} pixels of {self.ic} channels, but kernels can address"
@@ -136,11 +136,6 @@ class ConvShape:
     @property
     def _width(self) -> _Axis:
         return _Axis(self.iw, self.ow, self.kw, self.sw, self.pw, self.dw).reduced
-
-    @property
-    def padded_rows(self) -> int:
-        """Rows from the first one of input or padding to the last one of input or taps."""
-        return self._height.padded
 
     @property
     def reduced(self) -> ConvShape:

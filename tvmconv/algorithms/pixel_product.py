@@ -258,7 +258,7 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
                 if p * MR + vi < OCG:
                     pointer: T.let[T.handle("float32")] = T.address_of(output[place + (p * MR + vi) * M + pixel[vv]])
                     total = T.alloc_buffer((1,), f"float32x{L}", scope="local", annotations=ON_STACK)
-                    total[0] = only_reached(acc[vi, vv], reached[vv], L) if partial else acc[vi, vv]
+                    total[0] = only_reached(view, acc[vi, vv], reached[vv]) if partial else acc[vi, vv]
                     if not raw:
                         if pass_ == 0:
                             total[0] = total[0] + whole_vector(bias[channel + vi], L)

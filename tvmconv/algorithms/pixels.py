@@ -126,16 +126,19 @@ def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
     return T.call_llvm_intrin("void", "llvm.masked.store", value, pointer, mask != whole_vector(0, lanes))
 
 
-def only_reached(total: Any, reached: Any, lanes: int) -> Any:
+def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
     """The lanes of a sum where the mask is not 0, and zeros elsewhere.
 
-    Behind a fence, or LLVM 22 makes one masked multiply-add of this, the last product and its masked load; and when it
-    takes the load out again, that has no mask and reads what is not there.
+    LLVM 22 may put the masked load of pixels that one output channel alone uses into a masked multiply-add
+    (llvm/llvm-project#161074), take it out again without the mask, and so read what is not there. A fence behind the
+    sum keeps it from that.
     """
     from tvm.script import tirx as T
 
-    fenced = T.call_llvm_intrin(f"float32x{lanes}", "llvm.arithmetic.fence", total)
-    return T.Select(reached != whole_vector(0, lanes), fenced, whole_vector(T.float32(0), lanes))
+    L = view.lanes
+    if min(view.layout.tile.nr, view.layout.oc) == 1:
+        total = T.call_llvm_intrin(f"float32x{L}", "llvm.arithmetic.fence", total)
+    return T.Select(reached != whole_vector(0, L), total, whole_vector(T.float32(0), L))
 
 
 def locate_block(view: PixelView) -> Any:
@@ -219,13 +222,6 @@ def reach_block(view: PixelView) -> Any:
             return column * SW + dx + j * L
         return T.Select(column + j < OW, T.min(column + j, OW - 1) * SW + dx, IW)
 
-    def place(rows: Any, pixels: Any) -> Any:
-        """Elements from a plane's beginning. With 64 bits where 32 may not hold a sum on the way: no vector instruction
-        of AVX2 multiplies these, and a tile of few channels would take 12 % longer."""
-        if s.padded_rows * IW < 2**29:
-            return pixels + rows * IW
-        return T.cast(rows, "int64") * IW + T.cast(pixels, "int64")
-
     @T.inline
     def reach(base, tap, row, oh, ow, pixel, origin, address, valid, reached):
         dy: T.let[T.int32] = tap // s.kw * DH - s.ph
@@ -236,7 +232,7 @@ def reach_block(view: PixelView) -> Any:
                 T.reads(oh[vv], ow[vv], pixel[vv], origin[vv])
                 T.writes(address[vv], valid[vv, 0:PARTS], reached[vv])
                 reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
-                address[vv] = base + T.cast(place(row * s.sh + dy, origin[vv] + dx), "int64") * BYTES
+                address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
                 if SW == 1:
                     valid[vv, 0] = reached[vv]
                 else:

@@ -146,7 +146,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                             if p * MR + vi < OCG:
                                 taken: T.let[T.handle("float32")] = T.address_of(plane[place + vi * PLANE + pixel[vv]])
                                 product = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
-                                product[0] = only_reached(acc[vi, vv], reached[vv], L)
+                                product[0] = only_reached(products, acc[vi, vv], reached[vv])
                                 T.evaluate(masked_store(product[0], taken, inside[vv], L))
             for q in range(sums.count):
                 with T.sblock("sum"):
