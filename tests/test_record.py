@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,42 +141,40 @@ def test_the_same_failure_is_written_once(tmp_path: Path, status: str) -> None:
     assert [row["reason"] for row in record.read(path) if row["kind"] == "result"] == ["why", "another reason"]
 
 
-@pytest.fixture
-def limit(tmp_path: Path) -> Iterator[Callable[[int], None]]:
-    """Lets no file grow beyond so many bytes, as a full disk would not."""
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Lets no file grow beyond so many bytes, as a full disk would not. pytest's own output may be a larger file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_file_that_cannot_grow_is_said_before_anything_is_measured(
-    tmp_path: Path, limit: Callable[[int], None]
-) -> None:
+def test_a_file_that_cannot_grow_is_said_before_anything_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    limit(1000)
-    with pytest.raises(OSError, match="cannot be written") as raised:
+    with largest_file(1000), pytest.raises(OSError, match="cannot be written") as raised:
         ResultFile(path)
     assert raised.value.filename == str(path) and not path.exists()
-    limit(8000)
-    written(path, result())
+    with largest_file(8000):
+        written(path, result())
     before = path.read_bytes()
-    limit(len(before) + 10)
-    with pytest.raises(OSError, match="cannot be written"):
+    with largest_file(len(before) + 10), pytest.raises(OSError, match="cannot be written"):
         ResultFile(path)
     assert path.read_bytes() == before
 
 
-def test_a_disk_that_is_full_meanwhile_costs_a_layer_and_no_line(tmp_path: Path, limit: Callable[[int], None]) -> None:
+def test_a_disk_that_is_full_meanwhile_costs_a_layer_and_no_line(tmp_path: Path) -> None:
     """Rows that were measured together are kept together: what is measured again does not stand there twice."""
     path = tmp_path / "results.jsonl"
     first, second = ([result(workload=name, algorithm=each) for each in ("direct", "gemm")] for name in "ab")
     with opened(path) as file:
         file.append(*first)
-        limit(path.stat().st_size + len(record.line(second[0])) + 5)
-        with pytest.raises(OSError, match="cannot be written"):
+        most = path.stat().st_size + len(record.line(second[0])) + 5
+        with largest_file(most), pytest.raises(OSError, match="cannot be written"):
             file.append(*second)
     assert record.read(path) == [CONTEXT, *first]
-    limit(resource.RLIM_INFINITY)
     with opened(path) as file:
         assert file.known(first) == first and file.known(second) is None
         file.append(*first)
