@@ -141,10 +141,9 @@ def import_table(rows: Sequence[Row]) -> RenderableType:
 
 
 def milliseconds(seconds: float) -> str:
-    """Three digits; below 1 ms three behind the point, so whole microseconds."""
-    milliseconds = seconds * 1e3
-    digits = max(0, 3 - len(str(int(milliseconds))) + (milliseconds < 1))
-    return f"{milliseconds:.{digits}f}"
+    """Three significant digits; whole milliseconds from 100 on."""
+    exponent = int(f"{seconds * 1e3:.2e}".partition("e")[2])
+    return f"{seconds * 1e3:.{max(0, 2 - exponent)}f}"
 
 
 def new_table(*columns: str) -> Table:
