@@ -19,7 +19,19 @@ from tests.tuning import KEY, WORKLOAD, key, record, written
 from tvmconv import cli
 from tvmconv.builder import Request
 from tvmconv.jsonlines import BadFile
-from tvmconv.log import SHIPPED, Foreign, Key, Log, Logs, Record, Sourced, Versions, decide, folders, new_log
+from tvmconv.log import (
+    SHIPPED,
+    Foreign,
+    Key,
+    Log,
+    Logs,
+    Record,
+    Sourced,
+    Versions,
+    decide,
+    folders,
+    new_log,
+)
 from tvmconv.log.check import unusable
 from tvmconv.log.merge import merged
 from tvmconv.shape import ConvShape

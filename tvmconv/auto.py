@@ -17,6 +17,7 @@ from tvmconv.tuned import HAND, TUNED, Scheduled, scheduled
 if TYPE_CHECKING:
     from tvmconv.builder import Request
     from tvmconv.log import Record
+    from tvmconv.shape import ConvShape
 
 _APART = 1.05  # how far two finals of one kernel may lie apart that are made at different times
 
@@ -48,10 +49,20 @@ def candidates(asked: Request, threads: int, logs: Logs | None) -> Iterator[tupl
     if recorded and by_rule and not by_rule[0].tuned_by and logs:
         names = ", ".join(one.request.algorithm for one in recorded)
         logs.say_refused(f"{asked.shape}: records know {names}, but not {suited[0]}, which the rule takes; see tune")
-    yield from (("records", found) for found in _by_speed([*by_rule, *recorded]))
+    compared = [*by_rule, *recorded]
+    yield from (("records", compared[place]) for place in _by_speed([one.record for one in compared]))
     yield from (("rule", found) for found in by_rule)
     if asked.schedule == TUNED:  # though the rule would have another
         yield from (("records", found) for found in recorded)
+
+
+def by_records(shape: ConvShape, layout: str, records: Mapping[str, Record]) -> str | None:
+    """The algorithm that auto takes where the logs have these records of a layer, by algorithm; None if none can."""
+    names = choose.able(shape, layout)
+    suited = len(choose.preferred(shape, layout))
+    compared = [name for place, name in enumerate(names) if place < suited or name in records]
+    places = _by_speed([records.get(name) for name in compared])
+    return compared[places[0] if places else 0] if compared else None
 
 
 def _recorded(asked: Request, names: Sequence[str], threads: int, logs: Logs | None) -> list[Scheduled]:
@@ -63,20 +74,19 @@ def _recorded(asked: Request, names: Sequence[str], threads: int, logs: Logs | N
     return found
 
 
-def _by_speed(found: Sequence[Scheduled]) -> list[Scheduled]:
-    """Those whose records may be compared with that of the first, fastest first. None of them if it has none, or if
-    there is no other: then there is nothing to choose by.
+def _by_speed(records: Sequence[Record | None]) -> list[int]:
+    """The places of the records that may be compared with the first, fastest first. None of them if there is no first,
+    or no other: then there is nothing to choose by.
     """
-    first = found[0].record if found else None
+    first = records[0] if records else None
     if first is None:
         return []
-    times = {number: beside for number, one in enumerate(found) if (beside := _times_beside(first, one.record))}
+    times = {place: beside for place, one in enumerate(records) if (beside := _times_beside(first, one))}
     if len(times) < 2:
         return []
     least = least_gain(first, nearest_cpu(first.key))
-    best = fastest(times, times.__getitem__, lambda number: number == 0, least)
-    others = sorted(times.keys() - {best}, key=lambda number: times[number]["median"])
-    return [found[number] for number in (best, *others)]
+    best = fastest(times, times.__getitem__, lambda place: place == 0, least)
+    return [best, *sorted(times.keys() - {best}, key=lambda place: times[place]["median"])]
 
 
 def _times_beside(first: Record, other: Record | None) -> Mapping[str, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,18 @@ class BadFile(ValueError):
     """A file that exists and is not what it should be."""
 
 
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_READER = json.JSONDecoder(parse_constant=_refuse)
+_SPACE = " \t\r\n"  # of JSON
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def line(content: Mapping[str, Any]) -> str:
     """The object as one line, with its newline. Raises ValueError for NaN and infinity, which JSON has not."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    return _WRITER.encode(content) + "\n"
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
@@ -23,12 +33,13 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 def parse(text: bytes) -> dict[str, Any] | None:
-    """The object of a line; None for what is no JSON object."""
+    """The object of a line; None for what is no JSON object in UTF-8."""
     try:
-        content = json.loads(text)
+        decoded = text.removeprefix(BOM_UTF8).decode().strip(_SPACE)
+        content, end = _READER.raw_decode(decoded)
     except (ValueError, RecursionError):  # no JSON, or brackets in brackets without end
         return None
-    return content if isinstance(content, dict) else None
+    return content if isinstance(content, dict) and end == len(decoded) else None
 
 
 def is_torn(text: bytes, start: bytes) -> bool:

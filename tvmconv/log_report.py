@@ -3,112 +3,98 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tvmconv.log import SHIPPED, Comparison, Foreign, Key, Record, Sourced, decide
+from tvmconv.log import Damaged, Foreign, Key, Log, Record, Sourced
 from tvmconv.log.check import unusable
-from tvmconv.log.lookup import nearest_cpu
 from tvmconv.record import Row
-from tvmconv.report import BAD, FAINT, GOOD, milliseconds, new_table
+from tvmconv.report import BAD, FAINT, milliseconds, new_table
+from tvmconv.tune_report import by_hand, gain, mean_gain
 
-Entries = Mapping[Path, Sequence[Record | Foreign | None]]
-
-
-def sourced(entries: Entries) -> list[Sourced]:
-    """All records of this schema, with their files; what is shipped ranks behind the rest."""
-    return [
-        Sourced(entry, path, rank=int(SHIPPED in path.resolve().parents))
-        for path, own in entries.items()
-        for entry in own
-        if isinstance(entry, Record)
-    ]
-
-
-def by_key(found: Sequence[Sourced]) -> dict[Key, list[Sourced]]:
-    """The records of each key, in order of their first."""
-    groups: dict[Key, list[Sourced]] = {}
-    for item in found:
-        groups.setdefault(item.record.key, []).append(item)
-    return groups
+_SHOWN = ("layer", "algorithm", "target", "threads", "stage", "trial", "by", "tile", "ms", "GFLOP/s", "")
 
 
 def record_row(item: Sourced) -> Row:
     """A record as a row, its key's fields among the others."""
-    fields = asdict(item.record)
+    fields = item.record.fields()
     return {"kind": "result", "file": str(item.path), **fields.pop("key"), **fields}
 
 
-def best_rows(found: Sequence[Sourced]) -> Iterator[Row]:
-    """For each key what counts, and `gain`: the default's time over the best one's, where both were compared."""
-    for key, own in by_key(found).items():
-        trials = {item.record.line() for item in own if item.record.stage == "trial"}  # once, if files repeat it
-        row = {"kind": "result", **asdict(key), "trials": len(trials)}
-        usable = [item for item in own if not unusable(item.record)]
-        comparison = decide(usable, nearest_cpu(key)) if usable else decide(own, cpu=None)
-        yield {**row, **(_verdict(comparison) if comparison else {"status": "error", "reason": "nothing has a time"})}
+def check_rows(log: Log) -> Iterator[Row]:
+    """For a file its lines that are no records, and its keys with whether they can be used here, or why not."""
+    row: Row = {"kind": "result", "file": str(log.path), "key": None, "records": 1}
+    foreign: Counter[int] = Counter()
+    verdicts: Counter[tuple[Key, str | None]] = Counter()
+    for line in log.lines():
+        if isinstance(line.entry, Damaged):
+            reason = f"line {line.number} is not a tuning record: {line.entry.reason}"
+            yield {**row, "status": "error", "reason": reason}
+        elif isinstance(line.entry, Foreign):
+            foreign[line.entry.schema] += 1
+        else:
+            verdicts[line.entry.key, unusable(line.entry)] += 1
+    for schema, count in foreign.items():
+        yield {**row, "records": count, "status": "rejected", "reason": f"they are of schema {schema}"}
+    for (key, why_not), count in verdicts.items():
+        status = "rejected" if why_not else "ok"
+        yield {**row, "key": str(key), "records": count, "status": status, "reason": why_not}
 
 
-def _verdict(comparison: Comparison) -> Row:
-    best, default = comparison.best.record, comparison.default
-    reason = unusable(best)
-    return {
-        **{"status": "rejected" if reason else "ok", "reason": reason, "file": str(comparison.best.path)},
-        **{"tile": best.tile, "schedule": "hand" if best.default else "tuned", "stage": best.stage, "cpu": best.cpu},
-        **{"time": best.time, "seconds": dict(best.seconds or {}), "gflops": best.gflops},
-        "default_seconds": dict(default.seconds or {}) if default else None,
-        "gain": default.median / best.median if default else None,
-        "withheld": comparison.withheld,
-    }
-
-
-def check_rows(entries: Entries) -> Iterator[Row]:
-    """For each file its lines that are no records, and its keys with whether they can be used here, or why not."""
-    for path, own in entries.items():
-        row = {"kind": "result", "file": str(path), "key": None, "records": 1}
-        for number, entry in enumerate(own, start=1):
-            if entry is None:
-                yield {**row, "status": "error", "reason": f"line {number} is not a tuning record"}
-        foreign = Counter(entry.schema for entry in own if isinstance(entry, Foreign))
-        for schema, count in foreign.items():
-            yield {**row, "records": count, "status": "rejected", "reason": f"they are of schema {schema}"}
-        verdicts = Counter((entry.key, unusable(entry)) for entry in own if isinstance(entry, Record))
-        for (key, reason), count in verdicts.items():
-            status = "rejected" if reason else "ok"
-            yield {**row, "key": str(key), "records": count, "status": status, "reason": reason}
-
-
-def show_table(rows: Sequence[Row]) -> RenderableType:
+def show_table(records: Iterable[Record]) -> RenderableType:
     """A line for each record."""
-    table = new_table("layer", "algorithm", "target", "threads", "stage", "trial", "by", "tile", "ms", "GFLOP/s", "")
-    for row in rows:
-        ok = row["status"] == "ok"
-        table.add_row(
-            *(row["workload"], row["algorithm"], row["target"], str(row["threads"]), row["stage"], str(row["trial"])),
-            *(row["searcher"], row["tile"], milliseconds(row["seconds"]["median"]) if ok else "–"),
-            *(f"{row['gflops']:.1f}" if ok else "–", Text("" if ok else f"{row['status']}: {row['reason']}", BAD)),
-        )
+    table = new_table(*_SHOWN)
+    for record in records:
+        *cells, remark = _cells(record)
+        table.add_row(*cells, Text(remark, BAD))
     return table
+
+
+def show_lines(records: Sequence[Record]) -> Iterator[str]:
+    """The same as lines of text, for so many records that a table would take minutes."""
+    widths = [*map(len, _SHOWN)]
+    for record in records:
+        widths = [max(width, len(cell)) for width, cell in zip(widths, _cells(record), strict=True)]
+    for cells in chain([_SHOWN], map(_cells, records)):
+        yield "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _cells(record: Record) -> tuple[str, ...]:
+    key = record.key
+    times = (milliseconds(record.median), f"{record.gflops:.1f}") if record.gflops else ("–", "–")
+    remark = "" if record.status == "ok" else f"{record.status}: {_printable(record.reason)}"
+    made = (key.workload, key.algorithm, key.target, str(key.threads), record.stage, str(record.trial))
+    return *made, record.searcher, record.tile, *times, remark
+
+
+def _printable(text: str | None) -> str:
+    """On one line, and without control sequences of a terminal."""
+    return "no reason" if text is None else text if text.isprintable() else repr(text)[1:-1]
 
 
 def best_table(rows: Sequence[Row]) -> RenderableType:
-    """A line for each key."""
+    """A line for each key; the algorithm that auto takes for a layer is marked."""
     table = new_table("layer", "algorithm", "target", "threads", "trials", "tile", "ms", "by hand, ms", "gain", "")
     for row in rows:
-        own = [row["workload"], row["algorithm"], row["target"], str(row["threads"]), str(row["trials"])]
+        mark = f"{row['algorithm']} *" if _is_taken(row) else row["algorithm"]
+        own = [row["workload"], mark, row["target"], str(row["threads"]), str(row["trials"])]
         times: list[Any] = ["–"] * 4
         if "gain" in row:
-            hand = milliseconds(row["default_seconds"]["median"]) if row["default_seconds"] else "–"
-            gain = Text("–") if row["gain"] is None else Text(f"{row['gain']:.3f}", GOOD if row["gain"] > 1 else "")
-            times = [row["tile"], milliseconds(row["seconds"]["median"]), hand, gain]
+            hand = by_hand(row, row["default_seconds"])
+            times = [row["tile"], milliseconds(row["seconds"]["median"]), hand, gain(row)]
         remark = row["reason"] or row["withheld"] or ("" if row["stage"] == "final" else "not re-measured at the end")
         table.add_row(*own, *times, Text(remark, BAD if row["status"] == "error" else FAINT))
-    return table
+    taken = [row for row in rows if _is_taken(row)]
+    legend = ["* what auto takes for the layer by these records"] if taken else []
+    return Group(table, *legend, mean_gain([row["gain"] for row in taken]))
+
+
+def _is_taken(row: Row) -> bool:
+    return "gain" in row and row["auto"] == row["algorithm"]
 
 
 def check_table(rows: Sequence[Row]) -> RenderableType:

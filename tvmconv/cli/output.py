@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -54,6 +54,13 @@ class Output:
         self.context()
         self.rows.append(row)
         self._print_json(row)
+
+    def passing(self, rows: Iterable[Row]) -> None:
+        """Rows that are not collected, as they are too many for a table: for --json alone."""
+        if self._json:
+            self.context()
+            for row in rows:
+                self._print_json(row)
 
     def table_at_end(self, table: Callable[[list[Row]], RenderableType]) -> None:
         """Without --json, show this of all rows when the command ends."""

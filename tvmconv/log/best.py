@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tvmconv.device import LOCAL
 from tvmconv.log.record import Record
@@ -55,8 +56,7 @@ def _error(times: Times) -> float:
     return _OF_MEDIAN * deviation / math.sqrt(times["n"]) / times["median"]
 
 
-@dataclass(frozen=True)
-class Sourced:
+class Sourced(NamedTuple):
     """A record and the file that it is in. rank: the place of the file's folder among all, lower first."""
 
     record: Record
@@ -72,12 +72,12 @@ class Comparison:
     records: tuple[Sourced, ...]
     least: float = _LEAST_GAIN
 
-    @property
+    @cached_property
     def winner(self) -> Sourced:
         """The fastest where it was measured, but the default unless another is clearly faster."""
         return self._fastest(_LEAST_GAIN)
 
-    @property
+    @cached_property
     def best(self) -> Sourced:
         """The one to use here: the winner, or the default where the winner gained too little on another CPU."""
         return self._fastest(self.least)
@@ -94,7 +94,7 @@ class Comparison:
     def _fastest(self, least: float) -> Sourced:
         return fastest(self.records, lambda item: item.record.seconds, lambda item: item.record.default, least)
 
-    @property
+    @cached_property
     def default(self) -> Record | None:
         """The hand-written schedule's tile, if it was measured beside the others; its fastest measurement."""
         own = [item.record for item in self.records if item.record.default]

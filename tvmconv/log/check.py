@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from tvmconv import target as targets
 from tvmconv.algorithms import algorithm
 from tvmconv.log.key import Key
@@ -14,6 +16,7 @@ def unusable(record: Record) -> str | None:
     return record.foreign or _mismatch(record.key)
 
 
+@lru_cache(maxsize=1 << 13)
 def _mismatch(key: Key) -> str | None:
     """Why a key can be none of a kernel that runs here."""
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tvmconv.log.fields import KEY
 
 if TYPE_CHECKING:
     from tvmconv.builder import Request
@@ -17,7 +19,8 @@ _WORDS = {"mcpu": "core", "features": "CPU features"}
 @dataclass(frozen=True)
 class Key:
     """What a record is of. workload: canonical descriptor; target: its name; mcpu: LLVM's name of the core that the
-    code is made for; features: what a CPU must have to run it, as /proc/cpuinfo names them."""
+    code is made for; features: what a CPU must have to run it, as /proc/cpuinfo names them. Raises
+    ValueError, with one sentence, for fields that no line can have."""
 
     workload: str
     layout: str
@@ -28,6 +31,9 @@ class Key:
     mcpu: str
     features: tuple[str, ...]
     threads: int
+
+    def __post_init__(self) -> None:
+        KEY.check(self)
 
     @classmethod
     def of(cls, request: Request, threads: int) -> Key:
@@ -52,7 +58,7 @@ class Key:
 
     def differences(self, other: Key) -> dict[str, str]:
         """By field, how this key differs from another, in words: "for threads 2"."""
-        mine, yours = asdict(self), asdict(other)
+        mine, yours = vars(self), vars(other)
         return {name: _difference(name, mine[name], yours[name]) for name in mine if mine[name] != yours[name]}
 
 

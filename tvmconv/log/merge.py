@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from tvmconv.log.best import Sourced, decide
 from tvmconv.log.key import Key
-from tvmconv.log.record import Foreign, Record
+from tvmconv.log.line import Foreign
+from tvmconv.log.record import Record
 
 
 def merged(entries: Iterable[Record | Foreign]) -> bytes:
@@ -23,8 +27,20 @@ def merged(entries: Iterable[Record | Foreign]) -> bytes:
         else:
             foreign.append(entry)
     own.sort(key=lambda record: record.time)
-    lines = [*(record.line() for record in own), *(line.line() for line in foreign)]
-    return b"".join(dict.fromkeys(lines))
+    content = io.BytesIO()
+    lines = chain((record.line() for record in own), (line.line() for line in foreign))
+    content.writelines(_once(lines))
+    return content.getvalue()
+
+
+def _once(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines without those that were there before, which are remembered by their digests."""
+    known: set[bytes] = set()
+    for line in lines:
+        digest = hashlib.blake2b(line, digest_size=16).digest()
+        if digest not in known:
+            known.add(digest)
+            yield line
 
 
 def deciding(records: Iterable[Record]) -> list[Record]:

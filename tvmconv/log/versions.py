@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.metadata import version
 
 import tvmconv
+from tvmconv.log.fields import VERSIONS
 
 SCHEMA = 1  # of a line of a tuning log
 SPACE = 1  # to be raised when sizes of a tile come to mean something else: then what was measured ranks them no more
@@ -23,6 +24,9 @@ class Versions:
     llvm: str
     tvmconv: str
 
+    def __post_init__(self) -> None:
+        VERSIONS.check(self)
+
     @classmethod
     @cache
     def here(cls) -> Versions:
@@ -31,11 +35,16 @@ class Versions:
 
     def foreign_to(self, other: Versions) -> str | None:
         """Why what these versions measured says nothing about code made with `other`; None if it does."""
-        names = {"schema": "schema", "space": "tile space", "tvm": "TVM", "llvm": "LLVM"}
-        mine, yours = asdict(self), asdict(other)
-        differing = [name for name in names if mine[name] != yours[name]]
-        if not differing:
-            return None
-        made = ", ".join(f"{names[name]} {mine[name]}" for name in differing)
-        here = ", ".join(f"{names[name]} {yours[name]}" for name in differing)
-        return f"it was made with {made}; here is {here}"
+        return _foreign(self, other)
+
+
+@lru_cache(maxsize=64)
+def _foreign(one: Versions, other: Versions) -> str | None:
+    names = {"schema": "schema", "space": "tile space", "tvm": "TVM", "llvm": "LLVM"}
+    mine, yours = vars(one), vars(other)
+    differing = [name for name in names if mine[name] != yours[name]]
+    if not differing:
+        return None
+    made = ", ".join(f"{names[name]} {mine[name]}" for name in differing)
+    here = ", ".join(f"{names[name]} {yours[name]}" for name in differing)
+    return f"it was made with {made}; here is {here}"

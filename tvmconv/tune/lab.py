@@ -119,7 +119,7 @@ class LocalLab:
     def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
         for protocol in protocols:
             speed = protocol.get(_FULL_SPEED)
-            if speed and protocol == self._protocol(speed):
+            if isinstance(speed, float) and speed > 0 and protocol == self._protocol(speed):
                 self._full_speed = speed
 
     def _protocol(self, full_speed: float) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 from tvmconv.builder import Request
 from tvmconv.log import Key, Log, Record, Versions
@@ -112,7 +114,7 @@ class Run:
 
     def comparable(self, record: Record) -> bool:
         """Whether a record was measured as this run measures."""
-        return made_here(record, self.key, self._lab) and dict(record.protocol) == self._protocol
+        return made_here(record, self.key, self._lab) and record.protocol == self._protocol
 
     def _remember(self) -> None:
         """Sort the log's trials: of this run, of this problem, of other layers. Those of this layer by other algorithms
@@ -122,13 +124,18 @@ class Run:
                 continue
             tile = Tile.parse(record.tile)
             if record.key.workload != self.key.workload:
-                self.plan.search.learn(_request(record), tile, record.median)
-            elif record.key == self.key and self.plan.resume:
+                self._learn(record, tile)
+            elif record.key == self.key and self.plan.resume and self.plan.search.space.contains(tile):
                 own = (record.seed, record.searcher) == (self.plan.search.seed, self.plan.search.name)
                 (self._outcomes if own else self._elsewhere)[tile] = remembered(record)
         for tile, outcome in self._elsewhere.items():
             self.plan.search.tell(tile, outcome.median)
         self._tell_whole_batches()
+
+    def _learn(self, record: Record, tile: Tile) -> None:
+        """Teaches the model what is known of another layer; a tile that it cannot have teaches nothing."""
+        with suppress(ArithmeticError, ValueError):
+            self.plan.search.learn(_request(record.key), tile, record.median)
 
     def _say_what_is_left_out(self, records: Sequence[Record]) -> None:
         """Trials of this very problem that cannot be gone on with."""
@@ -189,6 +196,6 @@ def remembered(record: Record) -> Outcome:
     return Outcome(record.status, record.reason, seconds)
 
 
-def _request(record: Record) -> Request:
-    key = record.key
+@lru_cache(maxsize=1 << 12)
+def _request(key: Key) -> Request:
     return Request(ConvShape.parse(key.workload), key.algorithm, key.target, layout=key.layout)

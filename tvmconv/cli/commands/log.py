@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import RenderableType
 
-from tvmconv import figure, log_plot, log_report
+from tvmconv import figure, log_best, log_plot, log_report
 from tvmconv.cli.output import Output
 from tvmconv.cli.setting import log_folders
 from tvmconv.files import write_whole
-from tvmconv.log import Log, Record, Sourced
+from tvmconv.log import SHIPPED, Foreign, Key, Log, Record, Sourced
 from tvmconv.log.merge import deciding, merged
+from tvmconv.log.places import SUFFIX
 from tvmconv.record import Row
+
+_EXAMPLES = 3  # keys or files that are named where there are more
+_TABLE = 2000  # records up to which `show` makes a table
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
     _check_output(options)
     folders = log_folders(options)
-    files = _files(options.files or [folder for folder in folders if folder.is_dir()])
+    files = _files(options.files or [folder for folder in folders if folder.is_dir()], output)
     if not files:
         where = " or ".join(map(str, options.files or folders))
         output.warn(f"there is no tuning log in {where}: `tvmconv tune` makes them")
@@ -36,33 +41,78 @@ def _check_output(options: argparse.Namespace) -> None:
         raise ValueError(f"-o {options.output}: there is no folder {options.output.parent}; make it first")
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def _files(paths: Sequence[Path], output: Output) -> list[Path]:
     """The files among the paths and all logs in the folders among them. Raises ValueError for what is not there."""
+    found: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
             raise ValueError(f"{path}: there is no such file or folder")
-    found = [sorted(path.rglob("*.jsonl")) if path.is_dir() else [path] for path in paths]
-    return [*dict.fromkeys(file for own in found for file in own)]
+        for file in sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]:
+            if path.is_dir() and not file.is_file():
+                output.warn(f"{file} is no plain file, and is left out")
+            else:
+                found[file] = None
+    return [*found]
 
 
 def _found(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> list[Sourced]:
-    """The records of the files that --match lets through. Raises BadFile for a line that is none."""
-    found = log_report.sourced({path: Log(path, output.warn).entries() for path in files})
-    return [item for item in found if options.match is None or options.match.search(str(item.record.key))]
+    """The records of the files; what is shipped ranks behind the rest. Raises BadFile for a line that is none."""
+    found: list[Sourced] = []
+    for path in files:
+        rank = int(SHIPPED in path.resolve().parents)
+        found += [Sourced(record, path, rank) for record in Log(path, output.warn).records()]
+    if not found:
+        output.warn(f"there is no tuning record in {_named(files)}: `tvmconv tune` makes them")
+    elif not any(_is_wanted(options, item.record.key) for item in found):
+        keys = dict.fromkeys(item.record.key for item in found)
+        such = "; ".join(map(str, [*keys][:_EXAMPLES]))
+        where = f"none of the {len(keys)} keys in {_named(files)}"
+        output.warn(f"--match {options.match.pattern} is found in {where}, which are such as: {such}")
+    return found
+
+
+def _named(files: Sequence[Path]) -> str:
+    more = f" and {len(files) - _EXAMPLES} other files" if len(files) > _EXAMPLES else ""
+    return ", ".join(map(str, files[:_EXAMPLES])) + more
+
+
+def _is_wanted(options: argparse.Namespace, key: Key) -> bool:
+    """Whether --match lets the records of a key through."""
+    return options.match is None or options.match.search(str(key)) is not None
+
+
+def _wanted(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> list[Sourced]:
+    """Those of the records that --match lets through."""
+    found = _found(options, output, files)
+    wanted = {key: _is_wanted(options, key) for key in {item.record.key for item in found}}
+    return [item for item in found if wanted[item.record.key]]
 
 
 def _show(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    return _print(map(log_report.record_row, _found(options, output, files)), log_report.show_table, output)
+    found = _wanted(options, output, files)
+    if options.json:
+        output.passing(map(log_report.record_row, found))
+    elif found:
+        records = [item.record for item in found]
+        if len(records) <= _TABLE:
+            output.show(log_report.show_table(records))
+        else:
+            for line in log_report.show_lines(records):
+                output.text(line)
+    return int(not found)
 
 
 def _best(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    return _print(log_report.best_rows(_found(options, output, files)), log_report.best_table, output)
+    rows = log_best.best_rows(_found(options, output, files), partial(_is_wanted, options))
+    return _print(rows, log_report.best_table, output)
 
 
 def _lines_checked(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    """1 if a line is no record; that one is of no use here is no fault of the file."""
-    entries = {path: Log(path, output.warn).lines() for path in files}
-    _print(log_report.check_rows(entries), log_report.check_table, output)
+    """1 if a line is no record, or none is; that one is of no use here is no fault of the file."""
+    rows = (row for path in files for row in log_report.check_rows(Log(path, output.warn)))
+    if _print(rows, log_report.check_table, output):
+        output.warn(f"there is no tuning record in {_named(files)}: `tvmconv tune` makes them")
+        return 1
     return int(any(row["status"] == "error" for row in output.rows))
 
 
@@ -71,20 +121,21 @@ def _merge(options: argparse.Namespace, output: Output, files: Sequence[Path]) -
     with target.closed_to_others():  # a tuner that writes to it waits, and loses nothing
         there = options.output.exists()
         logs = [target if there and path.samefile(options.output) else Log(path, output.warn) for path in files]
-        entries = [entry for log in logs for entry in log.entries()]
+        entries: Iterable[Record | Foreign] = (entry for log in logs for entry in log.each())
         if options.finals:
-            entries = [*deciding(entry for entry in entries if isinstance(entry, Record))]
+            entries = deciding(entry for entry in entries if isinstance(entry, Record))
         content = merged(entries)
         write_whole(options.output, content)
-    count = len(content.splitlines())
+    count = content.count(b"\n")
     output.show(f"{options.output}: {count} records of {len(files)} files")
     return 0
 
 
 def _plot(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    records = [item.record for item in _found(options, output, files)]
+    records = [item.record for item in _wanted(options, output, files)]
     if not any(record.stage == "trial" for record in records):
-        output.warn(f"there is no trial to draw in {options.output}")
+        if records:
+            output.warn(f"there is no trial to draw in {_named(files)}: the records that match are finals")
         return 1
     log_plot.draw_convergence(records, options.output)
     return 0
