@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.device import EMULATOR
 from tvmconv.extras import install_line
-from tvmconv.log import Key, Log, new_log
+from tvmconv.jsonlines import BadFile
+from tvmconv.log import Key, Log, Sourced, new_log
+from tvmconv.log_best import best_rows
 from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
 from tvmconv.rpc.trouble import Trouble
@@ -110,7 +113,7 @@ class _Tuner:
                 progress = partial(self._progress, step, row["flops"])
                 winner = tune(plans, self._options.trials, self._lab, self._log, progress)
         except (KeyboardInterrupt, OSError, Trouble):
-            self._output.row(finished(row, "skipped", self._stopped(), **_so_far(self._state)))
+            self._output.row(finished(row, "skipped", self._stopped(), **self._so_far(plans)))
             raise
         if winner.outcome.seconds and winner.outcome.reason:
             self._output.warn(f"{title}: {winner.outcome.reason}: let the machine be idle, and tune again")
@@ -144,6 +147,25 @@ class _Tuner:
         kept = f"stopped after {self._state.done} of {self._options.trials} trials, which are kept"
         return f"{kept}: the same command goes on with them" if self._options.resume else kept
 
+    def _so_far(self, plans: Sequence[Plan]) -> Row:
+        """What the log says of the layer once there is a trial, as `log best` says it."""
+        if self._state is None:
+            return {}
+        best = self._state.best
+        row = {"algorithm": best.algorithm, "tile": str(best.tile), "gain": self._state.gain}
+        with suppress(BadFile, OSError):
+            row |= self._logged({Key.of(plan.request, plan.threads) for plan in plans})
+        return row | {"trials": _trials(self._state)}
+
+    def _logged(self, keys: Collection[Key]) -> Row:
+        records = (record for record in self._log.records() if record.key in keys)
+        rows = [row for row in best_rows(Sourced(record, self._log.path) for record in records) if "gain" in row]
+        if not rows:
+            return {}
+        best = min(rows, key=lambda row: (row["algorithm"] != row["auto"], row["seconds"]["median"]))
+        figures = ("algorithm", "tile", "schedule", "seconds", "gflops", "by_hand", "gain")
+        return {name: best[name] for name in figures} | {"default": best["default_seconds"]}
+
 
 def _row(row: Row, winner: Winner) -> Row:
     """A finished layer. Where nothing was ever right, that is an error."""
@@ -160,18 +182,6 @@ def _row(row: Row, winner: Winner) -> Row:
         gain=winner.default.median / winner.outcome.median if winner.default.seconds else None,
         default=vars(winner.default.seconds) if winner.default.seconds else None,
     )
-
-
-def _so_far(state: State | None) -> dict[str, Any]:
-    if state is None:
-        return {}
-    best = state.best
-    return {
-        "algorithm": best.algorithm,
-        "tile": str(best.tile),
-        "gain": state.gain,
-        "trials": _trials(state),
-    }
 
 
 def _trials(state: State) -> dict[str, int]:
