@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -58,7 +59,7 @@ def show_lines(records: Sequence[Record]) -> Iterator[str]:
     widths = [*map(len, _SHOWN)]
     for record in records:
         widths = [max(width, len(cell)) for width, cell in zip(widths, _cells(record), strict=True)]
-    for cells in (_SHOWN, *map(_cells, records)):
+    for cells in chain([_SHOWN], map(_cells, records)):
         yield "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 

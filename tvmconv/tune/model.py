@@ -41,7 +41,8 @@ class Model(Protocol):
     guides: bool
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
-        """One measurement, of any problem; infinite seconds for a kernel that failed."""
+        """One measurement, of any problem; infinite seconds for a kernel that failed. Raises ArithmeticError or
+        ValueError, and learns nothing, where no kernel of the problem has such a tile."""
 
     def scores(self, request: Request, tiles: Sequence[Tile]) -> NDArray[np.float64] | None:
         """The share of its problem's best speed that each is expected to reach; None as long as nothing is known."""
@@ -72,8 +73,9 @@ class Boosted:
         self._booster: Any = None  # of all that has been learned
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
+        figures = _figures(request, tile)
         self._booster = None
-        self._problems.setdefault(request.prefix, []).append((_figures(request, tile), seconds))
+        self._problems.setdefault(request.prefix, []).append((figures, seconds))
 
     def scores(self, request: Request, tiles: Sequence[Tile]) -> NDArray[np.float64] | None:
         if self._booster is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
@@ -121,19 +122,20 @@ class Run:
         for record in self._records:
             if record.stage != "trial" or record.key.threads != self.plan.threads:
                 continue
-            is_own, is_of_another = record.key == self.key, record.key.workload != self.key.workload
-            request = _request(record.key, record.tile) if is_own or is_of_another else None
-            if request is None or request.tile is None:
-                continue
-            tile = request.tile
-            if is_of_another:
-                self.plan.search.learn(request, tile, record.median)
-            elif self.plan.resume:
+            tile = Tile.parse(record.tile)
+            if record.key.workload != self.key.workload:
+                self._learn(record, tile)
+            elif record.key == self.key and self.plan.resume and self.plan.search.space.contains(tile):
                 own = (record.seed, record.searcher) == (self.plan.search.seed, self.plan.search.name)
                 (self._outcomes if own else self._elsewhere)[tile] = remembered(record)
         for tile, outcome in self._elsewhere.items():
             self.plan.search.tell(tile, outcome.median)
         self._tell_whole_batches()
+
+    def _learn(self, record: Record, tile: Tile) -> None:
+        """Teaches the model what is known of another layer; a tile that it cannot have teaches nothing."""
+        with suppress(ArithmeticError, ValueError):
+            self.plan.search.learn(_request(record.key), tile, record.median)
 
     def _say_what_is_left_out(self, records: Sequence[Record]) -> None:
         """Trials of this very problem that cannot be gone on with."""
@@ -195,13 +197,5 @@ def remembered(record: Record) -> Outcome:
 
 
 @lru_cache(maxsize=1 << 12)
-def _request(key: Key, tile: str) -> Request | None:
-    """That of a record's kernel; None where none can be built."""
-    try:
-        asked = Request(
-            ConvShape.parse(key.workload), key.algorithm, key.target, layout=key.layout, tile=Tile.parse(tile)
-        )
-        found = asked.check()
-    except ValueError:
-        return None
-    return found if str(found.tile) == tile and str(found.shape) == key.workload else None
+def _request(key: Key) -> Request:
+    return Request(ConvShape.parse(key.workload), key.algorithm, key.target, layout=key.layout)

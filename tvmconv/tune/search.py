@@ -47,7 +47,7 @@ class Search(Protocol):
         """What came out for a tile; infinite for one that failed."""
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
-        """What is known of a tile of another problem, before the first batch."""
+        """What is known of a tile of another problem, before the first batch. Raises as Model.learn does."""
 
 
 NewSearch = Callable[[Space, int], Search]  # of a problem, by a seed

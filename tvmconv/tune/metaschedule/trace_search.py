@@ -95,7 +95,9 @@ class TraceSearch:
         self._told[tile] = seconds
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
-        self._lessons.setdefault(request.prefix, (replace(request, tile=tile), {}))[1][tile] = seconds
+        lesson = replace(request, tile=tile)
+        lesson.check()
+        self._lessons.setdefault(request.prefix, (lesson, {}))[1][tile] = seconds
 
     def _begin(self) -> None:
         lessons = [lesson for lesson in self._lessons.values() if min(lesson[1].values()) < math.inf]
