@@ -11,11 +11,13 @@ import pytest
 from rich.console import RenderableType
 
 from tests.test_cli import timed
+from tests.tuning import key, record
 from tvmconv import cli, log_report, report, tune_report
 from tvmconv.bench_report import bench_table
 from tvmconv.cli.commands.claims import claims_table
 from tvmconv.cli.commands.scaling import scaling_table
 from tvmconv.cli.commands.searchers import searchers_table
+from tvmconv.log import Record
 from tvmconv.record import Row
 
 Capture = pytest.CaptureFixture[str]
@@ -29,7 +31,7 @@ ALGORITHMS = ("indirect", "im2row", "kn2col-as", "winograd")
 PEERS = ("onednn", "onnxruntime", "openvino", "xnnpack", "torch-conv2d")
 
 COMMON: Row = {
-    **{"threads": 1, "target": "x86-64-v4", "layout": "nhwc", "device": "local", "tile": "14x32_kc256_mc112_u4"},
+    **{"threads": 1, "target": "x86-64-v4", "layout": "nhwc", "device": "local", "tile": "14x32_kc256_mc112_pf4"},
     **{"chosen_by": "user", "schedule": "tuned", "flops": 231211008, "peak_gflops": 180.0, "stage": "final"},
 }
 
@@ -59,7 +61,13 @@ def by_layer(rows: Sequence[Row]) -> list[Row]:
 
 def logged(row: Row, trial: int) -> Row:
     own = {"searcher": "evolutionary", "trial": trial, "trials": 100, "gain": 1.234, "withheld": None, "cpu": "Z80"}
-    return {**row, **own, "default_seconds": TIME, "file": PATH, "records": 3, "key": f"{LONG} winograd nhwc"}
+    chosen = {"auto": "winograd", "by_hand": "direct", "default_seconds": TIME}
+    return {**row, **own, **chosen, "file": PATH, "records": 3, "key": f"{LONG} winograd nhwc"}
+
+
+def logged_record(row: Row, trial: int) -> Record:
+    own = key(workload=row["workload"], algorithm=row["algorithm"])
+    return record(row["tile"], 1.23456, own, searcher="evolutionary", trial=trial)
 
 
 def with_symbols(row: Row) -> Row:
@@ -95,7 +103,7 @@ TABLES: dict[str, Callable[[], RenderableType]] = {
             for row in layers()
         ]
     ),
-    "log show": lambda: log_report.show_table([logged(row, trial) for trial, row in enumerate(layers())]),
+    "log show": lambda: log_report.show_table([logged_record(row, trial) for trial, row in enumerate(layers())]),
     "log best": lambda: log_report.best_table([logged(row, 1) for row in layers()]),
     "log check": lambda: log_report.check_table([logged(row, 1) for row in layers()]),
     "indirect_vs_im2row": lambda: claims_table(
