@@ -185,6 +185,10 @@ def test_times_of_slow_rounds_are_no_headline(capsys: Capture, monkeypatch: pyte
     ours, theirs = ([row["rounds"]["offered"] for row in rows if row[key]] for key in ("algorithm", "peer"))
     assert max(ours) < 0.9 * min(theirs)
 
+    for row in rows:  # as on a quiet machine: on a busy one the other contestant is slow in some rounds, too
+        median, offered, slow = (0.00201, 0.4, 3) if row["algorithm"] else (0.00151, 1.0, 0)
+        row["rounds"] |= {"offered": offered, "slow": slow}
+        row["seconds"] |= {"median": median}
     show(bench_table(rows))
     out = capsys.readouterr().out
     assert "our best / best peer n/a: 2 layers left out, not measured alike" in out

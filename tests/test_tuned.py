@@ -153,7 +153,7 @@ def test_auto_says_where_records_know_others_alone(tmp_path: Path, capsys: Captu
 
 def test_build_takes_a_tuned_schedule(tmp_path: Path, no_tuning_logs_of_its_own: Path) -> None:
     def built(**options: Any) -> tuple[str, str]:
-        described = tvmconv.build(WORKLOAD, **options).description
+        described = tvmconv.build(WORKLOAD, "indirect", **options).description
         return described["schedule"], described["tile"][:4]
 
     logged(tmp_path, record("4x16"))
