@@ -114,6 +114,15 @@ def test_an_impossible_place_is_named_with_its_variable(
     )
 
 
+def test_so_is_one_for_tuning_logs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/proc/nope")
+    assert cli.main(["tune", "ic8ih5oc8kh3ph1", "-a", "direct", "--trials", "1"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].endswith(
+        "/proc/nope: No such file or directory; set XDG_DATA_HOME to a folder that can be written, with room"
+    )
+
+
 def test_a_variable_that_is_no_absolute_path_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for folder, default in ((CACHE, ".cache"), (DATA, ".local/share")):
@@ -122,6 +131,19 @@ def test_a_variable_that_is_no_absolute_path_is_ignored(tmp_path: Path, monkeypa
             assert folder.path == tmp_path / default / "tvmconv"
     assert CACHE.made("kernels").is_dir()
     assert CACHE.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_is_private_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    before = os.umask(0)
+    try:
+        made = CACHE.made("kernels", "part")
+        (CACHE.path / "zig").mkdir()  # as another program makes a folder
+    finally:
+        os.umask(before)
+    assert {folder.stat().st_mode & 0o777 for folder in (CACHE.path, made.parent, made)} == {0o700}
+    (tmp_path / "home").chmod(0o755)
+    CACHE.check_private()
 
 
 @pytest.mark.parametrize(
@@ -146,6 +168,7 @@ def test_a_cache_that_others_can_write_is_not_trusted(
         pytest.skip("only root can give a folder away")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     CACHE.made("kernels")
+    CACHE.path.chmod(0o755)  # as umask 022 gives
     (tmp_path / folder).chmod(mode)
     if owner:
         os.chown(tmp_path / folder, owner, owner)

@@ -24,7 +24,7 @@ from tvmconv.shape import ConvShape
 from tvmconv.shared_object import loaded
 from tvmconv.soname import named
 from tvmconv.target import host_features
-from tvmconv.toolchain import cache
+from tvmconv.user_folders import CACHE
 
 __all__ = ["Conv", "Kernel", "load", "read"]
 
@@ -249,9 +249,9 @@ def _address(array: Array | None) -> ctypes.c_void_p | None:
 
 
 def _unpickled(content: bytes, prefix: str, threads: int) -> Kernel:
-    path = cache() / "pickled" / f"{hashlib.sha256(content).hexdigest()[:32]}.so"
+    CACHE.check_private()
+    path = CACHE.made("pickled") / f"{hashlib.sha256(content).hexdigest()[:32]}.so"
     if not path.exists() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     kernel = read(path, prefix)
     kernel.threads = threads

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class UserFolder:
 
         Raises OSError, with one sentence that names the variable.
         """
-        folder = self.path.joinpath(*names)
+        folder = self.path
         with naming(self.variable):
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.mkdir(mode=0o700, exist_ok=True)
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
+                for name in names:
+                    folder /= name
+                    folder.mkdir(mode=0o700, exist_ok=True)
             except FileExistsError as error:
                 raise NotADirectoryError(None, "it is no folder", error.filename) from None
             if not os.access(folder, os.W_OK | os.X_OK):
@@ -77,14 +80,19 @@ def naming(variable: str) -> Iterator[None]:
 
 @functools.cache
 def _check_private(path: Path, variable: str) -> None:
-    own = [path, *(Path(entry.path) for entry in _entries(path) if entry.is_dir(follow_symlinks=False))]
+    if not os.path.isdir(path):
+        return
     remedy = f"; what is in it is run: set {variable} to a folder that is yours alone"
-    for folder in filter(os.path.isdir, own):
+    is_closed = not path.stat().st_mode & (
+        _OTHERS_WRITE | _OTHERS_ENTER
+    )  # then the modes of what is in it do not count
+    inner = [Path(entry.path) for entry in _entries(path) if entry.is_dir(follow_symlinks=False)]
+    for folder in [path, *inner]:
         found = folder.stat()
         if found.st_uid not in (0, os.geteuid()):
             raise PermissionError(f"{folder} belongs to another user (uid {found.st_uid}){remedy}")
-        if found.st_mode & _OTHERS_WRITE:
-            raise PermissionError(f"{folder} can be written by other users{remedy}, or chmod go-w it")
+        if found.st_mode & _OTHERS_WRITE and not is_closed:
+            raise PermissionError(f"{folder} can be written by other users{remedy}, or chmod -R go-w {path}")
     for folder in filter(os.path.isdir, {*path.parents, *path.resolve().parents}):
         mode = folder.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:

@@ -7,11 +7,11 @@ from tvmconv.log.file import Log
 from tvmconv.log.key import Key
 from tvmconv.log.line import Damaged, Foreign
 from tvmconv.log.lookup import Found, Logs
-from tvmconv.log.places import SHIPPED, folders, new_log, own_folder
+from tvmconv.log.places import SHIPPED, folders, made_own_folder, new_log, own_folder
 from tvmconv.log.record import Record
 from tvmconv.log.versions import SCHEMA, SPACE, Versions
 
 __all__ = [
     "SCHEMA", "SHIPPED", "SPACE", "Comparison", "Damaged", "Foreign", "Found", "Key", "Log", "Logs", "Record",
-    "Sourced", "Versions", "decide", "folders", "new_log", "own_folder",
+    "Sourced", "Versions", "decide", "folders", "made_own_folder", "new_log", "own_folder",
 ]  # fmt: skip

@@ -25,8 +25,10 @@ from tvmconv.log.line import Damaged, Foreign
 from tvmconv.log.record import Record
 from tvmconv.log.versions import SCHEMA
 from tvmconv.toolchain import cache
+from tvmconv.user_folders import CACHE
 
 _FORM = f"{tvmconv.__version__}, schema {SCHEMA}, form 1"  # all that decides what an index means
+_FOLDER = "logs"  # of the cache
 _SAMPLE = 1 << 12  # bytes at each end of what is indexed, by which it is known again
 _UNREADABLE = (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError)
 
@@ -135,7 +137,7 @@ def _place(path: Path) -> Path | None:
     """The file of a log's index; None where there is no cache."""
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     with suppress(OSError, ValueError):
-        return cache() / "logs" / f"{name}.json"
+        return cache() / _FOLDER / f"{name}.json"
     return None
 
 
@@ -155,8 +157,7 @@ def _kept(place: Path, descriptor: int) -> Index | None:
 def _keep(place: Path, descriptor: int, index: Index) -> None:
     content = {**index.content(), "state": _state(descriptor, index.end)}
     with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(place, json.dumps(content).encode())
+        write_whole(CACHE.made(_FOLDER) / place.name, json.dumps(content).encode())
 
 
 def _state(descriptor: int, end: int) -> dict[str, Any]:

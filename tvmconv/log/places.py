@@ -10,6 +10,7 @@ from tvmconv.user_folders import DATA
 
 SHIPPED = Path(tvmconv.__file__).resolve().parent.parent / "tuning_logs"
 SUFFIX = ".jsonl"
+_FOLDER = "tuning_logs"
 
 
 def own_folder() -> Path:
@@ -18,7 +19,12 @@ def own_folder() -> Path:
     $XDG_DATA_HOME/tvmconv/tuning_logs, with ~/.local/share where that is not set (XDG Base Directory Specification).
     Raises ValueError where there is no home folder either.
     """
-    return DATA.path / "tuning_logs"
+    return DATA.path / _FOLDER
+
+
+def made_own_folder() -> Path:
+    """own_folder, made where it is missing. Raises OSError, with one sentence that names the variable."""
+    return DATA.made(_FOLDER)
 
 
 def folders(log_dir: Path | None = None) -> tuple[Path, ...]:

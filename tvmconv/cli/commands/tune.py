@@ -18,7 +18,7 @@ from tvmconv.cli.output import Output, exit_code
 from tvmconv.device import EMULATOR
 from tvmconv.extras import install_line
 from tvmconv.jsonlines import BadFile
-from tvmconv.log import Key, Log, Sourced, new_log
+from tvmconv.log import Key, Log, Sourced, made_own_folder, new_log
 from tvmconv.log_best import best_rows
 from tvmconv.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.record import Row
@@ -199,8 +199,8 @@ def _searcher(name: str, output: Output) -> NewSearch:
 
 
 def _file(layer: Layer, setting: Setting, log_dir: Path | None) -> Path:
-    """One log for each network, model, or problem."""
+    """One log for each network, model, or problem. Raises OSError where the user's own folder cannot be made."""
     network = layer.source.partition("/")[0]
     model, onnx, _ = layer.source.partition(".onnx")
     what = network if network in networks.NETWORKS else Path(model).name if onnx else str(layer.shape or layer.source)
-    return new_log(setting.target.name, what, log_dir)
+    return new_log(setting.target.name, what, log_dir or made_own_folder())
