@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 
 from tvmconv.shape import ConvShape
 
@@ -29,8 +29,13 @@ class Network:
     definition: str
     table: str
 
-    @cached_property
+    @property
     def layers(self) -> tuple[NetworkLayer, ...]:
         """The distinct convolutions, in order of first occurrence."""
-        rows = (line.split() for line in self.table.strip().splitlines())
-        return tuple(NetworkLayer(name, ConvShape.parse(f"{text}n{name}"), int(count)) for count, name, text in rows)
+        return _layers(self.table)
+
+
+@cache  # of a function: a cached_property holds a lock, which a forked child may find held (Python < 3.12)
+def _layers(table: str) -> tuple[NetworkLayer, ...]:
+    rows = (line.split() for line in table.strip().splitlines())
+    return tuple(NetworkLayer(name, ConvShape.parse(f"{text}n{name}"), int(count)) for count, name, text in rows)
