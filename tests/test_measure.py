@@ -27,6 +27,8 @@ from tvmconv.shape import ConvShape
 from tvmconv.target import AVX2, AVX512, SSE4, Isa, host_features, native
 from tvmconv.tune.lab import LocalLab, try_all
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 SHAPE = ConvShape.parse("ic4ih5oc4kh3ph1")
 CASE: Case = integer_case(SHAPE, 0)

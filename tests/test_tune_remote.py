@@ -161,6 +161,8 @@ def test_a_device_that_is_gone_for_good_ends_the_search(
     device: NativeDevice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(remote_lab, "RETURN", 1.0)
+    monkeypatch.setattr("tvmconv.rpc.remote.AGAIN", 1.0)
+    monkeypatch.setattr("tvmconv.rpc.remote.WAIT", 4.0)
     with NativeDevice() as other:
         append = Log.append
 
