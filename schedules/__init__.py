@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from schedules import aarch64, x86
-from tvmconv.names import unknown
-from tvmconv.target import Isa
+from tvmconv.support.text import unknown
+from tvmconv.target.targets import Isa
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from dataclasses import replace
 from schedules import tiles
 from schedules.program import schedule
 from schedules.tiles import Costs
-from tvmconv.algorithms.ir import Algorithm
-from tvmconv.cores import BY_NAME
-from tvmconv.shape import ConvShape
-from tvmconv.target import Target
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.target.cores import BY_NAME
+from tvmconv.target.targets import Target
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 __all__ = ["choose_tile", "schedule"]
 

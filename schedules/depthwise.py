@@ -10,9 +10,9 @@ import itertools
 from typing import Any
 
 from schedules import gemm
-from tvmconv.shape import ConvShape
-from tvmconv.target import Isa
-from tvmconv.tile import Tile
+from tvmconv.target.targets import Isa
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 _PIXELS = 8  # sums enough to hide the latency of multiply-adds; most widths are multiples of 7 or 8
 _PANELS = 4  # of a group: pieces of whole cache lines, side by side; wider ones would push their weights out of L1

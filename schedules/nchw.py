@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from schedules.unsuited import Unsuited
-from tvmconv.algorithms.ir import BYTES, Algorithm
-from tvmconv.algorithms.pixels import PixelView
-from tvmconv.shape import ConvShape
-from tvmconv.target import Isa, Target
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
+from tvmconv.algorithms.microkernel.program import BYTES
+from tvmconv.target.targets import Isa, Target
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 
 @dataclass(frozen=True)

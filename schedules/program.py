@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from schedules import depthwise, gemm
-from tvmconv.algorithms.ir import Program
-from tvmconv.target import Target
+from tvmconv.algorithms.microkernel.program import Program
+from tvmconv.target.targets import Target
 
 
 def schedule(program: Program, target: Target) -> dict[str, Any]:

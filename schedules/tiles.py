@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from schedules import depthwise, nchw, winograd
 from schedules.unsuited import Unsuited
-from tvmconv.algorithms.ir import BYTES, Algorithm
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.program import BYTES
 from tvmconv.algorithms.winograd import Winograd
-from tvmconv.shape import ConvShape
-from tvmconv.target import Isa, Target
-from tvmconv.tile import Tile
+from tvmconv.target.targets import Isa, Target
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 _STEP = 4  # channels unrolled
 _SHORTEST_BLOCK = 16  # channels; below that a block of K costs more than it saves

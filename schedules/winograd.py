@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import BYTES
+from tvmconv.algorithms.microkernel.program import BYTES
 from tvmconv.algorithms.patches import PLACES, Patches
-from tvmconv.shape import ConvShape
-from tvmconv.target import Target
+from tvmconv.target.targets import Target
+from tvmconv.workload.shape import ConvShape
 
 # Patches of a band: as few as amortise what a band costs, and more where its weights come from beyond L2.
 _NEAR, _FAR = 56, 112

@@ -11,10 +11,10 @@ from __future__ import annotations
 from schedules import tiles
 from schedules.program import schedule
 from schedules.tiles import Costs
-from tvmconv.algorithms.ir import Algorithm
-from tvmconv.shape import ConvShape
-from tvmconv.target import Target
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.target.targets import Target
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 __all__ = ["choose_tile", "schedule"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.serving import Client, at
-from tvmconv.rpc.emulate import NativeDevice
-from tvmconv.rpc.remote import Remote
+from tvmconv.rpc.client.connection import Remote
+from tvmconv.rpc.deploy.local_device import NativeDevice
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tvmconv import builder
-from tvmconv.builder import Request
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
 
 # Output channels of the problem → what becomes of its compiler.
 CRASHES, HANGS, FAILS = 101, 102, 103

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tvmconv.peers.runner import Unable
-from tvmconv.reference import Case
-from tvmconv.shape import ConvShape
+from tvmconv.measure.peers.runner import Unable
+from tvmconv.verify.reference import Case
+from tvmconv.workload.shape import ConvShape
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvmconv.builder import Request
-from tvmconv.measure import Seconds
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request
+from tvmconv.measure.interleaved import Seconds
+from tvmconv.target.tile import Tile
 from tvmconv.tune.outcome import Measured, Outcome
 
 SLOWER = {"direct": 1.5, "kn2col": 3.0, "im2row": 4.0}

@@ -13,8 +13,8 @@ import signal
 import time
 from pathlib import Path
 
-from tvmconv import builder
-from tvmconv.builder import Request
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
 
 KERNELS = "FAULTY_KERNELS"  # the environment's name for where they are
 FATES = "FAULTY_TILES"  # and for a file of what becomes of each tile; all others turn out well

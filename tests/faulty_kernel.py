@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tvmconv import link, lower
-from tvmconv.algorithms.ir import Phase, Program
-from tvmconv.description import SCHEMA
-from tvmconv.entries import C_FUNCTIONS, exports, ffi_entries
-from tvmconv.shape import ConvShape
-from tvmconv.target import Target
+from tvmconv.algorithms.microkernel.program import Phase, Program
+from tvmconv.compiler import link, lower
+from tvmconv.compiler.ffi_entries import C_FUNCTIONS, exports, ffi_entries
+from tvmconv.runtime.kernel_file.description import SCHEMA
+from tvmconv.target.targets import Target
+from tvmconv.workload.shape import ConvShape
 
 SHAPE = ConvShape.parse("ic3ih5iw6oc4oh5ow6kh3kw3ph1pw1")
 PREFIX = f"{SHAPE}_direct"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tvmconv.workload import Layer, resolve
+from tvmconv.workload.resolve import Layer, resolve
 
 
 def no_warning(text: str) -> None:

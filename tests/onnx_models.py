@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import parser
 
-from tvmconv.workload import Layer
+from tvmconv.workload.resolve import Layer
 
 X, W = "float[1,3,8,8] x", "float[4,3,3,3] w"
 CONV = "y = Conv(x, w)"

@@ -15,13 +15,13 @@ from typing import Any
 
 from tests.processes import in_group
 from tests.waiting import PATIENCE, until
-from tvmconv import toolchain
+from tvmconv.native import toolchain
 from tvmconv.rpc import address
 from tvmconv.rpc.address import Where
-from tvmconv.rpc.emulate import NativeDevice, native_command
+from tvmconv.rpc.deploy.local_device import NativeDevice, native_command
+from tvmconv.rpc.deploy.server_build import tvm_headers
 from tvmconv.rpc.process import Listening
-from tvmconv.rpc.server_build import tvm_headers
-from tvmconv.worker import Worker, WorkerLost
+from tvmconv.support.worker import Worker, WorkerLost
 
 KEY = "test"
 _FAULTY = Path(__file__).with_name("faulty_module.c")

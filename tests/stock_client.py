@@ -13,9 +13,9 @@ import numpy as np
 from tvm import rpc
 from tvm.runtime import tensor
 
-from tvmconv.kernel import read
-from tvmconv.reference import integer_case
-from tvmconv.worker import answer_all
+from tvmconv.runtime.kernel import read
+from tvmconv.support.worker import answer_all
+from tvmconv.verify.reference import integer_case
 
 Answer = dict[str, Any]
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import tvmconv
-from tvmconv import builder
 from tvmconv.algorithms import ALGORITHMS, algorithm
-from tvmconv.builder import Request
-from tvmconv.reference import conv2d
-from tvmconv.shape import ConvShape
-from tvmconv.target import AVX2, AVX512, SSE4, TARGETS, native
-from tvmconv.tile import Tile
-from tvmconv.verify import Check, Verdict, verify
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
+from tvmconv.target.targets import AVX2, AVX512, SSE4, TARGETS, native
+from tvmconv.target.tile import Tile
+from tvmconv.verify.check import Check, Verdict, verify
+from tvmconv.verify.reference import conv2d
+from tvmconv.workload.shape import ConvShape
 
 # What is special about a problem → the problem.
 PROBLEMS = {
@@ -233,12 +233,12 @@ def test_the_default_tile_fits_every_instruction_set() -> None:
 def test_native_is_the_best_target_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, features: tuple[str, ...], name: str
 ) -> None:
-    monkeypatch.setattr("tvmconv.target.host_features", lambda: frozenset((*features, "something_else")))
+    monkeypatch.setattr("tvmconv.target.targets.host_features", lambda: frozenset((*features, "something_else")))
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert native().name == name
 
 
 def test_a_machine_may_have_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.target.host_features", frozenset)
+    monkeypatch.setattr("tvmconv.target.targets.host_features", frozenset)
     with pytest.raises(ValueError, match=r"no target for a machine like this .*: it needs x86-64-v2 at least"):
         native()

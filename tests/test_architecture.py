@@ -34,13 +34,13 @@ def loaded_by(program: str) -> set[str]:
     [
         ("import tvmconv", {"tvm", "numpy", "rich", "onnx"}),
         (
-            "import tvmconv.shape, tvmconv.networks, tvmconv.onnx_model, tvmconv.tile, tvmconv.workload",
+            "import tvmconv.target.tile, tvmconv.workload.networks, tvmconv.workload.onnx, tvmconv.workload.resolve",
             {"tvm", "numpy", "rich", "onnx"},
         ),
-        ("import tvmconv.target", {"tvm"}),
-        ("import tvmconv.reference", {"tvm"}),
-        ("import tvmconv.kernel", {"tvm"}),
-        ("import tvmconv.builder", {"tvm"}),
+        ("import tvmconv.target.targets", {"tvm"}),
+        ("import tvmconv.verify.reference", {"tvm"}),
+        ("import tvmconv.runtime.kernel", {"tvm"}),
+        ("import tvmconv.compiler.builder", {"tvm"}),
         ("import tvmconv.cli", {"tvm", "numpy", "rich", "onnx"}),
     ],
 )
@@ -60,15 +60,22 @@ except SystemExit as done:
     assert not loaded_by(program) & {"tvm", "numpy", "onnx"}
 
 
-def test_every_room_has_its_place_in_the_layers() -> None:
-    (layers,) = (c["layers"] for c in PYPROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
-    placed = {name.strip(" ()") for layer in layers for name in layer.split("|")}
-    assert {f"tvmconv.{room}" for room in ROOMS - {"__init__", "__main__"}} <= placed
+def test_every_room_is_a_package() -> None:
+    """import-linter's contract is exhaustive, and names packages; what stands beside them is the way in."""
+    modules = {room for room in ROOMS if (ROOT / "tvmconv" / f"{room}.py").exists()}
+    assert modules == {"__init__", "__main__", "api", "version"}
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = {path.parent for path in (ROOT / "tvmconv").rglob("*.[pc]*") if "__pycache__" not in path.parts}
+    modules = {folder: [*folder.glob("[!_]*.py"), *folder.glob("*.c")] for folder in folders}
+    assert not {folder: len(found) for folder, found in modules.items() if len(found) > 12}
 
 
 def test_reference_shares_no_code_with_what_it_judges() -> None:
-    ours = {name for name in loaded_by("import tvmconv.reference") if name.startswith(("tvmconv.", "schedules"))}
-    assert ours == {"tvmconv.reference", "tvmconv.shape"}
+    ours = {name for name in loaded_by("import tvmconv.verify.reference") if name.startswith(("tvmconv.", "schedules"))}
+    packages = {"tvmconv.verify", "tvmconv.workload"}
+    assert ours == {*packages, "tvmconv.version", "tvmconv.verify.reference", "tvmconv.workload.shape"}
 
 
 def test_public_names_lead_home() -> None:
@@ -81,5 +88,5 @@ def test_public_names_lead_home() -> None:
 
 def test_importing_a_module_hides_no_public_name() -> None:
     assert not ROOMS & set(tvmconv.__all__)
-    import_module("tvmconv.builder")
+    import_module("tvmconv.compiler.builder")
     assert isinstance(tvmconv.build, FunctionType)

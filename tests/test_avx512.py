@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tvmconv.builder import Request, assembly
-from tvmconv.shape import ConvShape
+from tvmconv.compiler.builder import Request, assembly
+from tvmconv.workload.shape import ConvShape
 
 # Rows of 24 and 21 channels, and of 1000 of which the last panel has a part.
 LAYERS = {"gemm": "ic32ih9oc24kh1", "im2row": "ic32ih9oc21kh3ph1", "direct": "ic64ih9oc1000kh1"}

@@ -11,22 +11,25 @@ from typing import Any
 
 import pytest
 
-from tvmconv import batch, cli, peers, target
-from tvmconv.bench import Bench
-from tvmconv.bench_report import bench_table
-from tvmconv.contestant import KernelEntry
-from tvmconv.measure import Best, Rules
-from tvmconv.plan import Setting, Task, blank_row, plan
-from tvmconv.record import Row
-from tvmconv.report import show
-from tvmconv.shape import ConvShape
-from tvmconv.verify import Verdict
-from tvmconv.workload import Layer
+from tvmconv import cli
+from tvmconv.bench import batch
+from tvmconv.bench.layer import Bench
+from tvmconv.bench.plan import Setting, Task, blank_row, plan
+from tvmconv.database.rows import Row
+from tvmconv.measure import peers
+from tvmconv.measure.contestant import KernelEntry
+from tvmconv.measure.interleaved import Best, Rules
+from tvmconv.report.bench import bench_table
+from tvmconv.report.tables import show
+from tvmconv.target import targets
+from tvmconv.verify.check import Verdict
+from tvmconv.workload.resolve import Layer
+from tvmconv.workload.shape import ConvShape
 
 HERE = Path(__file__).parent
 SHAPE = ConvShape.parse("ic8ih6oc20kh3ph1")
 LAYER = Layer("here", SHAPE, "a layer", count=3)
-SETTING = Setting(target.native(), cpus=(0,))
+SETTING = Setting(targets.native(), cpus=(0,))
 QUICK = Rules(samples=2, min_time=0.001, max_time=5.0)
 ONEDNN = peers.find("onednn")
 
@@ -100,7 +103,7 @@ def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) ->
         assert all(row["tile"] and row["kernel"] for row in rows)
         return [{**row, "status": "ok", "gflops": 77.0} for row in rows]
 
-    monkeypatch.setattr("tvmconv.bench.measure", lambda *args, **options: pytest.fail("measured"))
+    monkeypatch.setattr("tvmconv.bench.layer.measure", lambda *args, **options: pytest.fail("measured"))
     rejected, row = layer(bench(known=known), kernels("gemm", "direct"))
     assert (rejected["status"], rejected["gflops"]) == ("rejected", None)
     assert row["gflops"] == 77.0
@@ -110,7 +113,7 @@ def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_row_says_what_would_be_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's file, which has another name once its code may be another, and the peer's package."""
     asked: list[Row] = []
-    monkeypatch.setattr("tvmconv.bench.measure", lambda *args, **options: pytest.fail("measured"))
+    monkeypatch.setattr("tvmconv.bench.layer.measure", lambda *args, **options: pytest.fail("measured"))
     built = kernels("direct")
     layer(bench(known=lambda rows: asked.extend(rows) or rows, peers=(ONEDNN,)), built)
     assert built[0].kernel
@@ -164,7 +167,7 @@ def test_a_kernel_that_fails_only_now_is_an_error_row(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The file is gone between verify and measure: a row with a reason, also when nobody is left to be measured."""
-    monkeypatch.setattr("tvmconv.bench.KernelEntry", lambda path: KernelEntry(tmp_path / "gone.so"))
+    monkeypatch.setattr("tvmconv.bench.layer.KernelEntry", lambda path: KernelEntry(tmp_path / "gone.so"))
     code, (_, row) = run(capsys, str(SHAPE), "-a", "direct")
     assert (code, row["status"], row["seconds"]) == (1, "error", None)
     assert "gone.so" in row["reason"]
@@ -174,11 +177,11 @@ def test_times_of_slow_rounds_are_no_headline(capsys: Capture, monkeypatch: pyte
     """A contestant that sleeps does not have its core, as if another process had it."""
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
-    monkeypatch.setattr("tvmconv.measure._PAUSE", 0.0)
+    monkeypatch.setattr("tvmconv.measure.interleaved._PAUSE", 0.0)
     from fake_contestant import Fake
 
-    monkeypatch.setattr("tvmconv.bench.KernelEntry", lambda path: Fake(0.002, asleep=True))
-    monkeypatch.setattr("tvmconv.bench.PeerEntry", lambda name: Fake(0.0015))
+    monkeypatch.setattr("tvmconv.bench.layer.KernelEntry", lambda path: Fake(0.002, asleep=True))
+    monkeypatch.setattr("tvmconv.bench.layer.PeerEntry", lambda name: Fake(0.0015))
     given = bench(peers=(ONEDNN,))
     layers = [replace(LAYER, name=str(ic), shape=replace(SHAPE, ic=ic)) for ic in (8, 12)]
     rows = [row for one in layers for row in given.layer(one, kernels("direct", of=one), lambda done, wanted: None)]

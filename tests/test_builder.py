@@ -18,11 +18,13 @@ import pytest
 from tests import fake_compiler
 from tests.processes import is_running, users_of
 from tests.waiting import until
-from tvmconv import builder, cli, toolchain
-from tvmconv.builder import BuildError, Request
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
-from tvmconv.tvmscript import parsed_quickly
+from tvmconv import cli
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import BuildError, Request
+from tvmconv.compiler.parser_cache import parsed_quickly
+from tvmconv.native import toolchain
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 HERE = Path(__file__).parent
 
@@ -86,7 +88,7 @@ def test_what_decides_a_kernel_decides_its_file(monkeypatch: pytest.MonkeyPatch)
     assert len({path(request()), *map(path, others)}) == 4
 
     before = path(request())
-    for changed in ("tvmconv.__version__", "tvmconv.builder.SCHEMA"):
+    for changed in ("tvmconv.__version__", "tvmconv.compiler.builder.SCHEMA"):
         with monkeypatch.context() as patch:
             patch.setattr(changed, "9")
             patch.setattr(builder, "_sources", builder._sources.__wrapped__)

@@ -10,10 +10,10 @@ import onnx
 import pytest
 
 import tvmconv
-from tvmconv import building
-from tvmconv.builder import Request, build_path
-from tvmconv.networks import layer
-from tvmconv.shape import ConvShape
+from tvmconv import api
+from tvmconv.compiler.builder import Request, build_path
+from tvmconv.workload.networks import layer
+from tvmconv.workload.shape import ConvShape
 
 SMALL = Request(ConvShape.parse("ic1ih1oc1kh1"), "direct")
 MODEL = """
@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """What build asks the builder for; the kernel that it gets is another one."""
     requests: list[Request] = []
     small = build_path(SMALL)
-    monkeypatch.setattr(building, "build_path", lambda request: requests.append(request) or small)
+    monkeypatch.setattr(api, "build_path", lambda request: requests.append(request) or small)
     return requests
 
 

@@ -28,10 +28,10 @@ from tests.processes import in_group
 from tests.serving import KEY, Client, faulty_module
 from tests.waiting import PATIENCE, until
 from tvmconv import cli
-from tvmconv import target as targets
-from tvmconv.rpc import apt, bundle, emulate, runtime
+from tvmconv.rpc.deploy import apt, bundle, local_device, runtime_files
+from tvmconv.rpc.deploy.server_build import ARCHITECTURES
 from tvmconv.rpc.process import Listening
-from tvmconv.rpc.server_build import ARCHITECTURES
+from tvmconv.target import targets
 
 WORKLOAD = "mb2ic8ih6oc20kh3ph1"
 NATIVE = targets.parse("aarch64" if platform.machine() == "aarch64" else "x86-64-v2")
@@ -42,7 +42,7 @@ def skipping() -> Iterator[None]:
     """Skips where a part cannot be had; another part than the pinned one is a failure."""
     try:
         yield
-    except runtime.ChecksumError:
+    except runtime_files.ChecksumError:
         raise
     except RuntimeError as error:
         pytest.skip(str(error))
@@ -57,9 +57,9 @@ def device_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def emulated() -> Iterator[emulate.EmulatedDevice]:
+def emulated() -> Iterator[local_device.EmulatedDevice]:
     with skipping():
-        device = emulate.EmulatedDevice().__enter__()
+        device = local_device.EmulatedDevice().__enter__()
     yield device
     device.__exit__()
     assert not in_group(device._server.pid) and not in_group(device._tracker.pid)
@@ -75,7 +75,7 @@ def elves(folder: Path) -> Iterator[tuple[str, ELFFile]]:
 def test_three_files_where_there_is_a_c_library(tmp_path: Path, client: Client) -> None:
     """run.sh starts them, from wherever it is called, and the sessions' folders are in the bundle's."""
     folder = tmp_path / "a device's"
-    bundle.make(NATIVE, folder, runtime.NONE)
+    bundle.make(NATIVE, folder, runtime_files.NONE)
     assert sorted(os.listdir(folder)) == [
         "SHA256SUMS",
         "libtvm_ffi.so",
@@ -94,10 +94,10 @@ def test_three_files_where_there_is_a_c_library(tmp_path: Path, client: Client) 
 
 def test_the_same_again(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
-    bundle.make(NATIVE, folder, runtime.NONE)
+    bundle.make(NATIVE, folder, runtime_files.NONE)
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "old").write_text("of another version")
-    bundle.make(NATIVE, folder, runtime.NONE)
+    bundle.make(NATIVE, folder, runtime_files.NONE)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
     assert os.listdir(tmp_path) == ["bundle"]
 
@@ -137,9 +137,9 @@ def test_another_package_than_the_pinned_one(tmp_path: Path) -> None:
     package = tmp_path / "libc6_2.99_arm64.deb"
     package.write_bytes(b"something else")
     with pytest.raises(
-        runtime.ChecksumError, match=r"has the checksum [0-9a-f]{64}, and 0123 is the one that was tested"
+        runtime_files.ChecksumError, match=r"has the checksum [0-9a-f]{64}, and 0123 is the one that was tested"
     ):
-        runtime.check(package, "0123")
+        runtime_files.check(package, "0123")
     with pytest.raises(apt.AptError, match="dpkg-deb cannot unpack libc6"):
         apt.unpacked(package, {"libc.so.6": "lib/libc.so.6"})
 
@@ -184,7 +184,7 @@ def test_another_wheel_than_the_pinned_one(
 
 
 def test_wheels_of_the_installed_versions_are_pinned() -> None:
-    for package, wheel in runtime._WHEELS.items():
+    for package, wheel in runtime_files._WHEELS.items():
         assert importlib.metadata.version(package) == wheel.version
         assert {*wheel.sha256} == {*ARCHITECTURES} and all(len(digest) == 64 for digest in wheel.sha256.values())
 
@@ -230,7 +230,7 @@ def test_a_device_needs_nothing_else(device_folder: Path) -> None:
     assert sum(path.stat().st_size for path in device_folder.iterdir()) < 11e6
 
 
-def test_it_runs_under_qemu(client: Client, emulated: emulate.EmulatedDevice, tmp_path: Path) -> None:
+def test_it_runs_under_qemu(client: Client, emulated: local_device.EmulatedDevice, tmp_path: Path) -> None:
     """With its own libraries alone: a kernel, a crash, a loop."""
     kernel = tvmconv.build(WORKLOAD, algorithm="indirect", target="pixel6")
     assert client.ask("convolve_through", emulated.tracker, emulated.key, kernel.path) is True
@@ -246,9 +246,9 @@ def test_it_runs_under_qemu(client: Client, emulated: emulate.EmulatedDevice, tm
     assert {"asimd", "fphp"} <= {*described["features"]}
 
 
-def test_it_dies_with_its_owner_under_qemu_too(emulated: emulate.EmulatedDevice, tmp_path: Path) -> None:
+def test_it_dies_with_its_owner_under_qemu_too(emulated: local_device.EmulatedDevice, tmp_path: Path) -> None:
     """A session of a server that is killed."""
-    command = [*emulate.emulated_command(print), "--port", "0", "--key", KEY, "--work", str(tmp_path)]
+    command = [*local_device.emulated_command(print), "--port", "0", "--key", KEY, "--work", str(tmp_path)]
     began = time.monotonic()
     running = Listening(command, PATIENCE, environment={})
     assert time.monotonic() - began < PATIENCE

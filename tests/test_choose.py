@@ -10,17 +10,21 @@ from typing import Any
 import pytest
 
 import tvmconv
-from tvmconv import choose, cli, networks, record, results, target
+from tvmconv import cli
 from tvmconv.algorithms import algorithm
-from tvmconv.jsonlines import BadFile
-from tvmconv.plan import Setting, Task, plan
-from tvmconv.record import Row
-from tvmconv.shape import ConvShape
-from tvmconv.workload import Layer
+from tvmconv.bench.plan import Setting, Task, plan
+from tvmconv.database import heuristic, results
+from tvmconv.database import rows as record
+from tvmconv.database.rows import Row
+from tvmconv.support.jsonlines import BadFile
+from tvmconv.target import targets
+from tvmconv.workload import networks
+from tvmconv.workload.resolve import Layer
+from tvmconv.workload.shape import ConvShape
 
 SHAPE = ConvShape.parse("ic64ih12oc64kh3ph1")
 OTHER = ConvShape.parse("ic64ih12oc64kh1")
-SETTING = Setting(target.native(), cpus=(0,))
+SETTING = Setting(targets.native(), cpus=(0,))
 WANTED = {"target": SETTING.target.name, "layout": "nhwc", "device": "local", "threads": 1}
 
 
@@ -41,27 +45,27 @@ WANTED = {"target": SETTING.target.name, "layout": "nhwc", "device": "local", "t
 def test_rule(descriptor: str, nhwc: list[str], nchw: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With everything that the rule names, whether it is there already or not."""
     rejects = {"gemm": lambda shape: "no" if (shape.kh, shape.sh, shape.ph) != (1, 1, 0) else None}
-    there = {(name, layout) for line in choose.RULE for layout, names in line.names.items() for name in names}
+    there = {(name, layout) for line in heuristic.RULE for layout, names in line.names.items() for name in names}
     fakes = [
         SimpleNamespace(name=name, layout=layout, rejects=rejects.get(name, lambda shape: None))
         for name, layout in sorted(there)
     ]
-    monkeypatch.setattr(choose, "ALGORITHMS", fakes)
+    monkeypatch.setattr(heuristic, "ALGORITHMS", fakes)
     shape = ConvShape.parse(descriptor)
-    assert (choose.preferred(shape, "nhwc"), choose.preferred(shape, "nchw")) == (nhwc, nchw)
+    assert (heuristic.preferred(shape, "nhwc"), heuristic.preferred(shape, "nchw")) == (nhwc, nchw)
 
 
 def test_what_is_chosen_takes_the_shape() -> None:
     for network in networks.NETWORKS:
         for layer in networks.layers(network):
             for layout in ("nhwc", "nchw"):
-                assert algorithm(choose.by_rule(layer.shape, layout), layout).rejects(layer.shape) is None
+                assert algorithm(heuristic.by_rule(layer.shape, layout), layout).rejects(layer.shape) is None
 
 
 def test_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "ALGORITHMS", ())
+    monkeypatch.setattr(heuristic, "ALGORITHMS", ())
     with pytest.raises(ValueError, match="no algorithm computes mb1ic64ih12oc64oh12kh3ph1 in layout nhwc"):
-        choose.by_rule(SHAPE)
+        heuristic.by_rule(SHAPE)
 
 
 def test_python_knows_auto() -> None:
@@ -100,7 +104,7 @@ def test_tight_memory_in_nchw() -> None:
 
 
 def test_nothing_fits_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "preferred", lambda shape, layout: ["im2row", "indirect"])
+    monkeypatch.setattr(heuristic, "preferred", lambda shape, layout: ["im2row", "indirect"])
     sentence = "no algorithm needs 8 bytes of extra memory or less here: the smallest is indirect with"
     assert task("auto", max_workspace=8).reason == f"{sentence} {NEEDED['indirect']}"
 

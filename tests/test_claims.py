@@ -12,25 +12,26 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tvmconv import cli, target
-from tvmconv.builder import Request, build_path
-from tvmconv.claims import Claim, ClaimBench, claims, mean_ratio
-from tvmconv.cli import scripts
-from tvmconv.cli.commands.claims import claims_table
-from tvmconv.comparable import Timed
-from tvmconv.contestant import Entry, KernelEntry
-from tvmconv.measure import Best, Rules
-from tvmconv.plan import Setting
-from tvmconv.record import Row
-from tvmconv.reference import conv2d, integer_case
-from tvmconv.report import show
-from tvmconv.shape import ConvShape
-from tvmconv.workload import Layer
-from tvmconv.yardsticks import MemcpyEntry, PatchesEntry, patch_bytes, patches, product_shape
+from tvmconv import cli
+from tvmconv.bench.claims import Claim, ClaimBench, claims, mean_ratio
+from tvmconv.bench.plan import Setting
+from tvmconv.cli.scripts import arguments as scripts
+from tvmconv.cli.scripts.claims import claims_table
+from tvmconv.compiler.builder import Request, build_path
+from tvmconv.database.rows import Row
+from tvmconv.measure.baselines import MemcpyEntry, PatchesEntry, patch_bytes, patches, product_shape
+from tvmconv.measure.comparable import Timed
+from tvmconv.measure.contestant import Entry, KernelEntry
+from tvmconv.measure.interleaved import Best, Rules
+from tvmconv.report.tables import show
+from tvmconv.target import targets
+from tvmconv.verify.reference import conv2d, integer_case
+from tvmconv.workload.resolve import Layer
+from tvmconv.workload.shape import ConvShape
 
 SHAPE = ConvShape.parse("ic8ih6oc20kh3ph1")
 CASE = integer_case(SHAPE, 0)
-SETTING = Setting(target.native(), cpus=(min(os.sched_getaffinity(0)),))
+SETTING = Setting(targets.native(), cpus=(min(os.sched_getaffinity(0)),))
 QUICK = Rules(samples=2, min_time=0.001, max_time=5.0)
 
 Capture = pytest.CaptureFixture[str]
@@ -157,7 +158,7 @@ def test_a_kernel_that_was_not_built_is_an_error() -> None:
 
 
 def test_a_contestant_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.claims.patch_bytes", lambda shape: -1000)
+    monkeypatch.setattr("tvmconv.bench.claims.patch_bytes", lambda shape: -1000)
     (claim,) = claims(layers(str(SHAPE)), [], SETTING)
     found = row(claim)
     assert (found["status"], found["ratio"]) == ("error", None)
@@ -165,8 +166,8 @@ def test_a_contestant_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.cli.commands.claims.POINTWISE", ("ic8ih6oc20kh1",))
-    monkeypatch.setattr("tvmconv.cli.commands.claims.rules_of", lambda options: QUICK)
+    monkeypatch.setattr("tvmconv.cli.scripts.claims.POINTWISE", ("ic8ih6oc20kh1",))
+    monkeypatch.setattr("tvmconv.cli.scripts.claims.rules_of", lambda options: QUICK)
     assert cli.main([str(SHAPE), "--samples", "2", "--json"], scripts.parse_claims) == 0
     context, against_im2row, against_gemm = map(json.loads, capsys.readouterr().out.splitlines())
     assert (context["kind"], context["llvm"] is None) == ("context", False)

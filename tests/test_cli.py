@@ -16,14 +16,16 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tvmconv import __main__, cli, report, toolchain
+from tvmconv import __main__, cli
 from tvmconv.algorithms import ALGORITHMS
-from tvmconv.bench_report import bench_table
 from tvmconv.cli.output import exit_code
-from tvmconv.files import write_whole
-from tvmconv.kernel import load
-from tvmconv.record import Row
-from tvmconv.target import SSE4
+from tvmconv.database.rows import Row
+from tvmconv.native import toolchain
+from tvmconv.report import tables
+from tvmconv.report.bench import bench_table
+from tvmconv.runtime.kernel import load
+from tvmconv.support.filesystem.files import write_whole
+from tvmconv.target.targets import SSE4
 
 ONE = "ic8ih6oc20kh3ph1"
 POINTWISE = "mb2ic8ih4oc16kh1"
@@ -463,7 +465,7 @@ def test_sums_of_a_network(capsys: Capture) -> None:
         timed("b", 3, 0.001, None, peer="onednn", whole_call_seconds=0.002),
         timed("b", 3, 0.009, None, peer="naive"),
     ]
-    report.show(bench_table(network, uncounted={"naive"}))
+    tables.show(bench_table(network, uncounted={"naive"}))
     out = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "a 4.00 * 1.00 3.00 0.500" in lines
@@ -492,7 +494,7 @@ def test_our_algorithms_against_the_one_that_builds_patches(capsys: Capture) -> 
         ),
         *(timed("c", 3, time, 0, algorithm=name) for name, time in (("im2col", 0.002), ("kn2row", 0.001))),
     ]
-    report.show(bench_table(network))
+    tables.show(bench_table(network))
     ratio = "kn2row / im2col 1.000 in speed, geometric mean of 2 layers; below 1 in 1, worst 0.33 (b)"
     assert f"net: {ratio}" in capsys.readouterr().out
 
@@ -526,7 +528,7 @@ BELOW = "below 1 in 1, worst 0.50 (b)"
 def test_ratios_are_of_times_that_were_measured_alike(
     ours: Row, theirs: Row, ratio: str, is_marked: bool, has_winner: bool, capsys: Capture
 ) -> None:
-    report.show(bench_table([*QUIET, ours, theirs]))
+    tables.show(bench_table([*QUIET, ours, theirs]))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert f"net: our best / best peer {ratio}" in lines
     (mix,) = (line for line in lines if "best mix" in line)
@@ -539,7 +541,7 @@ def test_ratios_are_of_times_that_were_measured_alike(
 def test_the_best_of_several_must_be_known(capsys: Capture) -> None:
     """Where another peer may be the best one, our ratio to the best is not known."""
     other = slow(timed("b", 1, 0.0025, None, peer="openvino"), 11, 0.5)
-    report.show(bench_table([*QUIET, OURS, THEIRS, other]))
+    tables.show(bench_table([*QUIET, OURS, THEIRS, other]))
     assert f"net: our best / best peer {UNLIKE}" in capsys.readouterr().out
 
 
@@ -552,7 +554,7 @@ def test_sums_without_a_layer_that_nobody_computes(capsys: Capture) -> None:
         timed("c", 1, 9.0, peer="onednn", **nobody),
     ]
     alone = [timed("a", 1, 0.002, peer="onednn", source="x"), timed("a", 1, 0.001, algorithm="direct", source="x")]
-    report.show(bench_table([*network, *alone]))
+    tables.show(bench_table([*network, *alone]))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "net: sum of 2 of 3 layers, ms 8.00 n/a" in lines
     assert "net: best mix 8.00 ms, peak workspace 0 B; layers: direct 2" in lines
@@ -576,4 +578,4 @@ def test_sums_without_a_layer_that_nobody_computes(capsys: Capture) -> None:
     ],
 )
 def test_milliseconds(seconds: float, text: str) -> None:
-    assert report.milliseconds(seconds) == text
+    assert tables.milliseconds(seconds) == text

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from tvmconv import cli
-from tvmconv.rpc import deploy, programs, tracker
-from tvmconv.rpc.adb import Adb
 from tvmconv.rpc.address import Address
-from tvmconv.rpc.emulate import native_command
-from tvmconv.rpc.programs import DeviceError
-from tvmconv.target import Target, native
+from tvmconv.rpc.deploy import commands, deploy, tracker
+from tvmconv.rpc.deploy.adb import Adb
+from tvmconv.rpc.deploy.commands import DeviceError
+from tvmconv.rpc.deploy.local_device import native_command
+from tvmconv.target.targets import Target, native
 
 TRACKER = Address("127.0.0.1", 9190)
 
@@ -74,7 +74,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(Adb, "folder", "tmp/tvmconv-server")
     with tempfile.TemporaryDirectory() as short:  # tmp_path may be too long for a socket
-        monkeypatch.setattr("tvmconv.rpc.ssh.cache", lambda: Path(short))
+        monkeypatch.setattr("tvmconv.rpc.deploy.ssh.cache", lambda: Path(short))
         yield tmp_path
     if (tmp_path / "tunnel").exists():
         os.kill(int((tmp_path / "tunnel").read_text()), 9)
@@ -243,8 +243,8 @@ def test_a_program_that_hangs(here: Path) -> None:
     """It is ended with what it has started, even if that keeps its output open."""
     (here / "adb").write_text("#!/bin/sh\nsleep 100 & echo $! >child; wait\n")
     began = time.monotonic()
-    with pytest.raises(programs.Late, match="adb did not end within 0 s"):
-        programs.call(["adb", "devices"], 0.4)
+    with pytest.raises(commands.Late, match="adb did not end within 0 s"):
+        commands.call(["adb", "devices"], 0.4)
     assert time.monotonic() - began < 10
     child = Path("/proc", (here / "child").read_text().strip(), "cwd")
     while time.monotonic() - began < 10 and os.path.lexists(child):  # Linux takes a moment
@@ -289,7 +289,7 @@ def test_the_real_server(
 ) -> None:
     """Deployed, examined, and removed."""
     serves = f'exec {" ".join(native_command())} --work "$PWD" "$@"'
-    monkeypatch.setattr("tvmconv.rpc.bundle.cached", lambda target, say: bundle(serves)(target))
+    monkeypatch.setattr("tvmconv.rpc.deploy.bundle.cached", lambda target, say: bundle(serves)(target))
     with tracker.start() if tracked else contextlib.nullcontext() as running:
         more = ["--tracker", running.address] if running else []
         assert cli.main(["rpc", "deploy", "adb", "-t", "native", "--key", "phone", *more]) == 0

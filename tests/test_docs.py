@@ -18,7 +18,7 @@ import pytest
 import tvmconv
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli import arguments, scripts
-from tvmconv.peers import PEERS
+from tvmconv.measure.peers import PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -16,13 +16,13 @@ import pytest
 from tvmconv import cli
 from tvmconv.rpc import doctor
 from tvmconv.rpc.address import Address, Where, parse, parse_address
-from tvmconv.rpc.described import Described, DeviceCluster
+from tvmconv.rpc.client.tracker_client import Queue, TrackerClient
+from tvmconv.rpc.deploy.local_device import NativeDevice
+from tvmconv.rpc.device_info import Described, DeviceCluster
 from tvmconv.rpc.doctor import Finding, examine
-from tvmconv.rpc.emulate import NativeDevice
-from tvmconv.rpc.tracker_client import Queue, TrackerClient
-from tvmconv.rpc.trouble import Trouble
-from tvmconv.target import native
-from tvmconv.verify import Verdict
+from tvmconv.rpc.errors import Trouble
+from tvmconv.target.targets import native
+from tvmconv.verify.check import Verdict
 
 STEPS = [
     *("tracker", "key", "free slot", "round trip", "ABI and version", "CPU features"),

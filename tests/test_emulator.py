@@ -9,14 +9,17 @@ import pytest
 
 from tests import faulty_kernel
 from tests.faulty_kernel import SHAPE
-from tvmconv import builder, session, target, verify
 from tvmconv.algorithms import ALGORITHMS
-from tvmconv.builder import Request
-from tvmconv.device import EMULATOR
-from tvmconv.shape import ConvShape
-from tvmconv.verify import Check, Verdict
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
+from tvmconv.runtime import session
+from tvmconv.target import targets
+from tvmconv.target.devices import EMULATOR
+from tvmconv.verify import check as verify
+from tvmconv.verify.check import Check, Verdict
+from tvmconv.workload.shape import ConvShape
 
-AARCH64 = target.parse("aarch64")
+AARCH64 = targets.parse("aarch64")
 # Two images, channels and outputs that fill no vector, padding; and one of what gemm takes.
 SMALL, POINTWISE = (ConvShape.parse(text) for text in ("mb2ic6ih6iw5oc10oh6ow5kh3kw3ph1pw1", "mb2ic6ih6iw5oc10kh1kw1"))
 

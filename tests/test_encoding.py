@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tvmconv import builder, lower
 from tvmconv.algorithms import ALGORITHMS
-from tvmconv.builder import Request
-from tvmconv.shape import ConvShape
-from tvmconv.target import parse
-from tvmconv.toolchain import LinkError, assemble
-from tvmconv.tvmscript import parsed_quickly
+from tvmconv.compiler import builder, lower
+from tvmconv.compiler.builder import Request
+from tvmconv.compiler.parser_cache import parsed_quickly
+from tvmconv.native.toolchain import LinkError, assemble
+from tvmconv.target.targets import parse
+from tvmconv.workload.shape import ConvShape
 
 V4 = parse("x86-64-v4")
 # Of every algorithm, with tails and padding, and with a stride that NCHW reads in its own way. Only AVX-512 has

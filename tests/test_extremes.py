@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvmconv import builder
 from tvmconv.algorithms import algorithm
-from tvmconv.builder import Request
-from tvmconv.reference import conv2d, integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.verify import Check, Verdict, verify
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
+from tvmconv.verify.check import Check, Verdict, verify
+from tvmconv.verify.reference import conv2d, integer_case
+from tvmconv.workload.shape import ConvShape
 
 FAR_STRIDE = "ic3ih2iw2oc5oh2ow9kh1kw1sh1sw1073741824ph0pw0"
 FAR_DILATION = "ic2ih3iw3oc2oh3ow3kh5kw1ph0pw0dh1073741823dw0"

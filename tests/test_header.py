@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tvmconv import c_text, toolchain
-from tvmconv.header import header
-from tvmconv.shape import ConvShape
+from tvmconv.native import toolchain
+from tvmconv.runtime.kernel_file import c_text
+from tvmconv.runtime.kernel_file.header import header
+from tvmconv.workload.shape import ConvShape
 
 SHAPE = ConvShape.parse("ic3ih5oc4kh3ph1")
 KERNEL = {

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tvmconv import cli, imported, record
-from tvmconv.record import Row
+from tvmconv import cli
+from tvmconv.bench import importers
+from tvmconv.database import rows as record
+from tvmconv.database.rows import Row
 
 # As benchmark_model 2.8 prints it, tabs included.
 PRINTED = """\
@@ -166,6 +168,6 @@ def test_output_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="has no figures"):
-        imported.read(Path(__file__).parent / "fake_compiler.py")
+        importers.read(Path(__file__).parent / "fake_compiler.py")
     assert cli.main(["import", str(tmp_path / "none.csv")]) == 2
     assert "none.csv: No such file" in capsys.readouterr().err

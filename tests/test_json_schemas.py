@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from tvmconv import cli
 from tvmconv.cli.commands import tune
-from tvmconv.tune.lab import LocalLab, Pace
+from tvmconv.tune.runner import LocalLab, Pace
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA, RECORD = (

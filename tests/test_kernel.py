@@ -16,11 +16,11 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 import tvmconv
-from tvmconv import toolchain
-from tvmconv.arrays import Array, aligned
-from tvmconv.kernel import Conv, Kernel
-from tvmconv.reference import Case, conv2d, integer_case
-from tvmconv.shape import ConvShape
+from tvmconv.native import toolchain
+from tvmconv.runtime.arrays import Array, aligned
+from tvmconv.runtime.kernel import Conv, Kernel
+from tvmconv.verify.reference import Case, conv2d, integer_case
+from tvmconv.workload.shape import ConvShape
 
 SHAPE = ConvShape.parse("mb2ic12ih9oc40kh3ph1")
 

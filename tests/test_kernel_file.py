@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 import tvmconv
-from tvmconv.kernel import Kernel, load, read
-from tvmconv.reference import Case, integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.soname import named
-from tvmconv.target import AVX2
+from tvmconv.runtime.kernel import Kernel, load, read
+from tvmconv.runtime.kernel_file.soname import named
+from tvmconv.target.targets import AVX2
+from tvmconv.verify.reference import Case, integer_case
+from tvmconv.workload.shape import ConvShape
 
 SHAPE = ConvShape.parse("mb2ic12ih9oc40kh3ph1")
 
@@ -88,7 +88,7 @@ def test_a_kernel_for_another_machine_can_be_kept(
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="no other target of this machine's architecture")
 def test_build_for_a_machine_with_more_features(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.kernel.host_features", lambda: frozenset(AVX2.features))
+    monkeypatch.setattr("tvmconv.runtime.kernel.host_features", lambda: frozenset(AVX2.features))
     kernel = tvmconv.build(SHAPE, "indirect", target="x86-64-v4")
     kernel.save(tmp_path / "layer.so")
     for refused in (lambda: kernel.prepare(case.w), lambda: load(tmp_path / "layer.so")):
@@ -165,7 +165,7 @@ def test_a_section_without_a_description(kernel: Kernel, tmp_path: Path, text: b
 
 def test_two_kernels_of_one_name(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     twice = b"\0".join([json.dumps(kernel.description).encode()] * 2)
-    monkeypatch.setattr("tvmconv.elf.section", lambda path, name: twice)
+    monkeypatch.setattr("tvmconv.runtime.kernel_file.elf.section", lambda path, name: twice)
     with pytest.raises(ValueError, match="it describes one kernel twice"):
         load(kernel.path)
 

@@ -10,13 +10,14 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 import tvmconv
-from tvmconv import builder, toolchain
-from tvmconv.builder import Request
-from tvmconv.description import descriptions
-from tvmconv.entries import exports
-from tvmconv.library import write_library
-from tvmconv.reference import conv2d, integer_case
-from tvmconv.shape import ConvShape
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
+from tvmconv.compiler.ffi_entries import exports
+from tvmconv.compiler.library import write_library
+from tvmconv.native import toolchain
+from tvmconv.runtime.kernel_file.description import descriptions
+from tvmconv.verify.reference import conv2d, integer_case
+from tvmconv.workload.shape import ConvShape
 
 # The second computes on what the first gives.
 FIRST, SECOND = (ConvShape.parse(text) for text in ("ic8ih6oc20kh3ph1", "ic20ih6oc16kh1"))

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import tvmconv
-from tvmconv import builder, toolchain
-from tvmconv.builder import Request
-from tvmconv.library import write_library
-from tvmconv.reference import conv2d, integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.soname import named
-from tvmconv.tile import Tile
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
+from tvmconv.compiler.library import write_library
+from tvmconv.native import toolchain
+from tvmconv.runtime.kernel_file.soname import named
+from tvmconv.target.tile import Tile
+from tvmconv.verify.reference import conv2d, integer_case
+from tvmconv.workload.shape import ConvShape
 
 # The second computes on what the first gives.
 FIRST, SECOND = (ConvShape.parse(text) for text in ("ic8ih6oc20kh3ph1", "ic20ih6oc16kh1"))

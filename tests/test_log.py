@@ -17,25 +17,13 @@ import pytest
 
 from tests.tuning import KEY, WORKLOAD, key, record, written
 from tvmconv import cli
-from tvmconv.builder import Request
-from tvmconv.jsonlines import BadFile
-from tvmconv.log import (
-    SHIPPED,
-    Foreign,
-    Key,
-    Log,
-    Logs,
-    Record,
-    Sourced,
-    Versions,
-    decide,
-    folders,
-    new_log,
-)
-from tvmconv.log.check import unusable
-from tvmconv.log.merge import merged
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import SHIPPED, Foreign, Key, Log, Logs, Record, Sourced, Versions, decide, folders, new_log
+from tvmconv.database.log.check import unusable
+from tvmconv.database.log.merge import merged
+from tvmconv.support.jsonlines import BadFile
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 # Appends records for ever, each with the number that it is told and its own count; says so after each.
 _WRITER = """

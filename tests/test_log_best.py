@@ -15,13 +15,13 @@ import pytest
 from tests.fake_lab import FakeLab
 from tests.tuning import WORKLOAD, record, written
 from tvmconv import cli
-from tvmconv.builder import Request
-from tvmconv.cli.commands import tune as command
-from tvmconv.log import Key, Log, Logs, Record, Versions
-from tvmconv.plan import Setting, plan
-from tvmconv.shape import ConvShape
-from tvmconv.target import native
-from tvmconv.workload import Layer
+from tvmconv.bench.plan import Setting, plan
+from tvmconv.cli.commands import tune
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import Key, Log, Logs, Record, Versions
+from tvmconv.target.targets import native
+from tvmconv.workload.resolve import Layer
+from tvmconv.workload.shape import ConvShape
 
 Capture = pytest.CaptureFixture[str]
 LAYER = "ic64ih14oc64kh3ph1"
@@ -124,7 +124,7 @@ def tuned(lab: FakeLab, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: st
 
         def __exit__(self, *error: object) -> None: ...
 
-    monkeypatch.setattr(command, "LocalLab", InPlace)
+    monkeypatch.setattr(tune, "LocalLab", InPlace)
     argv = ["tune", LAYER, "-a", "auto", "--searcher", "random", "--trials", "16", "--log-dir", str(folder)]
     return cli.main([*argv, *more])
 

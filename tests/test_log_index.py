@@ -15,7 +15,8 @@ import pytest
 
 from tests.tuning import KEY, key, record, written
 from tvmconv import cli
-from tvmconv.log import Logs, Versions, file, line, lookup
+from tvmconv.database.log import Logs, Versions, file, lookup
+from tvmconv.database.log.format import line
 
 NEW_SCHEMA = replace(Versions.here(), schema=99)
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.tuning import KEY, WORKLOAD, record, written
 from tvmconv import cli
-from tvmconv.log import Log, Logs, locked
+from tvmconv.database.log import Log, Logs, locked
 
 
 def with_field(place: str, text: str) -> str:

@@ -18,14 +18,14 @@ import pytest
 
 from tests.processes import is_running
 from tests.waiting import until
-from tvmconv import probe
-from tvmconv.builder import Request
-from tvmconv.contestant import Check, Play, Ready, Right, Turn, core_time
-from tvmconv.measure import Best, Outcome, Rules, chosen, measure
-from tvmconv.reference import Case, integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.target import AVX2, AVX512, SSE4, Isa, host_features, native
-from tvmconv.tune.lab import LocalLab, try_all
+from tvmconv.compiler.builder import Request
+from tvmconv.measure import probe
+from tvmconv.measure.contestant import Check, Play, Ready, Right, Turn, core_time
+from tvmconv.measure.interleaved import Best, Outcome, Rules, chosen, measure
+from tvmconv.target.targets import AVX2, AVX512, SSE4, Isa, host_features, native
+from tvmconv.tune.runner import LocalLab, try_all
+from tvmconv.verify.reference import Case, integer_case
+from tvmconv.workload.shape import ConvShape
 
 pytestmark = pytest.mark.alone
 
@@ -312,7 +312,7 @@ PREEMPTED = Turn(seconds=5.0, peak=100.0, tile=100.0, share=0.5, whole_call=5.0)
 def test_slow_turns_count_as_much_of_a_call_as_a_profiler_has_seen(
     turns: list[Turn], median: float, whole_call: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tvmconv.measure._PAUSE", 0.0)
+    monkeypatch.setattr("tvmconv.measure.interleaved._PAUSE", 0.0)
     rules = Rules(samples=3, max_time=20.0)
     (measurement,) = run(fake(), rules=rules, start=lambda: Told(*turns), best=Best(100.0, 100.0)).measurements
     assert measurement.seconds and measurement.seconds.median == median

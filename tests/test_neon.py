@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tvmconv import estimate
-from tvmconv.builder import Request, assembly
-from tvmconv.estimate import HotLoop, hot_loop
-from tvmconv.shape import ConvShape
-from tvmconv.target import parse
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request, assembly
+from tvmconv.measure import mca as estimate
+from tvmconv.measure.mca import HotLoop, hot_loop
+from tvmconv.target.targets import parse
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 # Each way of scheduling there is: in order, out of order with 1, 2 and 4 multiply-adds a cycle, no core in particular.
 CORES = ("cortex-a55", "cortex-a57", "cortex-a76", "cortex-x1", "aarch64")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvmconv import builder
-from tvmconv.arrays import as_layout
-from tvmconv.builder import Request
-from tvmconv.kernel import load
-from tvmconv.reference import Array, conv2d, integer_case
-from tvmconv.shape import ConvShape
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
+from tvmconv.runtime.arrays import as_layout
+from tvmconv.runtime.kernel import load
+from tvmconv.verify.reference import Array, conv2d, integer_case
+from tvmconv.workload.shape import ConvShape
 
 PLAIN, STRIDED, DEPTHWISE = "ic3ih5oc5kh3ph1", "ic3ih5iw21oc5kh3kw3sh2sw2ph1pw1", "g4ic4ih5oc4kh3ph1"
 # A tap on padding is a product with zero; or absent; or either, as it suits the tile; or all of the channel is lost.

@@ -10,7 +10,7 @@ import pytest
 
 from tests.layers import no_warning
 from tests.onnx_models import CONV, W, X, parsed, summary, write
-from tvmconv.workload import resolve
+from tvmconv.workload.resolve import resolve
 
 
 def test_a_function_that_cannot_be_inlined_is_a_rejected_row(tmp_path: Path) -> None:

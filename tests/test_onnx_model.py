@@ -12,9 +12,11 @@ from onnx.reference import ReferenceEvaluator
 
 from tests.layers import distinct_layers, macs, no_warning
 from tests.onnx_models import CONV, W, X, parsed, summary, write
-from tvmconv import cli, input_file, networks
-from tvmconv.reference import conv2d, integer_case
-from tvmconv.workload import resolve
+from tvmconv import cli
+from tvmconv.support import input_file
+from tvmconv.verify.reference import conv2d, integer_case
+from tvmconv.workload import networks
+from tvmconv.workload.resolve import resolve
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.layers import no_warning
 from tests.onnx_models import W, X, parsed, write
-from tvmconv.shape import ConvShape
-from tvmconv.workload import Layer, resolve
+from tvmconv.workload.resolve import Layer, resolve
+from tvmconv.workload.shape import ConvShape
 
 
 def test_distinct_layers_with_counts_and_labels(tmp_path: Path) -> None:

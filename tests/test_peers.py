@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tvmconv import peers
-from tvmconv.contestant import PeerEntry
-from tvmconv.measure import Rules, measure
-from tvmconv.peers.runner import Profiled, Unable
-from tvmconv.reference import integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.target import native
+from tvmconv.measure import peers
+from tvmconv.measure.contestant import PeerEntry
+from tvmconv.measure.interleaved import Rules, measure
+from tvmconv.measure.peers.runner import Profiled, Unable
+from tvmconv.target.targets import native
+from tvmconv.verify.reference import integer_case
+from tvmconv.workload.shape import ConvShape
 
 QUICK = Rules(samples=2, min_time=0.002, max_time=10.0)
 
@@ -24,7 +24,7 @@ INSTALLED = [
     )
     for peer in peers.PEERS
 ]
-ABSENT = replace(peers.PEERS[0], package="no-such-package", module="tvmconv.peers.no_such_module")
+ABSENT = replace(peers.PEERS[0], package="no-such-package", module="tvmconv.measure.peers.no_such_module")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import timed
-from tvmconv import cli, figure, plot
-from tvmconv.extras import install_line
-from tvmconv.record import Row
+from tvmconv import cli
+from tvmconv.database.rows import Row
+from tvmconv.report import bench_plot, figure
+from tvmconv.support.install import install_line
 
 drawing = pytest.mark.skipif(find_spec("matplotlib") is None, reason=f"no matplotlib: {install_line('plot')}")
 
@@ -30,7 +31,7 @@ ROWS: list[Row] = [
 def test_a_drawing_names_all_there_is(tmp_path: Path) -> None:
     first, second = tmp_path / "first.svg", tmp_path / "second.svg"
     for path in (first, second):
-        plot.draw(ROWS, "Z80 @ 4 MHz", path)
+        bench_plot.draw(ROWS, "Z80 @ 4 MHz", path)
     text = first.read_text()
     for name in (
         *("Z80 @ 4 MHz, 2 threads, target x86-64-v3, NHWC, float32", "first &lt;$1$&gt;", "second ×3", ">net<"),
@@ -46,7 +47,7 @@ def test_slow_rounds_are_faint(tmp_path: Path) -> None:
     slow = {**ROWS[0], "rounds": {"n": 11, "repeated": 33, "slow": 11, "offered": 0.5}}
     faint = []
     for rows in (ROWS, [slow, *ROWS[1:]]):
-        plot.draw(rows, "Z80", tmp_path / "a.svg")
+        bench_plot.draw(rows, "Z80", tmp_path / "a.svg")
         text = (tmp_path / "a.svg").read_text()
         assert (">faint: in slow rounds<" in text) == (slow in rows)
         faint.append(text.count("opacity: 0.35"))
@@ -58,7 +59,7 @@ def test_slow_rounds_are_faint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1], [{**ROWS[0], "name": None}, {**ROWS[3], "source": "alone"}]])
 def test_png(tmp_path: Path, rows: list[Row]) -> None:
     """Of a network, of a single layer, of layers that are no network."""
-    plot.draw(rows, "Z80", tmp_path / "a.png")
+    bench_plot.draw(rows, "Z80", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
@@ -95,7 +96,7 @@ def test_known_results_are_drawn_without_measuring(
 ) -> None:
     work = ["bench", "ic8ih6oc20kh3ph1", "-a", "direct", "--output", str(tmp_path / "r.jsonl"), "--samples", "2"]
     assert cli.main([*work, "--min-time", "0.001"]) == 0
-    monkeypatch.setattr("tvmconv.bench.measure", lambda *arguments, **options: pytest.fail("measured"))
+    monkeypatch.setattr("tvmconv.bench.layer.measure", lambda *arguments, **options: pytest.fail("measured"))
     assert cli.main([*work, "--plot", str(tmp_path / "a.svg")]) == 0
     assert ">mb1ic8ih6oc20oh6kh3ph1<" in (tmp_path / "a.svg").read_text()
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tvmconv import record
-from tvmconv.jsonlines import BadFile
-from tvmconv.record import ResultFile, Row
+from tvmconv.database import rows as record
+from tvmconv.database.rows import ResultFile, Row
+from tvmconv.support.jsonlines import BadFile
 
 CONTEXT: Row = record.context(["bench", "resnet18"], llvm="22", peak_gflops=150.0)
 

@@ -3,9 +3,9 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from tvmconv import reference
-from tvmconv.reference import Case, conv2d, integer_case
-from tvmconv.shape import ConvShape
+from tvmconv.verify import reference
+from tvmconv.verify.reference import Case, conv2d, integer_case
+from tvmconv.workload.shape import ConvShape
 
 SHAPES = (
     "mb2ic3ih6oc4kh3ph1",

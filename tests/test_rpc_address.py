@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tvmconv import cli
-from tvmconv.device import DEVICES
 from tvmconv.rpc import address
 from tvmconv.rpc.address import Address, Where
-from tvmconv.rpc.described import Described, DeviceCluster, cpus_of, parse
-from tvmconv.rpc.pace import pace
-from tvmconv.rpc.trouble import Trouble
-from tvmconv.shape import ConvShape
+from tvmconv.rpc.deadlines import pace
+from tvmconv.rpc.device_info import Described, DeviceCluster, cpus_of, parse
+from tvmconv.rpc.errors import Trouble
+from tvmconv.target.devices import DEVICES
+from tvmconv.workload.shape import ConvShape
 
 HERE = Address("127.0.0.1", 9190)
 PIXEL6 = next(device for device in DEVICES if device.name == "pixel6")

@@ -13,20 +13,22 @@ from pathlib import Path
 import pytest
 
 from tests.processes import children
-from tvmconv import cli, results, target
-from tvmconv.builder import Request, build_path
+from tvmconv import cli
 from tvmconv.cli import values
-from tvmconv.contestant import SMALLEST, Failure, KernelEntry, Play, Ready, Setup, Turn
-from tvmconv.measure import Rules, measure
-from tvmconv.record import Row
-from tvmconv.reference import integer_case
-from tvmconv.rpc.emulate import NativeDevice, emulated_command
-from tvmconv.rpc.remote import Remote
-from tvmconv.rpc.stage import Stage
-from tvmconv.shape import ConvShape
+from tvmconv.compiler.builder import Request, build_path
+from tvmconv.database import results
+from tvmconv.database.rows import Row
+from tvmconv.measure.contestant import SMALLEST, Failure, KernelEntry, Play, Ready, Setup, Turn
+from tvmconv.measure.interleaved import Rules, measure
+from tvmconv.rpc.client.connection import Remote
+from tvmconv.rpc.client.remote_measure import Stage
+from tvmconv.rpc.deploy.local_device import NativeDevice, emulated_command
+from tvmconv.target import targets
+from tvmconv.verify.reference import integer_case
+from tvmconv.workload.shape import ConvShape
 
 SHAPE = ConvShape.parse("ic8ih6oc20kh3ph1")
-NATIVE = target.native()
+NATIVE = targets.native()
 CPU = min(os.sched_getaffinity(0))
 QUICK = ("--samples", "2", "--min-time", "0.001", "--jobs", "1")
 

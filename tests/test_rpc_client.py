@@ -20,16 +20,18 @@ from tests.faulty_kernel import SHAPE
 from tests.processes import children
 from tests.serving import at, free_port, stock
 from tests.waiting import until
-from tvmconv import target
-from tvmconv.builder import Request, build_path
-from tvmconv.rpc import address, pace, remote, tracker_client
+from tvmconv.compiler.builder import Request, build_path
+from tvmconv.rpc import address, deadlines
 from tvmconv.rpc.address import Where
-from tvmconv.rpc.emulate import NativeDevice
+from tvmconv.rpc.client import connection as remote
+from tvmconv.rpc.client import tracker_client
+from tvmconv.rpc.client.connection import Remote
+from tvmconv.rpc.client.verify import verify
+from tvmconv.rpc.deploy.local_device import NativeDevice
+from tvmconv.rpc.errors import Trouble
 from tvmconv.rpc.process import Listening
-from tvmconv.rpc.remote import Remote
-from tvmconv.rpc.trouble import Trouble
-from tvmconv.rpc.verify import verify
-from tvmconv.verify import Check, Verdict
+from tvmconv.target import targets
+from tvmconv.verify.check import Check, Verdict
 
 Make = Callable[[str], Check]
 
@@ -40,7 +42,7 @@ SLACK = 8.0  # that a test may take on top of them, on a busy machine
 
 @pytest.fixture(autouse=True)
 def _short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "_LEAST", LEAST)
+    monkeypatch.setattr(deadlines, "_LEAST", LEAST)
     monkeypatch.setattr(remote, "WAIT", WAIT)
     monkeypatch.setattr(remote, "CONNECT", CONNECT)
     monkeypatch.setattr(remote, "AGAIN", AGAIN)
@@ -53,7 +55,7 @@ def _no_leftovers(there: Remote, _spare: Remote) -> Iterator[None]:
     """No process of a client, but of those that tests share."""
     yield
     shared = {each._worker._process.pid for each in (there, _spare) if each._worker}
-    assert set(children(os.getpid(), "tvmconv.rpc.client")) <= shared
+    assert set(children(os.getpid(), "tvmconv.rpc.client.worker")) <= shared
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def direct(_spare: Remote) -> Remote:
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Builds the kernel with a fault."""
     folder = tmp_path_factory.mktemp("faulty")
-    return lambda fault: Check(faulty_kernel.build(fault, target.native(), folder, ffi=True), SHAPE)
+    return lambda fault: Check(faulty_kernel.build(fault, targets.native(), folder, ffi=True), SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +299,7 @@ def test_a_tracker_that_starts_again(kernel: Make) -> None:
         assert there.ask("the kernel", kernel("NONE"), LEAST).exact
         there.leave()
         port = device.tracker.rpartition(":")[2]
-        program = f"from tvmconv.rpc.tracker import serve; serve('127.0.0.1', {port}, stop_at_eof=True)"
+        program = f"from tvmconv.rpc.deploy.tracker import serve; serve('127.0.0.1', {port}, stop_at_eof=True)"
         with Listening([sys.executable, "-c", program], 60):
             until(lambda: begins(there), 30)
             assert there.ask("the kernel", kernel("NONE"), LEAST).exact

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tvmconv import cli, target
-from tvmconv.cli import scripts
-from tvmconv.cli.commands.scaling import scaling_table
-from tvmconv.comparable import Timed
-from tvmconv.measure import Best, Rules
-from tvmconv.plan import Setting
-from tvmconv.report import show
-from tvmconv.scaling import ScalingBench, trials
-from tvmconv.shape import ConvShape
-from tvmconv.workload import Layer
+from tvmconv import cli
+from tvmconv.bench.plan import Setting
+from tvmconv.bench.scaling import ScalingBench, trials
+from tvmconv.cli.scripts import arguments as scripts
+from tvmconv.cli.scripts.scaling import scaling_table
+from tvmconv.measure.comparable import Timed
+from tvmconv.measure.interleaved import Best, Rules
+from tvmconv.report.tables import show
+from tvmconv.target import targets
+from tvmconv.workload.resolve import Layer
+from tvmconv.workload.shape import ConvShape
 
 CPUS = sorted(os.sched_getaffinity(0))
 SMALL = "ic8ih6oc20kh3ph1"
@@ -29,7 +30,7 @@ def test_what_is_measured() -> None:
     """Large layers, each shape once, by every algorithm that takes it."""
     texts = ("ic64ih56oc64kh3ph1", "ic64ih56oc64kh3ph1", "ic256ih56oc64kh1", SMALL)
     layers = [*(Layer(text, ConvShape.parse(text)) for text in texts), Layer("?", None, reason="is no layer")]
-    found = {str(trial.shape): [*trial.kernels] for trial in trials(layers, Setting(target.native()))}
+    found = {str(trial.shape): [*trial.kernels] for trial in trials(layers, Setting(targets.native()))}
     assert found == {
         str(ConvShape.parse("ic64ih56oc64kh3ph1")): ["direct", "indirect"],
         str(ConvShape.parse("ic256ih56oc64kh1")): ["direct", "indirect", "gemm"],
@@ -37,8 +38,8 @@ def test_what_is_measured() -> None:
 
 
 def test_a_kernel_that_was_not_built_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.scaling.LEAST_FLOPS", 0)
-    setting = Setting(target.native(), cpus=(CPUS[0],))
+    monkeypatch.setattr("tvmconv.bench.scaling.LEAST_FLOPS", 0)
+    setting = Setting(targets.native(), cpus=(CPUS[0],))
     (trial,) = trials([Layer(SMALL, ConvShape.parse(SMALL))], setting)
     files = {request: ValueError("out of registers") for request in trial.kernels.values()}
     found = ScalingBench(setting, Rules(), Best()).row(trial, files, lambda done, wanted: None)
@@ -47,7 +48,7 @@ def test_a_kernel_that_was_not_built_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="there is one CPU")
 def test_the_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.scaling.LEAST_FLOPS", 0)
+    monkeypatch.setattr("tvmconv.bench.scaling.LEAST_FLOPS", 0)
     call = [SMALL, "--threads", "2", "--samples", "2", "--max-time", "0.5", "--json"]
     assert cli.main(call, scripts.parse_scaling) == 0
     context, row = map(json.loads, capsys.readouterr().out.splitlines())
@@ -79,9 +80,9 @@ def test_a_ratio_of_times_that_were_not_measured_alike_is_marked(
 ) -> None:
     names = [f"{name}.{threads}" for name in ("direct", "indirect") for threads in (1, 2)]
     times = dict(zip(names, map(Timed, (0.004, 0.002, 0.005, 0.0025), offered), strict=True))
-    monkeypatch.setattr("tvmconv.scaling.LEAST_FLOPS", 0)
+    monkeypatch.setattr("tvmconv.bench.scaling.LEAST_FLOPS", 0)
     monkeypatch.setattr(ScalingBench, "measured", lambda self, row, *asked: {**row, **asked[2](times)})
-    setting = Setting(target.native(), threads=2, cpus=tuple(CPUS[:2]))
+    setting = Setting(targets.native(), threads=2, cpus=tuple(CPUS[:2]))
     (trial,) = trials([Layer(SMALL, ConvShape.parse(SMALL))], setting)
     files = {request: Path() for request in trial.kernels.values()}
     row = ScalingBench(setting, Rules(), Best()).row(trial, files, lambda done, wanted: None)

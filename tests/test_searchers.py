@@ -16,26 +16,26 @@ import pytest
 
 from tests.fake_lab import FakeLab, outcome
 from tvmconv import cli
-from tvmconv.builder import Request, build_all
-from tvmconv.cli import scripts
-from tvmconv.cli.commands.searchers import searchers_table
-from tvmconv.plan import Setting, blank_row
-from tvmconv.report import show
-from tvmconv.rpc.trouble import Trouble
-from tvmconv.searchers import Comparison
-from tvmconv.shape import ConvShape
-from tvmconv.target import parse
-from tvmconv.tile import Tile
+from tvmconv.bench.compare_searchers import Comparison
+from tvmconv.bench.plan import Setting, blank_row
+from tvmconv.cli.scripts import arguments as scripts
+from tvmconv.cli.scripts.searchers import searchers_table
+from tvmconv.compiler.builder import Request, build_all
+from tvmconv.report.tables import show
+from tvmconv.rpc.errors import Trouble
+from tvmconv.target.targets import parse
+from tvmconv.target.tile import Tile
 from tvmconv.tune import METASCHEDULE, RANDOM, XGB
-from tvmconv.tune.lab import LocalLab, Pace
 from tvmconv.tune.metaschedule import trace_search
 from tvmconv.tune.metaschedule.driver import tune_by_metaschedule
 from tvmconv.tune.metaschedule.sketch import module, request_of, sketched, tile_of
 from tvmconv.tune.metaschedule.trace_search import TraceSearch
 from tvmconv.tune.outcome import Measured, Outcome
-from tvmconv.tune.search import searcher
+from tvmconv.tune.runner import LocalLab, Pace
+from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
-from tvmconv.workload import Layer
+from tvmconv.workload.resolve import Layer
+from tvmconv.workload.shape import ConvShape
 
 CPU = min(os.sched_getaffinity(0))
 SMALL = "ic8ih6oc20kh3ph1"
@@ -229,7 +229,7 @@ def test_searchers_are_not_compared_without_xgboost(
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.cli.commands.searchers.LocalLab", lambda *_: nullcontext(FakeLab()))
+    monkeypatch.setattr("tvmconv.cli.scripts.searchers.LocalLab", lambda *_: nullcontext(FakeLab()))
     call = [SMALL, "--searchers", METASCHEDULE, RANDOM, "--trials", "3", "--seeds", "1", "--cpus", str(CPU), "--json"]
     assert cli.main(call, scripts.parse_searchers) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])

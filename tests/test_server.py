@@ -25,11 +25,11 @@ import tvmconv
 from tests.processes import in_group, is_running
 from tests.serving import KEY, Client, faulty_module, free_port, serving, stock
 from tests.waiting import PATIENCE, until
-from tvmconv import toolchain
-from tvmconv.rpc import tracker
-from tvmconv.rpc.emulate import NativeDevice, native_command
+from tvmconv.native import toolchain
+from tvmconv.rpc.deploy import tracker
+from tvmconv.rpc.deploy.local_device import NativeDevice, native_command
+from tvmconv.rpc.deploy.server_build import GLIBC, SOURCES, tvm_headers
 from tvmconv.rpc.process import Listening
-from tvmconv.rpc.server_build import GLIBC, SOURCES, tvm_headers
 
 WORKLOAD = "mb2ic8ih6oc20kh3ph1"
 MAGIC = 0xFF271
@@ -363,7 +363,7 @@ def test_a_tracker_that_is_none(client: Client) -> None:
 def test_a_device_ends_with_all_that_it_started(tmp_path: Path, faulty: Path) -> None:
     """Also where the process that had it is killed."""
     program = (
-        "import sys, time; from tvmconv.rpc.emulate import NativeDevice\n"
+        "import sys, time; from tvmconv.rpc.deploy.local_device import NativeDevice\n"
         "with NativeDevice() as d: print(d._server.pid, d._tracker.pid, flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -415,7 +415,7 @@ def test_clusters_clocks_and_temperatures(tmp_path: Path) -> None:
 def described_by(system: Path, cpus: str) -> list[dict[str, Any]]:
     """What the server would say if that folder were /sys."""
     program = system / "machine"
-    parts = [SOURCES / f"{name}.c" for name in ("machine", "cpus", "text", "log")]
+    parts = [*(SOURCES / f"machine/{name}.c" for name in ("machine", "cpus")), SOURCES / "text.c", SOURCES / "log.c"]
     flags = (f'-DSYS="{system}"', '-DVERSION="0"', "-D_GNU_SOURCE", "-std=c11", "-Wall", "-Wextra", "-Werror")
     includes = (f"-I{SOURCES}", f"-I{tvm_headers()}")
     triple = f"{platform.machine()}-linux-gnu.{GLIBC}"

@@ -21,7 +21,7 @@ from tests.fake_tracker import FakeTracker
 from tests.processes import children
 from tests.serving import KEY, Client, serving
 from tests.waiting import PATIENCE, until
-from tvmconv.rpc.emulate import native_command
+from tvmconv.rpc.deploy.local_device import native_command
 from tvmconv.rpc.process import Listening
 
 MAGIC, SHUTDOWN = 0xFF271, 1  # of TVM's RPC

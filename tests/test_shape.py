@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tvmconv.shape import ConvShape
+from tvmconv.workload.shape import ConvShape
 
 
 def square(**sizes: int) -> ConvShape:

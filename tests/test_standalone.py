@@ -13,12 +13,15 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from tests import faulty_kernel
-from tvmconv import cli, record, target, toolchain
-from tvmconv.plan import Setting, blank_row
-from tvmconv.record import Row
-from tvmconv.rpc import runtime
-from tvmconv.standalone import Part, write_program
-from tvmconv.workload import Layer
+from tvmconv import cli
+from tvmconv.bench.plan import Setting, blank_row
+from tvmconv.compiler.standalone import Part, write_program
+from tvmconv.database import rows as record
+from tvmconv.database.rows import Row
+from tvmconv.native import toolchain
+from tvmconv.rpc.deploy import runtime_files
+from tvmconv.target import targets
+from tvmconv.workload.resolve import Layer
 
 # Two images of groups with channels that fill no vector, dilated and with strides, then a pointwise layer.
 WORKLOADS = ("mb2g2ic10ih9oc14oh5kh3sh2dh1ph2", "ic16ih6oc20kh1")
@@ -52,7 +55,7 @@ def test_rows_are_those_of_bench(program: Path, threads: int) -> None:
     assert context.keys() == record.context([], None).keys()
     assert (context["cpu"], set(context["features"])) == (record.here()["cpu"], set(record.here()["features"]))
     assert [(row["source"], row["algorithm"]) for row in found] == [(w, a) for w in WORKLOADS for a in ALGORITHMS]
-    setting = Setting(target.native())
+    setting = Setting(targets.native())
     for row in found:
         asked = blank_row(Layer(row["source"], None), setting, algorithm=row["algorithm"])
         assert row.keys() == {*asked, *record.FIGURES}
@@ -110,7 +113,7 @@ def test_nchw(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_kernel_is_exit_code_1(tmp_path: Path, fault: str, sentence: str) -> None:
-    native = target.native()
+    native = targets.native()
     kernel = faulty_kernel.build(fault, native, tmp_path)
     toolchain.zig("-c", "-O1", "-fno-sanitize=all", tmp_path / f"{fault}-code.c", "-o", tmp_path / f"{fault}.o")
     row = blank_row(Layer("faulty", faulty_kernel.SHAPE, 'a "name"??/\\'), Setting(native), algorithm="direct")
@@ -123,7 +126,7 @@ def test_a_wrong_kernel_is_exit_code_1(tmp_path: Path, fault: str, sentence: str
 
 def test_aarch64(tmp_path: Path) -> None:
     try:
-        qemu = runtime.qemu(print)
+        qemu = runtime_files.qemu(print)
     except RuntimeError as error:
         pytest.skip(str(error))
     program = compiled(tmp_path / "bench", "-t", "pixel6", "-a", ",".join(ALGORITHMS))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tvmconv import files, toolchain
-from tvmconv.store import is_whole, publish
-from tvmconv.temporary import temporary_folder
-from tvmconv.zig import LinkError
+from tvmconv.native import toolchain
+from tvmconv.native.zig import LinkError
+from tvmconv.support.filesystem import files
+from tvmconv.support.filesystem.store import is_whole, publish
+from tvmconv.support.filesystem.temporary import temporary_folder
 
 CONTENT = {"k.o": b"object" * 100, "k.so": b"library" * 100}
 

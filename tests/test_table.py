@@ -12,13 +12,14 @@ from rich.console import RenderableType
 
 from tests.test_cli import timed
 from tests.tuning import key, record
-from tvmconv import cli, log_report, report, tune_report
-from tvmconv.bench_report import bench_table
-from tvmconv.cli.commands.claims import claims_table
-from tvmconv.cli.commands.scaling import scaling_table
-from tvmconv.cli.commands.searchers import searchers_table
-from tvmconv.log import Record
-from tvmconv.record import Row
+from tvmconv import cli
+from tvmconv.cli.scripts.claims import claims_table
+from tvmconv.cli.scripts.scaling import scaling_table
+from tvmconv.cli.scripts.searchers import searchers_table
+from tvmconv.database.log import Record
+from tvmconv.database.rows import Row
+from tvmconv.report import log, tables, tune
+from tvmconv.report.bench import bench_table
 
 Capture = pytest.CaptureFixture[str]
 
@@ -87,25 +88,25 @@ FOUND = [
 ]
 
 TABLES: dict[str, Callable[[], RenderableType]] = {
-    "list": lambda: report.listing(
+    "list": lambda: tables.listing(
         [{"name": NAME, "count": 3, "workload": LONG, "gflop": 0.231, "summary": "a GEMM for each tap " * 4, "x": None}]
     ),
-    "verify": lambda: report.verify_table(layers()),
-    "show": lambda: report.layer_tables(layers()),
-    "show --workspace": lambda: report.workspace_table(layers()),
-    "show --estimate": lambda: report.estimate_table(layers(**ESTIMATE)),
+    "verify": lambda: tables.verify_table(layers()),
+    "show": lambda: tables.layer_tables(layers()),
+    "show --workspace": lambda: tables.workspace_table(layers()),
+    "show --estimate": lambda: tables.estimate_table(layers(**ESTIMATE)),
     "bench": lambda: bench_table(by_layer([*layers(), *peers()])),
-    "compile": lambda: report.compile_table([with_symbols(row) for row in layers()]),
-    "import": lambda: report.import_table([{**row, "seconds": TIME, "matched_by": "its sizes"} for row in peers()]),
-    "tune": lambda: tune_report.tune_table(
+    "compile": lambda: tables.compile_table([with_symbols(row) for row in layers()]),
+    "import": lambda: tables.import_table([{**row, "seconds": TIME, "matched_by": "its sizes"} for row in peers()]),
+    "tune": lambda: tune.tune_table(
         [
             {**row, "default": TIME, "by_hand": "direct", "gain": 1.2, "trials": {"done": 100, "failed": 3}}
             for row in layers()
         ]
     ),
-    "log show": lambda: log_report.show_table([logged_record(row, trial) for trial, row in enumerate(layers())]),
-    "log best": lambda: log_report.best_table([logged(row, 1) for row in layers()]),
-    "log check": lambda: log_report.check_table([logged(row, 1) for row in layers()]),
+    "log show": lambda: log.show_table([logged_record(row, trial) for trial, row in enumerate(layers())]),
+    "log best": lambda: log.best_table([logged(row, 1) for row in layers()]),
+    "log check": lambda: log.check_table([logged(row, 1) for row in layers()]),
     "indirect_vs_im2row": lambda: claims_table(
         [{**row, "rival": "im2row", **BOTH, **GB_PER_S, "alike": False} for row in layers()]
     ),
@@ -125,14 +126,14 @@ def printed(text: RenderableType, width: int, capture: Capture, patch: pytest.Mo
     patch.setattr(sys.stdout, "isatty", lambda: True)
     for name, value in (("COLUMNS", str(width)), ("TERM", "xterm"), ("NO_COLOR", "1")):
         patch.setenv(name, value)
-    report.show(text)
+    tables.show(text)
     return re.sub(r"\x1b\[[0-9;]*m", "", capture.readouterr().out).splitlines()
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 @pytest.mark.parametrize("name", TABLES)
 def test_no_word_is_broken(name: str, width: int, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    report.show(TABLES[name]())
+    tables.show(TABLES[name]())
     piped = capsys.readouterr().out
     lines = printed(TABLES[name](), width, capsys, monkeypatch)
     words = {word for line in lines for word in WORD.findall(line)}
@@ -146,7 +147,7 @@ def test_no_word_is_broken(name: str, width: int, capsys: Capture, monkeypatch: 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_in_a_pipe_nothing_is_folded(name: str, capsys: Capture) -> None:
-    report.show(TABLES[name]())
+    tables.show(TABLES[name]())
     rows = [line for line in capsys.readouterr().out.splitlines() if NAME in line or LONG in line]
     assert rows
     if name == "compile":
@@ -189,7 +190,7 @@ def rejected(algorithm: str, reason: str, workload: str) -> Row:
         ({}, ["– takes 1x1 alone", "– nobody does"]),
     ],
 )
-@pytest.mark.parametrize("table", [report.verify_table, report.workspace_table, bench_table])
+@pytest.mark.parametrize("table", [tables.verify_table, tables.workspace_table, bench_table])
 def test_rejections_that_are_expected_are_no_news(
     table: Callable[..., RenderableType], options: Row, shown: list[str], capsys: Capture
 ) -> None:
@@ -205,7 +206,7 @@ def test_rejections_that_are_expected_are_no_news(
         ),
         *(rejected(algorithm, "nobody does", "third") for algorithm in ("direct", "gemm")),
     ]
-    report.show(table(rows, **options))
+    tables.show(table(rows, **options))
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("– ")] == shown
 
 

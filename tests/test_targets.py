@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tvmconv import builder, cli, features, lower, target
-from tvmconv.builder import Request
-from tvmconv.cores import CORES
-from tvmconv.device import DEVICES
-from tvmconv.kernel import load
-from tvmconv.library import write_library
-from tvmconv.shape import ConvShape
-from tvmconv.target import TARGETS, parse
+from tvmconv import cli
+from tvmconv.compiler import builder, lower
+from tvmconv.compiler.builder import Request
+from tvmconv.compiler.library import write_library
+from tvmconv.runtime.kernel import load
+from tvmconv.target import features, targets
+from tvmconv.target.cores import CORES
+from tvmconv.target.devices import DEVICES
+from tvmconv.target.targets import TARGETS, parse
+from tvmconv.workload.shape import ConvShape
 
 PROBLEM, POINTWISE, DEPTHWISE = "ic4ih5oc8kh3ph1", "ic4ih5oc8kh1", "g8ic8ih5oc8kh3ph1"
 # What has code of its own, beside indirect: algorithm, layout, problem.
@@ -35,7 +37,7 @@ KERNELS = (
     ("kn2row-as", "nchw", PROBLEM),
 )
 
-# What the weakest core of a device has, from dumps of /proc/cpuinfo, for zig's -mcpu: not taken from tvmconv.device.
+# What the weakest core of a device has, from dumps of /proc/cpuinfo, for zig's -mcpu: not taken from target.devices.
 ARMV8, HALF, ARMV82 = "generic", "generic+fullfp16", "generic+fullfp16+dotprod"
 FLOORS = {
     **dict.fromkeys(("aarch64", "galaxy-s8", "pixel2xl", "raspberrypi3", "raspberrypi4", "jetson-nano"), ARMV8),
@@ -235,10 +237,10 @@ def test_native_on_aarch64(
 ) -> None:
     text = CPUINFO.format(features=shown, first=first, second=second)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    monkeypatch.setattr(target.Path, "read_text", lambda path: text)
+    monkeypatch.setattr(targets.Path, "read_text", lambda path: text)
     for cached in ("host_features", "host_parts"):
-        monkeypatch.setattr(target, cached, getattr(target, cached).__wrapped__)
-    made_for = target.native()
+        monkeypatch.setattr(targets, cached, getattr(targets, cached).__wrapped__)
+    made_for = targets.native()
     assert made_for == parse(name)
     assert made_for.missing_here is None
 

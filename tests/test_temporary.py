@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tvmconv import cli
-from tvmconv.interruption import Terminated, terminable
-from tvmconv.temporary import sweep, temporary_folder
-from tvmconv.user_folders import CACHE, DATA
-from tvmconv.worker import Worker
+from tvmconv.support.filesystem.temporary import sweep, temporary_folder
+from tvmconv.support.filesystem.user_folders import CACHE, DATA
+from tvmconv.support.interruption import Terminated, terminable
+from tvmconv.support.worker import Worker
 
 _HOLDS_ONE = """
 import time
@@ -59,7 +59,7 @@ def test_a_workers_temporary_files_end_with_it(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "littering.py").write_text(
-        "import tempfile\nfrom tvmconv.worker import answer_all\n"
+        "import tempfile\nfrom tvmconv.support.worker import answer_all\n"
         "def serve(descriptor):\n    answer_all(descriptor, lambda message: tempfile.mkdtemp(), str)\n"
     )
     worker = Worker("littering")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import tvmconv
-from tvmconv.conv import Conv
-from tvmconv.reference import Case, integer_case
-from tvmconv.shape import ConvShape
+from tvmconv.runtime.conv import Conv
+from tvmconv.verify.reference import Case, integer_case
+from tvmconv.workload.shape import ConvShape
 
 torch: Any = pytest.importorskip("torch", reason="torch is not installed (scripts/tvmconv setup peers-torch)")
 

@@ -20,15 +20,15 @@ import pytest
 
 import tvmconv
 from tvmconv.algorithms import algorithm
-from tvmconv.algorithms.ir import Phase
-from tvmconv.arrays import as_layout
-from tvmconv.builder import Request
-from tvmconv.kernel import Conv
-from tvmconv.networks import NETWORKS
-from tvmconv.pool import Pool, shared
-from tvmconv.reference import Case, integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.workload import resolve
+from tvmconv.algorithms.microkernel.program import Phase
+from tvmconv.compiler.builder import Request
+from tvmconv.runtime.arrays import as_layout
+from tvmconv.runtime.kernel import Conv
+from tvmconv.runtime.thread_pool import Pool, shared
+from tvmconv.verify.reference import Case, integer_case
+from tvmconv.workload.networks import NETWORKS
+from tvmconv.workload.resolve import resolve
+from tvmconv.workload.shape import ConvShape
 
 CPUS = sorted(os.sched_getaffinity(0))
 TWICE = [CPUS[0], CPUS[-1]]  # on a machine with one CPU they share it

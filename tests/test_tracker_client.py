@@ -8,10 +8,10 @@ import time
 import pytest
 
 from tests.fake_tracker import FakeTracker
-from tvmconv.rpc import tracker_client
 from tvmconv.rpc.address import Address
-from tvmconv.rpc.tracker_client import Grant, Queue, TrackerClient
-from tvmconv.rpc.trouble import Trouble
+from tvmconv.rpc.client import tracker_client
+from tvmconv.rpc.client.tracker_client import Grant, Queue, TrackerClient
+from tvmconv.rpc.errors import Trouble
 
 
 def client(tracker: FakeTracker) -> TrackerClient:

@@ -13,20 +13,20 @@ import pytest
 
 from tests.fake_lab import FakeLab, outcome
 from tests.tuning import record
-from tvmconv.builder import Request, build_all
-from tvmconv.log import Key, Log
-from tvmconv.log.best import Sourced, decide
-from tvmconv.shape import ConvShape
-from tvmconv.target import parse
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request, build_all
+from tvmconv.database.log import Key, Log
+from tvmconv.database.log.best import Sourced, decide
+from tvmconv.target.targets import parse
+from tvmconv.target.tile import Tile
 from tvmconv.tune import METASCHEDULE, RANDOM, XGB, tuner
-from tvmconv.tune.lab import LocalLab
 from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan
-from tvmconv.tune.search import searcher
+from tvmconv.tune.runner import LocalLab
+from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
-from tvmconv.verify import Check, verify
+from tvmconv.verify.check import Check, verify
+from tvmconv.workload.shape import ConvShape
 
 LAYERS = ("ic64ih14oc64kh3ph1", "ic32ih28oc64kh1", "ic64ih7oc128kh3ph1")
 

@@ -23,12 +23,16 @@ from tests.faulty_compiler import CRASHES, FAILS, HANGS
 from tests.processes import users_of
 from tests.tuning import record, written
 from tests.waiting import until
-from tvmconv import builder, cli, probe, target, toolchain
-from tvmconv.builder import Request
+from tvmconv import cli
 from tvmconv.cli.commands import tune as command
-from tvmconv.log import Log, Record
-from tvmconv.tile import Tile
-from tvmconv.tune import compilers, lab
+from tvmconv.compiler import builder
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import Log, Record
+from tvmconv.measure import probe
+from tvmconv.native import toolchain
+from tvmconv.target import targets
+from tvmconv.target.tile import Tile
+from tvmconv.tune import builder_pool, runner
 from tvmconv.tune.model import Nothing
 from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan
@@ -60,7 +64,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One kernel of each fault."""
     folder = tmp_path_factory.mktemp("faulty")
     for fault in {"NONE", *EXPECTED} - {CRASHES, HANGS, FAILS}:
-        faulty_kernel.build(fault, target.native(), folder)
+        faulty_kernel.build(fault, targets.native(), folder)
     return folder
 
 
@@ -76,10 +80,10 @@ def cache(kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv(faulty_compiler.FATES, str(tmp_path / "fates"))
     (tmp_path / "fates").write_text("{}")
     monkeypatch.setattr(builder, "CREW", "faulty_compiler")
-    monkeypatch.setattr(lab, "_PATIENCE", 6.0)
-    monkeypatch.setattr(compilers, "_BUILD_PATIENCE", 6.0)
+    monkeypatch.setattr(runner, "_PATIENCE", 6.0)
+    monkeypatch.setattr(builder_pool, "_BUILD_PATIENCE", 6.0)
     monkeypatch.setattr(builder, "PATIENCE", 6.0)
-    probe.tile_speed(target.native().isa)  # compiled now, and not on the first candidate's time
+    probe.tile_speed(targets.native().isa)  # compiled now, and not on the first candidate's time
     return tmp_path / "cache"
 
 
@@ -178,10 +182,10 @@ def fake(lab: FakeLab, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str
 
     class InPlace(FakeLab):
         def __init__(self, *arguments: object) -> None:
-            vars(self).update(vars(lab))
+            vars(self).update(vars(runner))
 
         def __enter__(self) -> FakeLab:
-            return lab
+            return runner
 
         def __exit__(self, *error: object) -> None:
             pass
@@ -266,7 +270,7 @@ def test_auto_searches_all_algorithms_of_a_layer(
     """Their trials make one row: of the best, beside what the layer is by hand."""
 
     def row(lab: FakeLab, code: int) -> dict[str, Any]:
-        assert fake(lab, tmp_path, monkeypatch, "-a", "auto", "--json") == code
+        assert fake(runner, tmp_path, monkeypatch, "-a", "auto", "--json") == code
         *_, last = map(json.loads, capsys.readouterr().out.splitlines())
         return dict(last)
 

@@ -17,18 +17,18 @@ import pytest
 from tests.serving import at
 from tests.waiting import until
 from tvmconv import cli
-from tvmconv.builder import Request
-from tvmconv.device import EMULATED
-from tvmconv.log import Key, Log, Logs, Record
-from tvmconv.rpc.emulate import NativeDevice
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import Key, Log, Logs, Record
+from tvmconv.rpc.client.connection import Remote
+from tvmconv.rpc.deploy.local_device import NativeDevice
 from tvmconv.rpc.process import Listening
-from tvmconv.rpc.remote import Remote
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
-from tvmconv.tune import remote_lab
-from tvmconv.tune.lab import Pace, try_all
+from tvmconv.target.devices import EMULATED
+from tvmconv.target.tile import Tile
+from tvmconv.tune import remote_runner
 from tvmconv.tune.outcome import Outcome
-from tvmconv.tune.remote_lab import RemoteLab
+from tvmconv.tune.remote_runner import RemoteLab
+from tvmconv.tune.runner import Pace, try_all
+from tvmconv.workload.shape import ConvShape
 
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
 REQUEST = Request(ConvShape.parse(WORKLOAD), "direct").check()
@@ -160,9 +160,9 @@ def test_finals_are_repeated_where_the_device_was_gone(device: NativeDevice, is_
 def test_a_device_that_is_gone_for_good_ends_the_search(
     device: NativeDevice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(remote_lab, "RETURN", 1.0)
-    monkeypatch.setattr("tvmconv.rpc.remote.AGAIN", 1.0)
-    monkeypatch.setattr("tvmconv.rpc.remote.WAIT", 4.0)
+    monkeypatch.setattr(remote_runner, "RETURN", 1.0)
+    monkeypatch.setattr("tvmconv.rpc.client.connection.AGAIN", 1.0)
+    monkeypatch.setattr("tvmconv.rpc.client.connection.WAIT", 4.0)
     with NativeDevice() as other:
         append = Log.append
 

@@ -14,15 +14,15 @@ import pytest
 import tvmconv
 from tests.tuning import KEY, WORKLOAD, key, record, written
 from tvmconv import cli
-from tvmconv.bench_report import bench_table
-from tvmconv.builder import Request
-from tvmconv.log import Key, Log, Logs, Record, Versions, new_log
-from tvmconv.plan import Setting, Task, plan
-from tvmconv.record import Row
-from tvmconv.report import show
-from tvmconv.shape import ConvShape
-from tvmconv.target import native
-from tvmconv.workload import Layer
+from tvmconv.bench.plan import Setting, Task, plan
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import Key, Log, Logs, Record, Versions, new_log
+from tvmconv.database.rows import Row
+from tvmconv.report.bench import bench_table
+from tvmconv.report.tables import show
+from tvmconv.target.targets import native
+from tvmconv.workload.resolve import Layer
+from tvmconv.workload.shape import ConvShape
 
 Capture = pytest.CaptureFixture[str]
 

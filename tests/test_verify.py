@@ -14,10 +14,12 @@ import pytest
 
 from tests import faulty_kernel
 from tests.faulty_kernel import SHAPE
-from tvmconv import guard, target, verify
-from tvmconv.kernel import load
-from tvmconv.reference import integer_case
-from tvmconv.verify import Check, Verdict
+from tvmconv.runtime.kernel import load
+from tvmconv.target import targets
+from tvmconv.verify import check as verify
+from tvmconv.verify import guard_pages
+from tvmconv.verify.check import Check, Verdict
+from tvmconv.verify.reference import integer_case
 
 CRASH = r"the kernel crashed \(SIG(SEGV|BUS)\)"
 
@@ -28,7 +30,7 @@ Make = Callable[[str], Check]
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Builds the kernel with a fault."""
     folder = tmp_path_factory.mktemp("faulty")
-    return lambda fault: Check(faulty_kernel.build(fault, target.native(), folder), SHAPE)
+    return lambda fault: Check(faulty_kernel.build(fault, targets.native(), folder), SHAPE)
 
 
 def verdict(*checks: Check) -> list[Verdict]:
@@ -128,13 +130,13 @@ def test_a_file_that_is_no_kernel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("place", "offset"), [("first byte", 0), ("fifth byte", 4), ("last byte", 4096 - 24)])
-def test_guarded_arrays_lie_where_they_should(place: guard.Place, offset: int) -> None:
-    array = guard.guarded((2, 3), place)
+def test_guarded_arrays_lie_where_they_should(place: guard_pages.Place, offset: int) -> None:
+    array = guard_pages.guarded((2, 3), place)
     assert array.shape == (2, 3)
     assert array.dtype == np.float32
     assert array.ctypes.data % 4096 == offset
     assert not array.any()
     array[...] = 1
-    guard.forbid_writing(array)
+    guard_pages.forbid_writing(array)
     with pytest.raises(ValueError, match="read-only"):
         array[0, 0] = 2

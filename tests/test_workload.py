@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.layers import distinct_layers, macs, no_warning
-from tvmconv import input_file, networks
-from tvmconv.shape import ConvShape
-from tvmconv.workload import Layer, resolve
+from tvmconv.support import input_file
+from tvmconv.workload import networks
+from tvmconv.workload.resolve import Layer, resolve
+from tvmconv.workload.shape import ConvShape
 
 PROBLEM = "ic8ih5oc8kh3ph1"
 SHAPE = ConvShape.parse(PROBLEM)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import tvmconv
-from tvmconv.arrays import Array, aligned
-from tvmconv.conv import Conv
-from tvmconv.kernel import Kernel
-from tvmconv.reference import Case, integer_case
-from tvmconv.workspace import CLAIMS
+from tvmconv.runtime.arrays import Array, aligned
+from tvmconv.runtime.conv import Conv
+from tvmconv.runtime.kernel import Kernel
+from tvmconv.runtime.workspace import CLAIMS
+from tvmconv.verify.reference import Case, integer_case
 
 Layer = tuple[Conv, Case]
 Share = Callable[[Conv, Conv], tuple[Array, Array]]

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tvmconv.builder import Request
-from tvmconv.log import Key, Log, Record
-from tvmconv.shape import ConvShape
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import Key, Log, Record
+from tvmconv.workload.shape import ConvShape
 
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
 KEY = Key.of(Request(ConvShape.parse(WORKLOAD), "indirect"), threads=1)

@@ -12,25 +12,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tvmconv.version import __version__
+
 if TYPE_CHECKING:
-    from tvmconv.building import build
-    from tvmconv.conv import Conv
-    from tvmconv.kernel import Kernel, load
-    from tvmconv.shape import ConvShape
-    from tvmconv.tile import Tile
+    from tvmconv.api import build
+    from tvmconv.runtime.conv import Conv
+    from tvmconv.runtime.kernel import Kernel, load
+    from tvmconv.target.tile import Tile
+    from tvmconv.workload.shape import ConvShape
 
 __all__ = ["Conv", "ConvShape", "Kernel", "Tile", "__version__", "build", "load"]
 
-__version__ = "0.1.0"
 
 # No public name may be a module's too: importing the module would put it in the name's place.
 _HOMES = {
-    "build": "tvmconv.building",
-    "load": "tvmconv.kernel",
-    "Conv": "tvmconv.conv",
-    "Kernel": "tvmconv.kernel",
-    "ConvShape": "tvmconv.shape",
-    "Tile": "tvmconv.tile",
+    "build": "tvmconv.api",
+    "load": "tvmconv.runtime.kernel",
+    "Conv": "tvmconv.runtime.conv",
+    "Kernel": "tvmconv.runtime.kernel",
+    "ConvShape": "tvmconv.workload.shape",
+    "Tile": "tvmconv.target.tile",
 }
 
 

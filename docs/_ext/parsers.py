@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
-from tvmconv.cli import arguments, scripts
+from tvmconv.cli import arguments
+from tvmconv.cli.scripts import arguments as scripts
 
 
 class _Found(Exception):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.direct import Direct, DirectNchw
 from tvmconv.algorithms.gemm import Gemm, GemmNchw
 from tvmconv.algorithms.im2col import Im2col, Im2row
 from tvmconv.algorithms.indirect import Indirect
-from tvmconv.algorithms.ir import Algorithm
 from tvmconv.algorithms.kn2col import Kn2col, Kn2colAs
 from tvmconv.algorithms.kn2row import Kn2row, Kn2rowAa, Kn2rowAs
 from tvmconv.algorithms.winograd import Winograd
-from tvmconv.names import unknown
+from tvmconv.support.text import unknown
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     *(Indirect(), Im2row(), Gemm(), Direct(), Kn2col(), Kn2colAs(), Winograd()),

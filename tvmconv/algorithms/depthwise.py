@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Program, no_preparation, phase_function
-from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.algorithms.sweep import Sweep
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
+from tvmconv.algorithms.microkernel.partition import Sweep
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Program, no_preparation, phase_function
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 # Taps that are unrolled at most, in tiles of about so many pixels: a kernel of 2,500 takes 10 s to compile.
 _MOST_UNROLLED, _TYPICAL = 4096, 8

@@ -12,17 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 from tvmconv.algorithms import depthwise
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Program, no_preparation, phase_function
-from tvmconv.algorithms.matrix import MatrixView
-from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
-from tvmconv.algorithms.pixels import PixelView, swapped
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, product_program
+from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
+from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
+from tvmconv.algorithms.microkernel.partition import Sweep, tiles_of_block
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView, swapped
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.register_tile import is_short, multiply_block
+from tvmconv.algorithms.microkernel.write_back import write_back_block
 from tvmconv.algorithms.regions import COUNT, END, FACTS, OX, OY, R0, R1, S0, S1, Tiles, locate_blocks
-from tvmconv.algorithms.register_tile import is_short, multiply_block
-from tvmconv.algorithms.sweep import Sweep, tiles_of_block
-from tvmconv.algorithms.write_back import write_back_block
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 
 class Direct(Algorithm):

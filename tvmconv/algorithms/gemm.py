@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, Algorithm, Program, no_preparation
-from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
-from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.algorithms.pixel_product import Taps, pixel_product, product_program
-from tvmconv.algorithms.pixels import PixelView, swapped
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, product_program
+from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product, row_addresses
+from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView, swapped
+from tvmconv.algorithms.microkernel.program import BYTES, Program, no_preparation
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 
 def why_not_gemm(shape: ConvShape) -> str | None:

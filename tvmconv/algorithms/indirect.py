@@ -6,11 +6,12 @@ is XNNPACK's. The buffer depends on the shape alone: it is built once and is val
 
 from __future__ import annotations
 
-from tvmconv.algorithms.ir import BYTES, PLAIN_C, Algorithm, Program
-from tvmconv.algorithms.matrix import MatrixView, matrix_product
-from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product
+from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
+from tvmconv.algorithms.microkernel.program import BYTES, PLAIN_C, Program
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 
 class Indirect(Algorithm):

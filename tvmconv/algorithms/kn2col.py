@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
-from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
-from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product, row_addresses
+from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 _SUMMED = 2048  # elements of y that stay in L1 while all planes are added to them
 

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation, phase_function
-from tvmconv.algorithms.packing import PackedLayout, pack_function
-from tvmconv.algorithms.pixel_product import Taps, pixel_product, sweep_of_step
-from tvmconv.algorithms.pixels import (
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, sweep_of_step
+from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
+from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
     locate_block,
     masked_store,
@@ -27,9 +27,10 @@ from tvmconv.algorithms.pixels import (
     swapped,
     whole_vector,
 )
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.shift_and_add import RowBlocks, shift_and_add
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 
 class _Family(Algorithm):

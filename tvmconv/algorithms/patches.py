@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tvmconv.algorithms.ir import phase_function
-from tvmconv.shape import ConvShape
+from tvmconv.algorithms.microkernel.program import phase_function
+from tvmconv.workload.shape import ConvShape
 
 PATCH, STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
 PLACES = PATCH * PATCH

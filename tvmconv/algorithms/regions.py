@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from tvmconv.shape import ConvShape
+from tvmconv.workload.shape import ConvShape
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, phase_function
-from tvmconv.algorithms.pixel_product import multiply_block
-from tvmconv.algorithms.pixels import (
+from tvmconv.algorithms.microkernel.gemm_nchw import multiply_block
+from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
     locate_block,
     masked_load,
@@ -22,7 +21,8 @@ from tvmconv.algorithms.pixels import (
     reach_block,
     whole_vector,
 )
-from tvmconv.shape import ConvShape
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, phase_function
+from tvmconv.workload.shape import ConvShape
 
 
 @dataclass(frozen=True)

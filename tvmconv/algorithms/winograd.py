@@ -16,12 +16,13 @@ from functools import reduce
 from operator import add, sub
 from typing import Any
 
-from tvmconv.algorithms.ir import BYTES, ON_STACK, Algorithm, Phase, Program, no_preparation
-from tvmconv.algorithms.matrix import MatrixView, matrix_product, row_addresses
-from tvmconv.algorithms.packing import PackedLayout, pack_function
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product, row_addresses
+from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation
 from tvmconv.algorithms.patches import PATCH, PLACES, STEP, Patches, patch_phase
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 _TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
 Matrix = tuple[tuple[int, ...], ...]

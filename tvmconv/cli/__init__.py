@@ -1,4 +1,4 @@
-"""The command `tvmconv`. Each subcommand is a module in commands, imported when it is called for."""
+"""The command `tvmconv`. Each subcommand is a module in commands, each script one in scripts, imported when called."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from importlib import import_module
 
 from tvmconv.cli import arguments
 from tvmconv.cli.output import Output
-from tvmconv.interruption import INTERRUPTED as INTERRUPTED
-from tvmconv.interruption import exit_code as interrupted
-from tvmconv.interruption import terminable
+from tvmconv.support.interruption import INTERRUPTED as INTERRUPTED
+from tvmconv.support.interruption import exit_code as interrupted
+from tvmconv.support.interruption import terminable
 
 # Exit codes: what was asked for went wrong, the call itself was wrong, nobody reads any more.
 FAILED, WRONG_CALL, CLOSED_PIPE = 1, 2, 141
@@ -34,7 +34,7 @@ def main(
         options = parse(argv)
         verbose = options.verbose
         with terminable(), Output(argv, options) as output:
-            code: int = import_module(f"tvmconv.cli.commands.{options.command}").run(options, output)
+            code: int = import_module(f"tvmconv.cli.{options.package}.{options.command}").run(options, output)
         return code
     except KeyboardInterrupt as interruption:
         return interrupted(interruption)
@@ -59,7 +59,7 @@ def _open_closed_streams() -> None:
 def _sentence(error: Exception, verbose: int) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    from tvmconv.rpc.trouble import Trouble
+    from tvmconv.rpc.errors import Trouble
 
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if isinstance(error, (ValueError, TypeError, OSError, Trouble)):
@@ -68,7 +68,7 @@ def _sentence(error: Exception, verbose: int) -> str:
 
 
 def _code(error: Exception) -> int:
-    from tvmconv.jsonlines import BadFile
+    from tvmconv.support.jsonlines import BadFile
 
     wrong_call = isinstance(error, (ValueError, TypeError)) and not isinstance(error, BadFile)
     return WRONG_CALL if wrong_call else FAILED

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tvmconv
-from tvmconv import target as targets
 from tvmconv.cli import measuring, rpc_arguments, values
 from tvmconv.cli.common_arguments import Parser, output_options, work
 from tvmconv.cli.values import argument_type as _type
-from tvmconv.device import EMULATOR
+from tvmconv.database.tuned import HAND
 from tvmconv.rpc import address
+from tvmconv.target import targets
+from tvmconv.target.devices import EMULATOR
 from tvmconv.tune import SEARCHERS, XGB
-from tvmconv.tuned import HAND
+from tvmconv.version import __version__
 
 LOG_ACTIONS = {
     "show": "every record",
@@ -63,7 +63,8 @@ def _default_target(options: argparse.Namespace) -> targets.Target:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="tvmconv", description="Convolution layers for CPUs, compiled by TVM.")
-    parser.add_argument("--version", action="version", version=f"tvmconv {tvmconv.__version__}")
+    parser.set_defaults(package="commands")
+    parser.add_argument("--version", action="version", version=f"tvmconv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, summary: str, *parents: Parser, **more: Any) -> Parser:

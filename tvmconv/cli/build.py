@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tvmconv.batch import Built, build_tasks, llvm_version
+from tvmconv.bench.batch import Built, build_tasks, llvm_version
+from tvmconv.bench.plan import Setting, Task
 from tvmconv.cli.output import Output
-from tvmconv.plan import Setting, Task
 
 
 def build(

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-import tvmconv
-from tvmconv import target as targets
-from tvmconv.choose import AUTO
 from tvmconv.cli import values
 from tvmconv.cli.values import argument_type as _type
-from tvmconv.device import LOCAL
-from tvmconv.tile import Tile
+from tvmconv.database.heuristic import AUTO
+from tvmconv.target import targets
+from tvmconv.target.devices import LOCAL
+from tvmconv.target.tile import Tile
+from tvmconv.version import __version__
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,7 +26,7 @@ def output_options() -> Parser:
     options.add_argument("--json", action="store_true", help="one JSON object a line on stdout, and nothing else there")
     options.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv: errors with a traceback")
     options.add_argument("-q", "--quiet", action="store_true", help="no progress, no warnings")
-    options.add_argument("--version", action="version", version=f"tvmconv {tvmconv.__version__}")
+    options.add_argument("--version", action="version", version=f"tvmconv {__version__}")
     return options
 
 

@@ -8,13 +8,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tvmconv.bench.plan import Setting
 from tvmconv.cli.output import Output
 from tvmconv.cli.setting import setting_of
-from tvmconv.plan import Setting
 from tvmconv.rpc.address import Where, parse_address
-from tvmconv.rpc.described import Described, cpus_of
-from tvmconv.rpc.remote import Remote
-from tvmconv.rpc.trouble import Trouble
+from tvmconv.rpc.client.connection import Remote
+from tvmconv.rpc.device_info import Described, cpus_of
+from tvmconv.rpc.errors import Trouble
 
 _SECONDS = 30.0  # of the session that asks what the device is
 
@@ -66,7 +66,7 @@ def started(where: Where, output: Output) -> Iterator[Where]:
     if not where.emulated:
         yield where
         return
-    from tvmconv.rpc.emulate import EmulatedDevice
+    from tvmconv.rpc.deploy.local_device import EmulatedDevice
 
     with ExitStack() as running:
         try:

@@ -9,7 +9,7 @@ from tvmconv.cli import values
 from tvmconv.cli.values import argument_type
 
 if TYPE_CHECKING:
-    from tvmconv.measure import Rules
+    from tvmconv.measure.interleaved import Rules
 
 _NAMES = ("samples", "min_time", "max_time")
 
@@ -31,7 +31,7 @@ def add_max_time(parser: argparse.ArgumentParser) -> None:
 
 def rules_of(options: argparse.Namespace, *, cold: bool = False) -> Rules:
     """The rules with what was given; what a command does not ask for, or was not told, is measure's default."""
-    from tvmconv.measure import Rules  # NumPy comes with it: too much for --help
+    from tvmconv.measure.interleaved import Rules  # NumPy comes with it: too much for --help
 
     given = {name: getattr(options, name, None) for name in _NAMES}
     return Rules(cold=cold, **{name: value for name, value in given.items() if value is not None})

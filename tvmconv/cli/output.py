@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tvmconv import record
-from tvmconv.record import Row
-from tvmconv.rpc.trouble import Trouble
+from tvmconv.database import rows as record
+from tvmconv.database.rows import Row
+from tvmconv.rpc.errors import Trouble
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,7 +74,7 @@ class Output:
     def show(self, text: RenderableType) -> None:
         """For people: not with --json."""
         if not self._json:
-            from tvmconv.report import show
+            from tvmconv.report.tables import show
 
             show(text)
 

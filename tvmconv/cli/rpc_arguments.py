@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from tvmconv import target as targets
 from tvmconv.cli.values import argument_type, port
+from tvmconv.target import targets
 
 SUMMARY = "serve this machine, or another one, as a device that runs kernels"
 

@@ -8,11 +8,11 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvmconv import target as targets
-from tvmconv.device import EMULATOR
-from tvmconv.log import Logs, folders
-from tvmconv.plan import Setting
-from tvmconv.tuned import TUNED
+from tvmconv.bench.plan import Setting
+from tvmconv.database.log import Logs, folders
+from tvmconv.database.tuned import TUNED
+from tvmconv.target import targets
+from tvmconv.target.devices import EMULATOR
 
 if TYPE_CHECKING:
     from tvmconv.cli.output import Output
@@ -61,7 +61,7 @@ def log_folders(options: argparse.Namespace) -> tuple[Path, ...]:
 
 def _check_emulator(target: targets.Target) -> None:
     """Raises ValueError where the emulator is not installed, or cannot run the target's code."""
-    from tvmconv import emulator
+    from tvmconv.runtime import emulator
 
     emulator.require()
     if target.arch != "aarch64":

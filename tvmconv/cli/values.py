@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from tvmconv.algorithms import ALGORITHMS, algorithm
-from tvmconv.choose import AUTO
-from tvmconv.cpus import cpu_list
-from tvmconv.names import shortened, unknown
-from tvmconv.tuned import HAND, TUNED
-from tvmconv.whole_number import whole_number
+from tvmconv.database.heuristic import AUTO
+from tvmconv.database.tuned import HAND, TUNED
+from tvmconv.support.text import shortened, unknown
+from tvmconv.support.whole_number import whole_number
+from tvmconv.target.cpu_list import cpu_list
 
 _MOST_SECONDS = 10**6  # twelve days: clocks and sleeping functions take much more, but not any number
 

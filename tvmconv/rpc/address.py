@@ -6,9 +6,9 @@ import os
 import re
 from dataclasses import dataclass
 
-from tvmconv import target as targets
-from tvmconv.device import DEVICES, EMULATED, EMULATOR, LOCAL, Device
-from tvmconv.target import Target
+from tvmconv.target import targets
+from tvmconv.target.devices import DEVICES, EMULATED, EMULATOR, LOCAL, Device
+from tvmconv.target.targets import Target
 
 _TRACKER_PORT = 9190  # TVM's own default
 _HOST, _PORT, _KEY = "TVM_TRACKER_HOST", "TVM_TRACKER_PORT", "TVM_KEY"

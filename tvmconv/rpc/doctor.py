@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import tvmconv
-from tvmconv import choose
-from tvmconv import target as targets
-from tvmconv.builder import Request, build_all
-from tvmconv.rpc import client
+from tvmconv.compiler.builder import Request, build_all
+from tvmconv.database import heuristic
 from tvmconv.rpc.address import Where, default_target
-from tvmconv.rpc.described import Described
-from tvmconv.rpc.remote import Remote
-from tvmconv.rpc.server_build import local_libraries
-from tvmconv.rpc.tracker_client import Queue, TrackerClient, listed
-from tvmconv.rpc.trouble import Trouble
-from tvmconv.shape import ConvShape
-from tvmconv.target import Target
-from tvmconv.verify import Check
+from tvmconv.rpc.client import worker
+from tvmconv.rpc.client.connection import Remote
+from tvmconv.rpc.client.tracker_client import Queue, TrackerClient, listed
+from tvmconv.rpc.deploy.server_build import local_libraries
+from tvmconv.rpc.device_info import Described
+from tvmconv.rpc.errors import Trouble
+from tvmconv.target import targets
+from tvmconv.target.targets import Target
+from tvmconv.verify.check import Check
+from tvmconv.version import __version__
+from tvmconv.workload.shape import ConvShape
 
 _FREE = 20.0  # seconds that a server may take to be free: it registers anew after each session
 _SESSION = 120.0  # seconds that a session may last, with its kernels
@@ -110,7 +110,7 @@ class _Examination:
         calls = []
         for _ in range(_CALLS):
             began = time.monotonic()
-            self._remote.ask("a call", client.Sense(), _CALL)
+            self._remote.ask("a call", worker.Sense(), _CALL)
             calls.append(time.monotonic() - began)
         return f"a session began; a call takes {min(calls) * 1e3:.1f} ms there and back"
 
@@ -121,7 +121,7 @@ class _Examination:
             raise _Skip(f"{self._device.server}, which does not tell its version")
         if there != here:
             raise Trouble("failed", f"the server has TVM's FFI {there}, and here is {here}: deploy its bundle again")
-        ours = f"tvmconv {tvmconv.__version__}"
+        ours = f"tvmconv {__version__}"
         older = "" if self._device.server == ours else f", while here is {ours}"
         return f"{self._device.server}{older}; TVM's FFI {there}, C library {self._device.libc or 'not told'}"
 
@@ -143,7 +143,7 @@ class _Examination:
         """Build one by the rule, upload it, compare it on integers."""
         if self._target is None:
             raise _Skip("nobody knows what code the device takes")
-        request = Request(shape, choose.by_rule(shape, "nhwc"), self._target.name).check()
+        request = Request(shape, heuristic.by_rule(shape, "nhwc"), self._target.name).check()
         kernel = build_all([request], 1)[request]
         if isinstance(kernel, Exception):
             raise Trouble("failed", f"it cannot be built here: {kernel}")

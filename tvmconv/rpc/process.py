@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
-from tvmconv.last_words import last_words
+from tvmconv.support.text import last_words
 
 _ANNOUNCEMENT = "listening on "
 _SECONDS_TO_END = 5

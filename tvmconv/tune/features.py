@@ -10,10 +10,11 @@ import functools
 import math
 
 from tvmconv.algorithms import ALGORITHMS
-from tvmconv.algorithms.ir import BYTES, Algorithm
-from tvmconv.shape import ConvShape
-from tvmconv.target import Target
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.program import BYTES
+from tvmconv.target.targets import Target
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
 
 _ALGORITHMS = {(known.name, known.layout): float(number) for number, known in enumerate(ALGORITHMS)}
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tvmconv.builder import Request
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request
+from tvmconv.target.tile import Tile
 from tvmconv.tune import RANDOM, XGB
 from tvmconv.tune.features import features
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tvmconv.measure import Measurement, Seconds
-from tvmconv.tile import Tile
+from tvmconv.measure.interleaved import Measurement, Seconds
+from tvmconv.target.tile import Tile
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
-from tvmconv.builder import Request
-from tvmconv.log import Key, Log, Record, Versions
-from tvmconv.log.record import Stage
-from tvmconv.measure import Seconds
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
-from tvmconv.tune.lab import Lab
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import Key, Log, Record, Versions
+from tvmconv.database.log.format.record import Stage
+from tvmconv.measure.interleaved import Seconds
+from tvmconv.target.tile import Tile
 from tvmconv.tune.outcome import Outcome
+from tvmconv.tune.runner import Lab
 from tvmconv.tune.search import BATCH, Search
+from tvmconv.workload.shape import ConvShape
 
 
 @dataclass(frozen=True)

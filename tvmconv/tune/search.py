@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tvmconv.builder import Request
-from tvmconv.tile import Tile
-from tvmconv.tune import METASCHEDULE, XGB
-from tvmconv.tune.model import Boosted, Model, Nothing
+from tvmconv.compiler.builder import Request
+from tvmconv.target.tile import Tile
+from tvmconv.tune.model import Model
 from tvmconv.tune.space import Space
 
 BATCH = 8  # trials between two questions to the model
@@ -51,17 +50,6 @@ class Search(Protocol):
 
 
 NewSearch = Callable[[Space, int], Search]  # of a problem, by a seed
-
-
-def searcher(name: str) -> NewSearch:
-    """What makes searches of that name. Raises ImportError where it needs xgboost, and there is none."""
-    if name == METASCHEDULE:
-        from tvmconv.tune.metaschedule.trace_search import TraceSearch
-
-        return TraceSearch
-    model = Boosted if name == XGB else Nothing
-    model()
-    return lambda space, seed: TileSearch(space, model(), seed)
 
 
 @dataclass

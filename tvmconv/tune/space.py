@@ -12,12 +12,12 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tvmconv.algorithms.ir import Algorithm
-from tvmconv.algorithms.matrix import MatrixView
-from tvmconv.algorithms.pixels import PixelView
-from tvmconv.builder import Request
-from tvmconv.target import Target
-from tvmconv.tile import Tile
+from tvmconv.algorithms.base import Algorithm
+from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
+from tvmconv.compiler.builder import Request
+from tvmconv.target.targets import Target
+from tvmconv.target.tile import Tile
 
 _MOST_VECTORS = 4  # of NR: wider tiles of fewer rows load more than they multiply
 _LEAST_MULTIPLY_ADDS = 0.4  # of those that fill the registers: smaller tiles cannot hide their latency

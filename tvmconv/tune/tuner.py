@@ -8,14 +8,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import groupby
 
-from tvmconv.builder import Request
-from tvmconv.log import Key, Log, Record
-from tvmconv.log.best import Times, fastest
-from tvmconv.log.record import now
-from tvmconv.tile import Tile
-from tvmconv.tune.lab import Lab, try_all
+from tvmconv.compiler.builder import Request
+from tvmconv.database.log import Key, Log, Record
+from tvmconv.database.log.best import Times, fastest
+from tvmconv.database.log.format.record import now
+from tvmconv.target.tile import Tile
 from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan, Run, made_here, remembered
+from tvmconv.tune.runner import Lab, try_all
 from tvmconv.tune.search import BATCH
 
 _FINALISTS = 5

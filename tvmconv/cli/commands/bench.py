@@ -7,21 +7,22 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from tvmconv import figure, peers, plot
-from tvmconv.bench import Bench, measured_peak
-from tvmconv.bench_report import bench_table
+from tvmconv.bench.layer import Bench, measured_peak
+from tvmconv.bench.plan import plan
 from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.measuring import rules_of
 from tvmconv.cli.output import Output, exit_code, within_layer
-from tvmconv.device import EMULATOR
-from tvmconv.measure import Best
-from tvmconv.plan import plan
-from tvmconv.record import ResultFile
-from tvmconv.rpc.client import Peak
-from tvmconv.summary import seconds
-from tvmconv.workload import resolve
+from tvmconv.database.rows import ResultFile
+from tvmconv.measure import peers
+from tvmconv.measure.interleaved import Best
+from tvmconv.report import bench_plot, figure
+from tvmconv.report.bench import bench_table
+from tvmconv.report.summary import seconds
+from tvmconv.rpc.client.worker import Peak
+from tvmconv.target.devices import EMULATOR
+from tvmconv.workload.resolve import resolve
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -83,7 +84,7 @@ def _drawn(path: Path, output: Output, code: int) -> int:
         output.warn(f"nothing was measured, so that there is nothing to draw in {path}")
         return code
     try:
-        plot.draw(output.rows, output.context()["cpu"], path)
+        bench_plot.draw(output.rows, output.context()["cpu"], path)
     except OSError as error:
         output.warn(str(error))
         return 1

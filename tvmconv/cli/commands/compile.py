@@ -10,20 +10,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tvmconv import report, results, standalone
-from tvmconv.batch import Built, sizes
-from tvmconv.builder import Request
-from tvmconv.choose import AUTO, LAYOUT
+from tvmconv.bench.batch import Built, sizes
+from tvmconv.bench.plan import Setting, Task, finished, plan
 from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.cli.setting import setting_of
-from tvmconv.entries import C_FUNCTIONS
-from tvmconv.kernel import read
-from tvmconv.library import header_of, is_library, write_library
-from tvmconv.plan import Setting, Task, finished, plan
-from tvmconv.record import FIGURES, Row
-from tvmconv.workload import Layer, resolve
+from tvmconv.compiler import standalone
+from tvmconv.compiler.builder import Request
+from tvmconv.compiler.ffi_entries import C_FUNCTIONS
+from tvmconv.compiler.library import header_of, is_library, write_library
+from tvmconv.database import results
+from tvmconv.database.heuristic import AUTO, LAYOUT
+from tvmconv.database.rows import FIGURES, Row
+from tvmconv.report import tables
+from tvmconv.runtime.kernel import read
+from tvmconv.workload.resolve import Layer, resolve
 
 # Names of files that are no program for Linux.
 _OTHERS = re.compile(r"\.(so(\.\d+)*|a|o|h|c|dll|dylib|lib|exe)$", re.IGNORECASE)
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     if measured:
         _warn_of_the_unmeasured(tasks, measured, output)
         _warn_of_doubts(tasks, measured, setting.max_workspace, output)
-    output.table_at_end(partial(report.compile_table, unnamed=algorithms.unnamed(options.verbose)))
+    output.table_at_end(partial(tables.compile_table, unnamed=algorithms.unnamed(options.verbose)))
 
     started = time.monotonic()
     built = build(tasks, setting, options.jobs, output)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from tvmconv import networks
-from tvmconv import target as targets
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli.output import Output
-from tvmconv.device import DEVICES, EMULATED, EMULATOR, LOCAL
-from tvmconv.workload import resolve
+from tvmconv.target import targets
+from tvmconv.target.devices import DEVICES, EMULATED, EMULATOR, LOCAL
+from tvmconv.workload import networks
+from tvmconv.workload.resolve import resolve
 
 Item = dict[str, Any]
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     for item in found:
         output.row({"kind": "result", **item})
     if found:
-        output.show(import_module("tvmconv.report").listing(found))
+        output.show(import_module("tvmconv.report.tables").listing(found))
         return int(all(item.get("reason") for item in found))
     output.warn(f"no name of {options.what} matches {options.match.pattern!r}")
     return 1
@@ -103,7 +103,7 @@ def _device(name: str, chip: str, system: str, *cluster: str | int | None) -> It
 
 
 def _peers(options: argparse.Namespace, output: Output) -> Iterator[Item]:
-    from tvmconv import peers
+    from tvmconv.measure import peers
 
     for peer in peers.PEERS:
         version = peers.available(peer)

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from tvmconv import figure, log_best, log_plot, log_report
 from tvmconv.cli.output import Output
 from tvmconv.cli.setting import log_folders
-from tvmconv.files import write_whole
-from tvmconv.log import SHIPPED, Foreign, Key, Log, Record, Sourced
-from tvmconv.log.merge import deciding, merged
-from tvmconv.log.places import SUFFIX
-from tvmconv.record import Row
+from tvmconv.database import best_rows
+from tvmconv.database.log import SHIPPED, Foreign, Key, Log, Record, Sourced
+from tvmconv.database.log.merge import deciding, merged
+from tvmconv.database.log.places import SUFFIX
+from tvmconv.database.rows import Row
+from tvmconv.report import figure, log_plot
+from tvmconv.report import log as log_report
+from tvmconv.support.filesystem.files import write_whole
 
 _EXAMPLES = 3  # keys or files that are named where there are more
 _TABLE = 2000  # records up to which `show` makes a table
@@ -103,7 +105,7 @@ def _show(options: argparse.Namespace, output: Output, files: Sequence[Path]) ->
 
 
 def _best(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> int:
-    rows = log_best.best_rows(_found(options, output, files), partial(_is_wanted, options))
+    rows = best_rows.best_rows(_found(options, output, files), partial(_is_wanted, options))
     return _print(rows, log_report.best_table, output)
 
 

@@ -13,7 +13,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 
 def _tracker(options: argparse.Namespace, output: Output) -> int:
-    from tvmconv.rpc import tracker
+    from tvmconv.rpc.deploy import tracker
 
     tracker.serve(options.host, options.port)
     return 0
@@ -21,11 +21,11 @@ def _tracker(options: argparse.Namespace, output: Output) -> int:
 
 def _serve(options: argparse.Namespace, output: Output) -> int:
     """Turns this process into the server, so that it gets the signals, and its exit code is the command's."""
-    from tvmconv.rpc import emulate
+    from tvmconv.rpc.deploy import local_device
 
     if options.tracker and not options.key:
         raise ValueError("--tracker needs --key: what clients ask for this device by")
-    program = emulate.emulated_command(output.warn) if options.emulate else emulate.native_command()
+    program = local_device.emulated_command(output.warn) if options.emulate else local_device.native_command()
     command = [*program, "--host", options.host, "--port", str(options.port)]
     for name in ("tracker", "key", "custom_addr", "work", "disk", "cpus", "session_timeout"):
         if (value := getattr(options, name)) is not None:
@@ -34,7 +34,7 @@ def _serve(options: argparse.Namespace, output: Output) -> int:
 
 
 def _bundle(options: argparse.Namespace, output: Output) -> int:
-    from tvmconv.rpc import bundle
+    from tvmconv.rpc.deploy import bundle
 
     bundle.make(options.target, options.output, options.libc, output.warn)
     size = sum(path.stat().st_size for path in options.output.iterdir())

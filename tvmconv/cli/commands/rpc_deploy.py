@@ -6,12 +6,12 @@ import argparse
 import os
 from functools import partial
 
-from tvmconv import target as targets
 from tvmconv.cli.commands.rpc_doctor import report
 from tvmconv.cli.output import Output
-from tvmconv.rpc import bundle
 from tvmconv.rpc.address import Address, parse, tracker_address
-from tvmconv.rpc.deploy import deploy, find, key_of, row_of, stop
+from tvmconv.rpc.deploy import bundle
+from tvmconv.rpc.deploy.deploy import deploy, find, key_of, row_of, stop
+from tvmconv.target import targets
 
 
 def run(options: argparse.Namespace, output: Output) -> int:

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from tvmconv.cli.device import started
 from tvmconv.cli.output import Output
+from tvmconv.report.table_layout import Paragraph
 from tvmconv.rpc.address import Where, parse, tracker_address
+from tvmconv.rpc.client.tracker_client import TrackerClient, first_of
 from tvmconv.rpc.doctor import Finding, examine
-from tvmconv.rpc.tracker_client import TrackerClient, first_of
-from tvmconv.rpc.trouble import Trouble
-from tvmconv.table import Paragraph
+from tvmconv.rpc.errors import Trouble
 
 
 def run(options: argparse.Namespace, output: Output) -> int:

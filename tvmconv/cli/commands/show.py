@@ -5,22 +5,24 @@ from __future__ import annotations
 import argparse
 import functools
 
-from tvmconv import emulator, estimate, report, session
-from tvmconv.builder import Request, assembly, build_path, module_text
-from tvmconv.choose import AUTO
+from tvmconv.bench.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.cli import values
 from tvmconv.cli.output import Output, exit_code
 from tvmconv.cli.setting import setting_of
-from tvmconv.plan import Setting, Task, blank_row, finished, plan
-from tvmconv.record import Row
-from tvmconv.target import Target
-from tvmconv.workload import resolve
+from tvmconv.compiler.builder import Request, assembly, build_path, module_text
+from tvmconv.database.heuristic import AUTO
+from tvmconv.database.rows import Row
+from tvmconv.measure import mca
+from tvmconv.report import tables
+from tvmconv.runtime import emulator, session
+from tvmconv.target.targets import Target
+from tvmconv.workload.resolve import resolve
 
 _PATIENCE = 120.0  # seconds for counting one layer's instructions, some millions a second
 
 _TABLES = {
-    "workspace": report.workspace_table,
-    "estimate": report.estimate_table,
+    "workspace": tables.workspace_table,
+    "estimate": tables.estimate_table,
 }
 
 
@@ -34,7 +36,7 @@ def run(options: argparse.Namespace, output: Output) -> int:
     if not code:
         asked = next((name for name in _TABLES if getattr(options, name)), None)
         unnamed = algorithms.unnamed(options.verbose)
-        output.table_at_end(functools.partial(_TABLES[asked], unnamed=unnamed) if asked else report.layer_tables)
+        output.table_at_end(functools.partial(_TABLES[asked], unnamed=unnamed) if asked else tables.layer_tables)
     for task in plan(resolve(options.workloads, output.warn), algorithms.names, setting):
         row = _row(task, setting, options, output)
         output.row(row)
@@ -69,10 +71,10 @@ def _row(task: Task, setting: Setting, options: argparse.Namespace, output: Outp
 def _rated(request: Request, target: Target, output: Output) -> Row:
     """The hot loop's part of a row; only nulls where there is no llvm-mca, which is said once."""
     row: Row = dict.fromkeys(("hot_loop_model", "hot_loop_peak_fraction", "hot_loop_bottleneck"))
-    loop = estimate.hot_loop(assembly(request))
+    loop = mca.hot_loop(assembly(request))
     row["hot_loop_stack_accesses"] = loop.stack_accesses if loop else None
     try:
-        rating = estimate.rate(loop, target) if loop else None
+        rating = mca.rate(loop, target) if loop else None
     except ValueError as error:
         _warn_once(output, f"hot loops are not rated: {error}")
         return row

@@ -10,33 +10,35 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tvmconv import choose, networks
-from tvmconv.choose import AUTO
+from tvmconv.bench.plan import Setting, Task, blank_row, finished, plan
 from tvmconv.cli import values
 from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
-from tvmconv.device import EMULATOR
-from tvmconv.extras import install_line
-from tvmconv.jsonlines import BadFile
-from tvmconv.log import Key, Log, Sourced, made_own_folder, new_log
-from tvmconv.log_best import best_rows
-from tvmconv.plan import Setting, Task, blank_row, finished, plan
-from tvmconv.record import Row
-from tvmconv.rpc.trouble import Trouble
-from tvmconv.tile import Tile
+from tvmconv.database import heuristic
+from tvmconv.database.best_rows import best_rows
+from tvmconv.database.heuristic import AUTO
+from tvmconv.database.log import Key, Log, Sourced, made_own_folder, new_log
+from tvmconv.database.rows import Row
+from tvmconv.database.tuned import HAND, TUNED
+from tvmconv.report.tune import tune_table
+from tvmconv.rpc.errors import Trouble
+from tvmconv.support.install import install_line
+from tvmconv.support.jsonlines import BadFile
+from tvmconv.target.devices import EMULATOR
+from tvmconv.target.tile import Tile
 from tvmconv.tune import RANDOM
-from tvmconv.tune.lab import Lab, LocalLab
-from tvmconv.tune.remote_lab import RemoteLab
+from tvmconv.tune.remote_runner import RemoteLab
 from tvmconv.tune.run import Plan
-from tvmconv.tune.search import BATCH, NewSearch, searcher
+from tvmconv.tune.runner import Lab, LocalLab
+from tvmconv.tune.search import BATCH, NewSearch
+from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
-from tvmconv.tune_report import tune_table
-from tvmconv.tuned import HAND, TUNED
-from tvmconv.workload import Layer, resolve
+from tvmconv.workload import networks
+from tvmconv.workload.resolve import Layer, resolve
 
 if TYPE_CHECKING:
-    from tvmconv.builder import Request
+    from tvmconv.compiler.builder import Request
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -68,7 +70,7 @@ def _races(layers: Sequence[Layer], names: Sequence[str], setting: Setting) -> I
         for name, task in zip(names, plan([layer], names, setting), strict=True):
             race = [task]
             if name == AUTO and layer.shape and task.request:
-                able = choose.able(layer.shape, setting.layout or choose.LAYOUT)
+                able = heuristic.able(layer.shape, setting.layout or heuristic.LAYOUT)
                 race += plan([layer], [other for other in able if other != task.algorithm], setting)
             yield race
 

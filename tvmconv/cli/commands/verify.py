@@ -6,14 +6,14 @@ import argparse
 from functools import partial
 from itertools import islice
 
-from tvmconv import report
-from tvmconv.batch import verified
+from tvmconv.bench.batch import verified
+from tvmconv.bench.plan import plan
 from tvmconv.cli import values
 from tvmconv.cli.build import build
 from tvmconv.cli.device import Work, at_work
 from tvmconv.cli.output import Output, exit_code
-from tvmconv.plan import plan
-from tvmconv.workload import resolve
+from tvmconv.report import tables
+from tvmconv.workload.resolve import resolve
 
 # Tasks built before the first of them is verified: enough that starting the compilers costs little beside them.
 _CHUNK = 64
@@ -28,7 +28,7 @@ def _verify(options: argparse.Namespace, output: Output, work: Work) -> int:
     output.machine = work.machine
     algorithms = options.algorithm or values.all_algorithms(options.layout)
     tasks = list(plan(resolve(options.workloads, output.warn), algorithms.names, work.setting))
-    output.table_at_end(partial(report.verify_table, unnamed=algorithms.unnamed(options.verbose)))
+    output.table_at_end(partial(tables.verify_table, unnamed=algorithms.unnamed(options.verbose)))
 
     remaining = iter(tasks)
     while chunk := list(islice(remaining, _CHUNK)):

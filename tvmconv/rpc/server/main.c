@@ -109,7 +109,7 @@ static const char *match_of(const options *o) {
     return o->registry.match[0] ? o->registry.match : NULL;
 }
 
-static void serve(options *o, guests *clients) {
+static void serve(options *o, pending_clients *clients) {
     while (!stopping) {
         double timeout;
         if (o->has_tracker && now() >= o->registry.next) tracker_check(&o->registry);
@@ -129,13 +129,13 @@ static void serve(options *o, guests *clients) {
 
 int main(int count, char **arguments) {
     char address[ADDRESS];
-    static guests clients;
+    static pending_clients clients;
     options o = parse(count, arguments);
     sched_getaffinity(0, sizeof allowed, &allowed);
     catch_signals();
     load_tvm(o.lib);
     remove_abandoned(o.rules.work);
-    guests_open(&clients, listen_on(o.host, o.port, address, &o.registry.own_port));
+    pending_open(&clients, listen_on(o.host, o.port, address, &o.registry.own_port));
     snprintf(o.registry.key, sizeof o.registry.key, "%s", o.key);
     if (o.has_tracker) tracker_offer(&o.registry);
     printf("listening on %s\n", address);

@@ -29,8 +29,10 @@ void add_json(text *t, const char *string); /* in quotes, escaped; what is not A
 char *room_for(text *t, size_t more);       /* where `more` bytes and a 0 can be written; t->size is the caller's to set */
 int read_line(const char *path, char *line, size_t room); /* a small file's first line, without its end; whether */
 
-/* net.c: sockets; every wait ends at a deadline on the clock now(), or when the server is told to stop. */
+/* clock.c */
 double now(void); /* seconds, monotonic */
+
+/* network/net.c: sockets; every wait ends at a deadline on the clock now(), or when the server is told to stop. */
 int wait_for(int fd, short events, double deadline); /* whether fd is ready */
 int send_all(int fd, const void *data, size_t size, double deadline), receive_all(int fd, void *data, size_t size, double deadline);
 int send_text(int fd, const char *string, double deadline); /* its length as int32, then itself; 0 or -1 */
@@ -60,16 +62,16 @@ int tvm_bytes(const TVMFFIAny *argument, TVMFFIByteArray *bytes); /* of a string
 /* The same as a C string of fewer than `room` bytes, without a 0 within; -1 with an error raised that says `what`. */
 int tvm_string(const TVMFFIAny *argument, const char *what, char *string, size_t room);
 
-/* cpus.c: lists such as 0,2-3, and where this process runs. */
+/* machine/cpus.c: lists such as 0,2-3, and where this process runs. */
 int parse_cpus(const char *list, cpu_set_t *cpus); /* 0 or -1 */
 void add_cpus(text *t, const cpu_set_t *cpus);
 int pin_process(const cpu_set_t *cpus); /* all of its threads; 0, or -1 with errno */
 extern cpu_set_t allowed;               /* to the server, since it started */
 
-/* machine.c: JSON about the device, as tvmconv.describe and tvmconv.sensors return it. */
+/* machine/machine.c: JSON about the device, as tvmconv.describe and tvmconv.sensors return it. */
 void describe_machine(text *t), read_sensors(text *t);
 
-/* threads.c: a tvmconv_pool (../native/tvmconv.h) of this process, NULL for one thread. */
+/* machine/threads.c: a tvmconv_pool (../native/tvmconv.h) of this process, NULL for one thread. */
 int session_pool(int threads, void **pool); /* 0, or -1 with an error raised */
 void pool_cpus(const cpu_set_t *cpus);      /* where later pools run, and their caller */
 
@@ -87,7 +89,7 @@ int store(const folder *f, const char *path, const TVMFFIByteArray *content); /*
 /* functions.c: what a session can call, beside what TVM's runtime has. */
 void register_functions(const folder *f);
 
-/* guests.c: connections whose handshake is pending, and clients that wait for their turn. All are served at once, also
+/* network/handshake.c: connections whose handshake is pending, and clients that wait for their turn. All are served at once, also
    during a session. When there is no place left, the address with most handshakes pending loses its oldest one. */
 enum { HELLO = 2 * KEY };
 typedef struct {
@@ -96,21 +98,21 @@ typedef struct {
     uint64_t from;   /* its address */
     size_t size;     /* bytes of what it has said: magic, length, key and options */
     char said[8 + HELLO];
-} guest;
+} pending_client;
 typedef struct {
     const char *match;      /* what a client has to know; NULL: nobody is let in */
     int listener;
     int count, most;        /* most: by the file descriptors that this process may have */
     int dropped;            /* connections closed since `reported` */
     double reported;
-    guest all[MOST_GUESTS]; /* the oldest first */
-} guests;
-void guests_open(guests *g, int listener);
-void guests_close(const guests *g); /* in a session: all descriptors, the listener's too */
+    pending_client all[MOST_GUESTS]; /* the oldest first */
+} pending_clients;
+void pending_open(pending_clients *g, int listener);
+void pending_close(const pending_clients *g); /* in a session: all descriptors, the listener's too */
 /* Accept and hear whoever comes until something has happened, or the deadline; whether the client `other` has gone. */
-int attend(guests *g, int other, double deadline);
+int attend(pending_clients *g, int other, double deadline);
 /* The socket of the client whose turn it is, with the seconds that it wants, 0 for no limit; −1: there is none. */
-int next_client(guests *g, double *timeout);
+int next_client(pending_clients *g, double *timeout);
 int welcome(int fd, const char *key); /* its answer; 0 or -1 */
 
 /* session.c */
@@ -121,9 +123,9 @@ typedef struct {
     int tracker;      /* to be closed in a session; -1: none */
 } session_rules;
 /* Returns when it has ended; timeout as longest. Others may connect meanwhile. */
-void run_session(int fd, double timeout, const session_rules *rules, guests *others);
+void run_session(int fd, double timeout, const session_rules *rules, pending_clients *others);
 
-/* tracker.c: our entry in a TVM tracker's list. */
+/* network/tracker.c: our entry in a TVM tracker's list. */
 typedef struct {
     char host[ADDRESS], port[8], key[KEY], match[KEY + 64]; /* match: what the next client must know; empty: none */
     const char *custom;                                     /* the address told to clients; NULL: where we come from */

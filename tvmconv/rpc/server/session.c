@@ -33,12 +33,12 @@ static void be_the_first_to_go(void) {
 }
 
 /* The session itself, in a process of its own. */
-static void serve(int fd, const folder *own, const session_rules *rules, const guests *others, pid_t server) {
+static void serve(int fd, const folder *own, const session_rules *rules, const pending_clients *others, pid_t server) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != server) _exit(1); /* it ended just before */
     setpgid(0, 0);
     reset_signals();
-    guests_close(others);
+    pending_close(others);
     if (rules->tracker >= 0) close(rules->tracker);
     signal(SIGXFSZ, SIG_IGN); /* so that a write beyond the limit fails, rather than kills */
     set_limit(RLIMIT_FSIZE, own->most);
@@ -71,7 +71,7 @@ static void kill_session(pid_t session, int *status) {
 }
 
 /* Wait for a session's end; why it has to be made to end, or NULL. */
-static const char *watch(pid_t session, int fd, double deadline, guests *others, int *status) {
+static const char *watch(pid_t session, int fd, double deadline, pending_clients *others, int *status) {
     for (;;) {
         if (waitpid(session, status, WNOHANG) == session) return NULL;
         if (stopping) return "the server was told to stop";
@@ -104,7 +104,7 @@ static void report(pid_t session, int status, const char *why) {
         say("session %d ended", session);
 }
 
-void run_session(int fd, double timeout, const session_rules *rules, guests *others) {
+void run_session(int fd, double timeout, const session_rules *rules, pending_clients *others) {
     folder own;
     if (make_folder(rules->work, rules->most, &own)) return;
     if (rules->longest > 0 && (timeout <= 0 || timeout > rules->longest)) timeout = rules->longest;

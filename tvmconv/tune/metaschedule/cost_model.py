@@ -20,8 +20,8 @@ from tvm.s_tir.meta_schedule.cost_model import PyCostModel, XGBModel
 from tvm.s_tir.meta_schedule.cost_model.xgb_model import FeatureGroup, XGBConfig
 from tvm.s_tir.meta_schedule.feature_extractor import PyFeatureExtractor
 
-from tvmconv.builder import Request
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request
+from tvmconv.target.tile import Tile
 from tvmconv.tune.features import features
 from tvmconv.tune.metaschedule.sketch import request_of, tile_of
 from tvmconv.tune.model import LEAST

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from tvmconv.interruption import SIGNALS
+from tvmconv.support.interruption import SIGNALS
 
 
 class Crossing:

@@ -20,19 +20,19 @@ from tvm.s_tir.meta_schedule.database import MemoryDatabase
 from tvm.s_tir.meta_schedule.measure_callback import AddToDatabase, UpdateCostModel
 from tvm.s_tir.meta_schedule.runner import PyRunner, PyRunnerFuture, RunnerResult
 
-from tvmconv.builder import Request
-from tvmconv.description import descriptions
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
-from tvmconv.tune.compilers import trial_folder
-from tvmconv.tune.lab import Lab
+from tvmconv.compiler.builder import Request
+from tvmconv.runtime.kernel_file.description import descriptions
+from tvmconv.target.tile import Tile
+from tvmconv.tune.builder_pool import trial_folder
 from tvmconv.tune.metaschedule.cost_model import CostModel
 from tvmconv.tune.metaschedule.crossing import Crossing
 from tvmconv.tune.metaschedule.sketch import request_of
 from tvmconv.tune.metaschedule.trace_search import task
 from tvmconv.tune.outcome import Outcome, Tell
+from tvmconv.tune.runner import Lab
 from tvmconv.tune.search import BATCH
 from tvmconv.tune.space import Space
+from tvmconv.workload.shape import ConvShape
 
 
 def tune_by_metaschedule(request: Request, trials: int, seed: int, lab: Lab, tell: Tell) -> None:

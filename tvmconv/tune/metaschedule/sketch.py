@@ -15,10 +15,10 @@ from tvm import IRModule
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T
 
-from tvmconv.builder import Request
-from tvmconv.shape import ConvShape
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request
+from tvmconv.target.tile import Tile
 from tvmconv.tune.space import Space
+from tvmconv.workload.shape import ConvShape
 
 _BLOCK = "kernel"
 _REGISTERS = ("nr", "mr")  # what a design space fixes

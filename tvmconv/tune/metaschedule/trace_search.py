@@ -19,9 +19,9 @@ from tvm.s_tir.meta_schedule.runner import RunnerResult
 from tvm.s_tir.meta_schedule.search_strategy import EvolutionarySearch, MeasureCandidate
 from tvm.s_tir.meta_schedule.space_generator import ScheduleFn
 
-from tvmconv.builder import Request
-from tvmconv.lower import tvm_target
-from tvmconv.tile import Tile
+from tvmconv.compiler.builder import Request
+from tvmconv.compiler.lower import tvm_target
+from tvmconv.target.tile import Tile
 from tvmconv.tune import METASCHEDULE
 from tvmconv.tune.metaschedule.cost_model import CostModel
 from tvmconv.tune.metaschedule.crossing import Crossing

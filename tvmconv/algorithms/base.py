@@ -1,0 +1,49 @@
+"""What an algorithm is: it accepts a problem or rejects it, and hands over its TIR, phases and sizes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
+from tvmconv.algorithms.microkernel.program import Program
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
+
+
+class Algorithm(ABC):
+    """One algorithm for one layout."""
+
+    name: ClassVar[str]
+    layout: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def rejects(self, shape: ConvShape) -> str | None:
+        """Why this algorithm cannot compute the problem, or None."""
+
+    @abstractmethod
+    def view(self, shape: ConvShape, tile: Tile) -> MatrixView | PixelView:
+        """The problem as matrix products, which is what a tile is chosen for."""
+
+    @abstractmethod
+    def module(self, shape: ConvShape, tile: Tile) -> Program:
+        """The problem as TIR with named blocks."""
+
+    def work(self, shape: ConvShape, tile: Tile) -> float:
+        """Taps, summed over all tiles of one image and group: what one panel of weights is used for."""
+        view = self.view(shape, tile)
+        return view.tiles * view.layout.taps
+
+    def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
+        """How many rows there are that MC makes blocks of, and of how many a block is made up at least."""
+        return shape.m, tile.nr if self.layout == "nchw" else tile.mr
+
+    def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
+        """Bytes of each part of the workspace, in its order."""
+        return {}
+
+    def workspace(self, shape: ConvShape, tile: Tile, threads: int = 1) -> int:
+        """Bytes of extra memory, all of it in the workspace argument."""
+        return sum(self.memory(shape, tile).values())

@@ -1,0 +1,281 @@
+"""The matrix products of NCHW: the register tile with its operands' roles swapped.
+
+    acc[MR][NR] += Σ over a run of channels of packed[k][i] · source[k][pixel j]
+
+MR output channels by NR pixels: the packed weights are broadcast, the pixels are the vectors, read where they lie. What
+a product adds to an output plane, and when, tells the algorithms apart: see Taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from tvmconv.algorithms.microkernel.packing import pack_function
+from tvmconv.algorithms.microkernel.partition import Sweep
+from tvmconv.algorithms.microkernel.pixel_vectors import (
+    PixelView,
+    all_lanes,
+    locate_block,
+    masked_load,
+    masked_store,
+    only_reached,
+    reach_block,
+    read_vector,
+    readable,
+    whole_vector,
+)
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.workload.shape import ConvShape
+
+# Of a vector whose elements a multiply-add can take one by one, as NEON's can: then weights are loaded as vectors too.
+_LANES = 4
+
+
+class Taps(Enum):
+    """Which taps one sweep over a block of pixels adds up before it writes."""
+
+    ALL = "all in registers: a direct convolution, or one tap in all"
+    IN_TURN = "one a sweep, each sweep adding to the output"
+    OF_UNIT = "the tap of the unit, each to a plane of its own"
+
+
+def sweep_of_step(view: PixelView, taps: Taps) -> Sweep:
+    """The tiles of one step, by panels of output channels and blocks of pixels. A step has one block of K."""
+    layout = view.layout
+    repeats = layout.groups * (layout.taps if taps is Taps.OF_UNIT else 1)
+    return Sweep(repeats, layout.panels, view.tiles, view.block_tiles, k_blocks=1)
+
+
+def pixel_product(
+    symbol: str, view: PixelView, taps: Taps, *, steps: int = 1, from_workspace: bool = False, planes: int | None = None
+) -> Any:
+    """The phase that computes units first … last−1 of a step; the image that it is called with is image · steps + step.
+
+    It reads x, or with from_workspace a matrix at the workspace's beginning, and writes y with bias and clamp, or sums
+    alone to planes that begin at that element of the workspace. A step is a block of K.
+    """
+    from tvm.script import tirx as T
+
+    layout, s = view.layout, view.source
+    G, P, KB, TAPS, KC, MR = layout.weights_shape
+    L, V = view.lanes, view.vectors
+    OC, OCG, M, PLANE = G * layout.oc, layout.oc, s.m, s.ih * s.iw
+    order = sweep_of_step(view, taps)
+    BT, B = order.block, order.blocks
+    TU = TAPS if taps is Taps.OF_UNIT else 1
+    SWEEPS = TAPS if taps is Taps.IN_TURN else 1
+    RUN = TAPS if taps is Taps.ALL else 1
+    SHIFTED = s.taps > 1  # else all of source's pixels lie where the output's do, whatever the tap
+    VECTOR, INDEX = f"float32x{L}", f"int32x{L}"
+    TO_Y = planes is None
+    assert steps == KB
+    locate, reach, multiply, write_back = (
+        locate_block(view),
+        reach_block(view),
+        multiply_block(view),
+        _write_back_block(view, raw=not TO_Y, partial=taps is not Taps.ALL),
+    )
+
+    @T.inline
+    def body(x, operand, packed, y, workspace, address, image, first, last):
+        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
+        bias = T.decl_buffer((G * P * MR,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        weights = T.decl_buffer(
+            (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
+        )
+        output = T.decl_buffer(
+            (s.mb * OC * M if TO_Y else OC * TU * M,),
+            "float32",
+            data=y if TO_Y else workspace,
+            elem_offset=0 if TO_Y else planes,
+            align=4,
+        )
+        acc = T.alloc_buffer((MR, V), VECTOR, scope="local", annotations=ON_STACK)
+        column = T.alloc_buffer((V,), VECTOR, scope="local", annotations=ON_STACK)
+        oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        valid = T.alloc_buffer((V, view.parts), INDEX, scope="local", annotations=ON_STACK)
+        reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
+        pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
+        origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
+        start = T.alloc_buffer((V,), "int64", scope="local", annotations=ON_STACK)
+        for part, sweep in T.grid(order.touched(first, last), SWEEPS):
+            segment: T.let[T.int32] = order.segment(part, first)
+            before: T.let[T.int32] = order.before(segment, first)
+            for it in range(order.behind(segment, last) - before):
+                with T.sblock("tile"):
+                    u = T.axis.spatial(order.segments, segment)
+                    vs = T.axis.reduce(SWEEPS, sweep)
+                    vit = T.axis.spatial(BT, before + it)
+                    T.reads()
+                    T.writes()
+                    p: T.let[T.int32] = u % P
+                    t: T.let[T.int32] = u // P % B * BT + vit
+                    tu: T.let[T.int32] = u // (P * B) % TU
+                    g: T.let[T.int32] = u // (P * B * TU)
+                    n: T.let[T.int32] = image // steps
+                    kb: T.let[T.int32] = image % steps
+                    tap: T.let[T.int32] = vs + tu
+                    channel: T.let[T.int32] = g * layout.channels + kb * KC
+                    image_start: T.let[T.int64] = (
+                        address if from_workspace else x + T.cast(n, "int64") * (s.ic * PLANE * BYTES)
+                    )
+                    base: T.let[T.int64] = image_start + T.cast(channel, "int64") * (PLANE * BYTES)
+                    locate(t, oh, ow, inside, pixel, origin)
+                    for r, _whole in T.grid(RUN, 1):
+                        reach(base, tap + r if SHIFTED else 0, 0, oh, ow, pixel, origin, start, valid, reached)
+                        offset: T.let[T.int64] = T.cast((((g * P + p) * KB + kb) * TAPS + tap + r) * KC, "int64")
+                        multiply(acc, column, base, start, valid, weights, offset, r)
+                    pass_: T.let[T.int32] = vs + kb
+                    place: T.let[T.int32] = ((n if TO_Y else 0) * OC + (g * TU + tu) * OCG) * M
+                    write_back(acc, output, bias, bounds, (g * P + p) * MR, p, place, pixel, inside, reached, pass_)
+
+    return phase_function(symbol, body)
+
+
+def product_program(
+    shape: ConvShape,
+    view: PixelView,
+    product: Any,
+    others: Mapping[str, Any] | None = None,
+    before: tuple[Phase, ...] = (),
+    memory: Mapping[str, int] | None = None,
+) -> Program:
+    """The program of an algorithm that ends with one product, in as many steps as there are blocks of K."""
+    return Program(
+        functions={
+            "pack": pack_function(shape, view.layout),
+            "prepare": no_preparation(),
+            **(others or {}),
+            "run": product,
+        },
+        phases=(*before, sweep_of_step(view, Taps.ALL).phase("run")),
+        images=shape.mb * view.layout.k_blocks,
+        packed_bytes=view.layout.elements * BYTES,
+        memory=memory or {},
+    )
+
+
+def multiply_block(view: PixelView) -> Any:
+    """A macro that adds one tap's channels to a tile: of each channel V vectors of pixels and MR broadcast weights.
+
+    Where masks are not cheap, tiles that may be read as a whole, which most are, have code of their own (blocks
+    "column" and "product") beside that with masked loads ("column_masked" and "product_masked").
+    """
+    from tvm.script import tirx as T
+
+    L, V, MR = view.lanes, view.vectors, view.layout.tile.nr
+    always = view.masks_are_cheap
+    add_channels, add_channels_masked = (_channels_block(view, masked) for masked in (False, True))
+
+    @T.inline
+    def multiply(acc, column, base, start, valid, weights, offset, r):
+        if r == 0:
+            for i, v in T.grid(MR, V):
+                with T.sblock("zero"):
+                    vi, vv = T.axis.remap("SS", [i, v])
+                    T.reads()
+                    T.writes(acc[vi, vv])
+                    acc[vi, vv] = whole_vector(T.float32(0), L)
+        if always:
+            add_channels_masked(acc, column, start, valid, weights, offset)
+        else:
+            if readable(view, start, base):
+                add_channels(acc, column, start, valid, weights, offset)
+            else:
+                add_channels_masked(acc, column, start, valid, weights, offset)
+
+    return multiply
+
+
+def _channels_block(view: PixelView, masked: bool) -> Any:
+    """A macro: the loop over the channels of one tap."""
+    from tvm.script import tirx as T
+
+    layout, L, V = view.layout, view.lanes, view.vectors
+    MR, KC, KR = layout.tile.nr, layout.kc, layout.tile.kr
+    suffix = "_masked" if masked else ""
+    HELD = L == _LANES and MR % L == 0
+
+    @T.inline
+    def add_channels(acc, column, start, valid, weights, offset):
+        held = T.alloc_buffer((MR,), "float32", scope="local", annotations=ON_STACK)
+        for co, ci in T.grid(KC // KR, KR):
+            if HELD:
+                for i in range(MR):
+                    with T.sblock(f"hold{suffix}"):
+                        vco, vci, vi = T.axis.remap("SSS", [co, ci, i])
+                        T.reads()
+                        T.writes(held[vi])
+                        held[vi] = weights[(offset + vco * KR + vci) * MR + vi]
+            for v in T.unroll(V):
+                with T.sblock(f"column{suffix}"):
+                    vco, vci, vv = T.axis.remap("SSS", [co, ci, v])
+                    T.reads(start[vv], valid[vv, 0 : view.parts])
+                    T.writes(column[vv])
+                    column[vv] = read_vector(view, start, valid, vv, vco * KR + vci, readable=not masked)
+            for i, v in T.grid(MR, V):
+                with T.sblock(f"product{suffix}"):
+                    vco, vci, vi, vv = T.axis.remap("RRSS", [co, ci, i, v])
+                    T.reads(acc[vi, vv], column[vv])
+                    T.writes(acc[vi, vv])
+                    k: T.let[T.int32] = vco * KR + vci
+                    acc[vi, vv] = (
+                        acc[vi, vv]
+                        + whole_vector(held[vi] if HELD else weights[(offset + k) * MR + vi], L) * column[vv]
+                    )
+
+    return add_channels
+
+
+def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
+    """A macro that ends a tile: row i of acc goes to channel p·MR + i of the output.
+
+    The first pass adds the bias, later ones what is there, the last one clamps; raw sums are written as they are. With
+    partial, lanes that the pass has not reached add nothing: not even a weight that is no number times zero. A NaN
+    passes the clamp, which is why the bounds come first in min and max.
+    """
+    from tvm.script import tirx as T
+
+    layout, L, V, M, OCG = view.layout, view.lanes, view.vectors, view.source.m, view.layout.oc
+    MR = layout.tile.nr
+    PASSES = layout.taps if partial else layout.k_blocks
+    always = view.masks_are_cheap
+
+    def taken(mask: Any, suffix: str) -> Any:
+        return mask if suffix else whole_vector(1, L)
+
+    @T.inline
+    def store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, suffix):
+        for i, v in T.grid(MR, V):
+            with T.sblock(f"write_back_pixels{suffix}"):
+                vi, vv = T.axis.remap("SS", [i, v])
+                T.reads(acc[vi, vv], pixel[vv], inside[vv], reached[vv])
+                T.writes()
+                if p * MR + vi < OCG:
+                    pointer: T.let[T.handle("float32")] = T.address_of(output[place + (p * MR + vi) * M + pixel[vv]])
+                    total = T.alloc_buffer((1,), f"float32x{L}", scope="local", annotations=ON_STACK)
+                    total[0] = only_reached(view, acc[vi, vv], reached[vv]) if partial else acc[vi, vv]
+                    if not raw:
+                        if pass_ == 0:
+                            total[0] = total[0] + whole_vector(bias[channel + vi], L)
+                        else:
+                            total[0] = total[0] + masked_load(f"float32x{L}", pointer, taken(inside[vv], suffix), L)
+                        if pass_ == PASSES - 1:
+                            total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
+                    T.evaluate(masked_store(total[0], pointer, taken(inside[vv], suffix), L))
+
+    @T.inline
+    def write_back(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_):
+        if always:
+            store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")
+        else:
+            if all_lanes([inside[v] for v in range(V)]):
+                store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "")
+            else:
+                store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")
+
+    return write_back

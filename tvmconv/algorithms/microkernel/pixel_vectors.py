@@ -1,0 +1,284 @@
+"""Vectors of output pixels for NCHW, where neighbours of a row lie together: where they are and what a tap reads.
+
+A vector holds as many pixels as it has lanes. Where the output is as wide as the input and the stride is 1, a tap
+reaches all pixels of a flattened image by one shift, so vectors run on over the ends of rows; else each row has vectors
+of its own. Lanes that fall outside (of the image, of the output, over a row's end into its neighbour) are masked:
+nothing is read there, zeros are multiplied, nothing is written.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv.algorithms.microkernel.packing import PackedLayout
+from tvmconv.algorithms.microkernel.program import BYTES
+from tvmconv.target.tile import Tile
+from tvmconv.workload.shape import ConvShape
+
+
+@dataclass(frozen=True)
+class PixelView:
+    """A layer as products of its packed weights by vectors of pixels.
+
+    source says what is read and from where: its x, taps, strides and padding, and its output pixels. layout packs the
+    weights in panels of MR output channels: the operands of the NHWC tile with their roles swapped.
+    """
+
+    source: ConvShape
+    layout: PackedLayout
+    tile: Tile
+    in_blocks: bool = False  # whether K may be cut into blocks, each a pass over the output
+
+    @property
+    def lanes(self) -> int:
+        """Pixels of one vector."""
+        return self.tile.vl
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of one tile."""
+        return self.tile.nr // self.lanes
+
+    @property
+    def masks_are_cheap(self) -> bool:
+        """Whether a masked load is one instruction, as for vectors of 8 and more (AVX); else it is a branch a lane."""
+        return self.lanes >= 8
+
+    @property
+    def parts(self) -> int:
+        """Vectors that are loaded for one vector of a tap's pixels: all from the first pixel to the last, or one for
+        each pixel where the stride is larger than the number of lanes."""
+        return min(self.source.sw, self.lanes)
+
+    @property
+    def apart(self) -> int:
+        """Elements from the beginning of one of these vectors to that of the next."""
+        return max(self.source.sw, self.lanes) if self.parts > 1 else self.lanes
+
+    @property
+    def flat(self) -> bool:
+        """Whether vectors run on over the ends of rows."""
+        return (self.source.sh, self.source.sw, self.source.iw) == (1, 1, self.source.ow)
+
+    @property
+    def row_vectors(self) -> int:
+        """Vectors of one output row."""
+        return -(-self.source.ow // self.lanes)
+
+    @property
+    def count(self) -> int:
+        """Vectors of one image."""
+        return -(-self.source.m // self.lanes) if self.flat else self.source.oh * self.row_vectors
+
+    @property
+    def tiles(self) -> int:
+        return -(-self.count // self.vectors)
+
+    @property
+    def block_tiles(self) -> int:
+        """Tiles that are swept with one panel of weights before the next one (MC, which counts pixels here)."""
+        return min(self.tiles, max(1, self.tile.mc // self.tile.nr)) if self.tile.mc > 0 else self.tiles
+
+
+def swapped(tile: Tile) -> Tile:
+    """The tile as PackedLayout sees it: panels are as wide as a tile has output channels."""
+    return Tile(mr=tile.nr, nr=tile.mr, kr=tile.kr, mc=tile.mc, kc=tile.kc, pf=tile.pf, st=tile.st)
+
+
+def whole_vector(value: Any, lanes: int) -> Any:
+    """A vector that is the value in every lane."""
+    from tvm.script import tirx as T
+
+    return T.Broadcast(value, lanes)
+
+
+def masked_load(dtype: str, pointer: Any, mask: Any, lanes: int) -> Any:
+    """The elements at a pointer where the mask is not 0, and zeros elsewhere; nothing is read there."""
+    from tvm.script import tirx as T
+
+    taken = mask != whole_vector(0, lanes)
+    return T.call_llvm_intrin(dtype, "llvm.masked.load", pointer, taken, whole_vector(T.float32(0), lanes))
+
+
+def any_lane(masks: Sequence[Any]) -> Any:
+    """Whether one of the masks is not 0 somewhere."""
+    from tvm.script import tirx as T
+
+    together = functools.reduce(lambda one, other: one | other, masks)
+    return T.call_llvm_intrin("int32", "llvm.vector.reduce.or", together) != 0
+
+
+def all_lanes(masks: Sequence[Any]) -> Any:
+    """Whether none of the masks, of ones and zeros, has a zero."""
+    from tvm.script import tirx as T
+
+    together = functools.reduce(lambda one, other: one & other, masks)
+    return T.call_llvm_intrin("int32", "llvm.vector.reduce.and", together) != 0
+
+
+def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
+    """Writes the lanes where the mask is not 0."""
+    from tvm.script import tirx as T
+
+    return T.call_llvm_intrin("void", "llvm.masked.store", value, pointer, mask != whole_vector(0, lanes))
+
+
+def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
+    """The lanes of a sum where the mask is not 0, and zeros elsewhere.
+
+    LLVM 22 may put the masked load of pixels that one output channel alone uses into a masked multiply-add
+    (llvm/llvm-project#161074), take it out again without the mask, and so read what is not there. A fence behind the
+    sum keeps it from that.
+    """
+    from tvm.script import tirx as T
+
+    L = view.lanes
+    if min(view.layout.tile.nr, view.layout.oc) == 1:
+        total = T.call_llvm_intrin(f"float32x{L}", "llvm.arithmetic.fence", total)
+    return T.Select(reached != whole_vector(0, L), total, whole_vector(T.float32(0), L))
+
+
+def locate_block(view: PixelView) -> Any:
+    """A macro: the pixels of tile t. For each of its vectors v
+
+    oh[v], ow[v]  row and column of each lane, inside[v]  whether the lane is a pixel at all,
+    pixel[v]      the first lane's place in an output plane, origin[v]  its place in an input plane without any tap.
+    """
+    from tvm.script import tirx as T
+
+    s, L, V, RV = view.source, view.lanes, view.vectors, view.row_vectors
+    FLAT, M, OH, OW = view.flat, s.m, s.oh, s.ow
+
+    def chosen(condition: Any) -> Any:
+        return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
+
+    def columns(first: Any) -> Any:
+        """Those of the lanes. With a stride they end with the last one: 32 bits may not hold larger multiples of it."""
+        lanes = T.Ramp(first, 1, L)
+        return lanes if s.sw == 1 else T.min(lanes, whole_vector(OW - 1, L))
+
+    @T.inline
+    def locate(t, oh, ow, inside, pixel, origin):
+        for v in T.unroll(V):
+            with T.sblock("locate"):
+                vv = T.axis.spatial(V, v)
+                T.reads()
+                T.writes(oh[vv], ow[vv], inside[vv], pixel[vv], origin[vv])
+                q: T.let[T.int32] = t * V + vv
+                if FLAT:
+                    pixel[vv] = q * L
+                    origin[vv] = q * L
+                    oh[vv] = T.truncdiv(T.Ramp(q * L, 1, L), whole_vector(OW, L))
+                    ow[vv] = T.truncmod(T.Ramp(q * L, 1, L), whole_vector(OW, L))
+                    inside[vv] = chosen(T.Ramp(q * L, 1, L) < whole_vector(M, L))
+                else:
+                    row: T.let[T.int32] = T.min(q // RV, OH - 1)
+                    column: T.let[T.int32] = q % RV * L
+                    pixel[vv] = row * OW + column
+                    origin[vv] = row * s.sh * s.iw + column * s.sw
+                    oh[vv] = whole_vector(row, L)
+                    ow[vv] = columns(column)
+                    inside[vv] = chosen(
+                        T.And(
+                            whole_vector(q // RV, L) < whole_vector(OH, L), T.Ramp(column, 1, L) < whole_vector(OW, L)
+                        )
+                    )
+
+    return locate
+
+
+def reach_block(view: PixelView) -> Any:
+    """A macro: what a tap reads, where oh counts from output row `row`. For each vector v that locate has placed
+
+    address[v]   of what the first lane reads in the first plane, which begins at `base`,
+    valid[v, j]  which elements of the j-th vector from there (see PixelView.parts) lie in the image,
+    reached[v]   the lanes whose input lies in the image.
+
+    Where masks are not cheap, a vector that lies in the padding as a whole has the address of the plane itself, which
+    may be read.
+    """
+    from tvm.script import tirx as T
+
+    s, L, V, SW = view.source, view.lanes, view.vectors, view.source.sw
+    IH, IW, OW, DH, DW, PARTS = s.ih, s.iw, s.ow, s.dh + 1, s.dw + 1, view.parts
+    ALWAYS = view.masks_are_cheap
+
+    def shifted(position: Any, stride: int, shift: Any) -> Any:
+        return position * whole_vector(stride, L) + whole_vector(shift, L)
+
+    def within(h: Any, w: Any) -> Any:
+        """1 in the lanes whose row and column are those of the image. One comparison each, as negative numbers are
+        large ones without a sign."""
+        rows = T.reinterpret(f"uint32x{L}", h) < whole_vector(T.uint32(IH), L)
+        columns = T.reinterpret(f"uint32x{L}", w) < whole_vector(T.uint32(IW), L)
+        return T.Select(T.And(rows, columns), whole_vector(1, L), whole_vector(0, L))
+
+    def begin(column: Any, j: Any, dx: Any) -> Any:
+        """The image's column at which vector j begins; behind the image for a pixel behind the row's last one."""
+        if SW <= L:
+            return column * SW + dx + j * L
+        return T.Select(column + j < OW, T.min(column + j, OW - 1) * SW + dx, IW)
+
+    @T.inline
+    def reach(base, tap, row, oh, ow, pixel, origin, address, valid, reached):
+        dy: T.let[T.int32] = tap // s.kw * DH - s.ph
+        dx: T.let[T.int32] = tap % s.kw * DW - s.pw
+        for v in T.unroll(V):
+            with T.sblock("reach"):
+                vv = T.axis.spatial(V, v)
+                T.reads(oh[vv], ow[vv], pixel[vv], origin[vv])
+                T.writes(address[vv], valid[vv, 0:PARTS], reached[vv])
+                reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
+                address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
+                if SW == 1:
+                    valid[vv, 0] = reached[vv]
+                else:
+                    column: T.let[T.int32] = T.truncmod(pixel[vv], OW)
+                    for j in T.unroll(PARTS):
+                        valid[vv, j] = within(
+                            shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(begin(column, j, dx), 1, L)
+                        )
+                if not ALWAYS:  # noqa: SIM102 - known to the compiler; what is nested, to the kernel alone
+                    if T.Not(any_lane([valid[vv, j] for j in range(PARTS)])):
+                        address[vv] = base
+
+    return reach
+
+
+def readable(view: PixelView, address: Any, base: Any) -> Any:
+    """Whether all that a tap reads into a tile lies in the plane that begins at `base`, be it valid or not."""
+    from tvm.script import tirx as T
+
+    last = (view.source.ih * view.source.iw - view.source.sw * view.lanes) * BYTES
+    if last < 0:
+        return T.bool(False)
+    return functools.reduce(T.And, [T.And(address[v] >= base, address[v] <= base + last) for v in range(view.vectors)])
+
+
+def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, readable: bool = False) -> Any:
+    """What a tap reads into vector v from the plane of that number, as reach has prepared it.
+
+    With readable, what is not valid may be read, and is replaced by zeros; or by anything, where it would only be
+    multiplied for lanes that are no pixels of the output.
+    """
+    from tvm.ir import PointerType, PrimType
+    from tvm.script import tirx as T
+
+    s, L = view.source, view.lanes
+    PLANE = s.ih * s.iw
+    F32 = PointerType(PrimType("float32"))
+    start = address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
+    pointers = [T.reinterpret(F32, start + j * view.apart * BYTES) for j in range(view.parts)]
+    if not readable:
+        parts = [masked_load(f"float32x{L}", pointer, valid[v, j], L) for j, pointer in enumerate(pointers)]
+    else:
+        parts = [masked_load(f"float32x{L}", pointer, whole_vector(1, L), L) for pointer in pointers]
+        if s.taps > 1 or max(s.ph, s.pw, s.pb, s.pr) > 0:
+            zeros = whole_vector(T.float32(0), L)
+            parts = [T.Select(valid[v, j] != whole_vector(0, L), part, zeros) for j, part in enumerate(parts)]
+    if s.sw == 1:
+        return parts[0]
+    return T.Shuffle(parts, [lane * min(s.sw, L) for lane in range(L)])

@@ -1,0 +1,1 @@
+"""What the benchmark commands do: plans, layers, comparisons, and results of other tools."""

@@ -1,0 +1,19 @@
+"""verify on a device: the same checks as here, each in a session of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tvmconv.rpc.client.connection import Remote
+from tvmconv.rpc.errors import Trouble
+from tvmconv.verify.check import Check, Verdict
+
+
+def verify(checks: Iterable[Check], remote: Remote) -> Iterator[Verdict]:
+    """One verdict for each check, in order, as soon as it is known. A check that fails costs nothing but itself."""
+    for check in checks:
+        try:
+            yield remote.asked("the kernel", check, remote.pace.seconds(check.shape))
+        except Trouble as trouble:
+            yield Verdict("error", str(trouble))
+    remote.leave()

@@ -1,0 +1,1 @@
+"""Brings the server to a device: its bundle, adb and ssh, the tracker, and a device emulated on this machine."""

@@ -1,0 +1,1 @@
+"""The machines that kernels are made for: instruction sets, CPU features, cores, devices; and register tiles."""

@@ -1,0 +1,19 @@
+"""A layer that was asked for, whatever it was called: what a row of work is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvmconv.workload.shape import ConvShape
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of work. `source` is the workload or the batch file's word as given; a row with a `reason` is rejected, and
+    its `shape` is None if it could not even be read. `count` is how often the layer occurs in its network."""
+
+    source: str
+    shape: ConvShape | None
+    name: str | None = None
+    count: int = 1
+    reason: str | None = None
