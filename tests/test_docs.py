@@ -17,7 +17,8 @@ import pytest
 
 import tvmconv
 from tvmconv.algorithms import ALGORITHMS
-from tvmconv.cli import arguments, scripts
+from tvmconv.cli import arguments
+from tvmconv.cli.scripts import arguments as scripts
 from tvmconv.measure.peers import PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
