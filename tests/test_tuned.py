@@ -185,6 +185,7 @@ def test_every_row_says_by_what_it_was_tuned(tmp_path: Path, capsys: Capture) ->
         assert "there is one for threads 2" in err
 
 
+@pytest.mark.alone
 def test_bench_compares_both(tmp_path: Path, capsys: Capture) -> None:
     logged(tmp_path, record("4x16"))
     work = ["bench", WORKLOAD, "-a", "indirect,direct", "--log-dir", tmp_path, "--schedule", "hand,tuned"]
