@@ -53,7 +53,9 @@ def test_what_is_cached_needs_neither_a_process_nor_tvm() -> None:
     path = builder.build_path(request())
     program = f"""
 import sys
-from tvmconv import builder, shape, worker
+from tvmconv.compiler import builder
+from tvmconv.support import worker
+from tvmconv.workload import shape
 worker.Worker = None
 request = builder.Request(shape.ConvShape.parse({str(request().shape)!r}), "direct")
 (path,) = builder.build_all([request], 2).values()
@@ -88,11 +90,29 @@ def test_what_decides_a_kernel_decides_its_file(monkeypatch: pytest.MonkeyPatch)
     assert len({path(request()), *map(path, others)}) == 4
 
     before = path(request())
-    for changed in ("tvmconv.__version__", "tvmconv.compiler.builder.SCHEMA"):
+    for changed in ("tvmconv.compiler.builder.__version__", "tvmconv.compiler.builder.SCHEMA"):
         with monkeypatch.context() as patch:
             patch.setattr(changed, "9")
             patch.setattr(builder, "_sources", builder._sources.__wrapped__)
             assert path(request()) != before
+
+
+def test_every_module_that_makes_a_kernel_decides_its_file() -> None:
+    """All of this project that a compiler loads, but for the package support and `__init__` files without code."""
+    program = """
+import sys
+from tvmconv.compiler import builder, link, lower
+from tvmconv.workload.shape import ConvShape
+builder.scheduled_module(builder.Request(ConvShape.parse("ic8ih6oc8kh3"), "direct"))
+print(*(module.__file__ for name, module in [*sys.modules.items()] if name.startswith(("tvmconv", "schedules"))))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=HERE.parent, check=True, capture_output=True, text=True)
+    loaded = {Path(file).relative_to(HERE.parent).as_posix() for file in done.stdout.split()}
+    deciding = {file.relative_to(HERE.parent).as_posix() for file in builder.sources()}
+    others = {file for file in loaded - deciding if not file.startswith("tvmconv/support/")}
+    packages = ("", "runtime/", "workload/")
+    assert others == {"tvmconv/version.py", *(f"tvmconv/{package}__init__.py" for package in packages)}
+    assert {"tvmconv/algorithms/microkernel/register_tile.py", "tvmconv/native/shim.c", "schedules/x86.py"} <= deciding
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

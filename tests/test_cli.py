@@ -369,7 +369,7 @@ def test_compile_by_results(capsys: Capture, tmp_path: Path) -> None:
 def test_compile_for_another_machine(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It needs no features of this one; verify and load, which run the kernel, do."""
     path = tmp_path / "layer.so"
-    for module in ("kernel", "target"):
+    for module in ("runtime.kernel", "target.targets"):
         monkeypatch.setattr(f"tvmconv.{module}.host_features", lambda: frozenset(SSE4.features))
     (row,) = rows(capsys, "compile", ONE, "-t", "x86-64-v4", "-o", str(path))
     assert (row["status"], row["target"]) == ("ok", "x86-64-v4")

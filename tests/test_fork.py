@@ -13,7 +13,7 @@ PROGRAM = """
 import os, signal, sys, threading, time
 import numpy as np
 import tvmconv
-from tvmconv.reference import integer_case
+from tvmconv.verify.reference import integer_case
 
 kernel, threads = tvmconv.load(sys.argv[1]), int(sys.argv[2])
 case = integer_case(kernel.shape)

@@ -176,7 +176,7 @@ from pathlib import Path
 import numpy as np
 from elftools.elf.elffile import ELFFile
 import tvmconv
-from tvmconv.reference import integer_case
+from tvmconv.verify.reference import integer_case
 
 source = Path(sys.argv[1])
 case = integer_case(tvmconv.load(source).shape)

@@ -31,7 +31,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from tests.tuning import record
-from tvmconv.log import Log
+from tvmconv.database.log import Log
 
 log, base = Log(Path(sys.argv[1])), record()
 for trial in range(int(sys.argv[3])):

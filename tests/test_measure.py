@@ -225,10 +225,10 @@ def test_a_contestant_dies_with_its_parent(tmp_path: Path) -> None:
 import os, signal, threading, time
 from pathlib import Path
 from fake_contestant import Fake
-from tvmconv.measure import measure
-from tvmconv.reference import integer_case
-from tvmconv.shape import ConvShape
-from tvmconv.target import native
+from tvmconv.measure.interleaved import measure
+from tvmconv.verify.reference import integer_case
+from tvmconv.workload.shape import ConvShape
+from tvmconv.target.targets import native
 
 log = Path({str(log)!r})
 

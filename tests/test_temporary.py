@@ -21,7 +21,7 @@ from tvmconv.support.worker import Worker
 _HOLDS_ONE = """
 import time
 from pathlib import Path
-from tvmconv.temporary import temporary_folder
+from tvmconv.support.filesystem.temporary import temporary_folder
 with temporary_folder(".making-", Path("{folder}")) as path:
     (path / "half").touch()
     print("up", flush=True)

@@ -231,7 +231,7 @@ PROGRAM = f"""
 import os, signal, sys, threading
 import numpy as np
 import tvmconv
-from tvmconv.reference import integer_case
+from tvmconv.verify.reference import integer_case
 
 kernel = tvmconv.load(sys.argv[1])
 case = integer_case(kernel.shape)

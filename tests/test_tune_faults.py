@@ -130,7 +130,13 @@ def test_bad_candidates_cost_one_trial_each(cache: Path, tmp_path: Path, capsys:
 
 
 # In a process of its own, in which the compilers are the faulty ones too.
-_COMMAND = "import sys; from tvmconv import builder, cli; builder.CREW = 'faulty_compiler'; sys.exit(cli.main())"
+_COMMAND = """
+import sys
+from tvmconv import cli
+from tvmconv.compiler import builder
+builder.CREW = 'faulty_compiler'
+sys.exit(cli.main())
+"""
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
