@@ -276,7 +276,8 @@ def test_old_pythons_can_parse_far_enough_to_be_told(name: str) -> None:
 def test_scripts_test_checks_then_tests(checkout: Checkout) -> None:
     code, out, _ = checkout.run("test")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == [*("ruff", "ruff", "mypy", "lint-imports"), *("pytest", "pytest")]
+    programs = ["ruff", "ruff", "mypy", "lint-imports", "pytest", "pytest"]
+    assert [line.split()[0] for line in out.splitlines()] == programs
     assert all(f"pytest {checkout.folder} [" in line and "'tests']" in line for line in out.splitlines()[-2:])
 
 
