@@ -314,7 +314,7 @@ def test_another_schema_is_kept_and_refused(tmp_path: Path) -> None:
     assert [type(entry) for entry in Log(path).entries()] == [Foreign, Record]
     assert Logs([tmp_path], notes.append).best(KEY).best
     assert "1 lines of schema 99 are refused" in notes[0]
-    assert merged(Log(path).entries()).splitlines()[1] == path.read_bytes().splitlines()[0]
+    assert [*merged(Log(path).entries())][1] == path.read_bytes().splitlines(keepends=True)[0]
 
 
 def test_a_damaged_file_is_told_and_the_others_are_used(tmp_path: Path) -> None:
@@ -347,8 +347,7 @@ def test_what_cannot_be_used_here(changes: dict[str, Any], sentence: str | None)
 
 def test_merging_keeps_each_once_in_order_of_time(tmp_path: Path) -> None:
     a, b, c = (record(trial=trial, time=f"2026-01-0{day}") for trial, day in ((1, 3), (2, 1), (3, 1)))
-    content = merged([a, b, c, a])
-    (tmp_path / "all.jsonl").write_bytes(content)
+    (tmp_path / "all.jsonl").write_bytes(b"".join(merged([a, b, c, a])))
     assert Log(tmp_path / "all.jsonl").records() == [b, c, a]
 
 

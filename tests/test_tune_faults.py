@@ -188,10 +188,10 @@ def fake(lab: FakeLab, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str
 
     class InPlace(FakeLab):
         def __init__(self, *arguments: object) -> None:
-            vars(self).update(vars(runner))
+            vars(self).update(vars(lab))
 
         def __enter__(self) -> FakeLab:
-            return runner
+            return lab
 
         def __exit__(self, *error: object) -> None:
             pass

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tvmconv.database.log.places import SUFFIX
 from tvmconv.database.rows import Row
 from tvmconv.report import figure, log_plot
 from tvmconv.report import log as log_report
-from tvmconv.support.filesystem.files import write_whole
+from tvmconv.support.filesystem.files import write_lines
 
 _EXAMPLES = 3  # keys or files that are named where there are more
 _TABLE = 2000  # records up to which `show` makes a table
@@ -32,7 +34,20 @@ def run(options: argparse.Namespace, output: Output) -> int:
         where = " or ".join(map(str, options.files or folders))
         output.warn(f"there is no tuning log in {where}: `tvmconv tune` makes them")
         return 1
-    return _ACTIONS[options.what](options, output, files)
+    with _paused_collector():
+        return _ACTIONS[options.what](options, output, files)
+
+
+@contextmanager
+def _paused_collector() -> Iterator[None]:
+    """Pauses the cyclic garbage collector: records form no cycles, and it would visit each of 200,000 many times."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _check_output(options: argparse.Namespace) -> None:
@@ -126,9 +141,7 @@ def _merge(options: argparse.Namespace, output: Output, files: Sequence[Path]) -
         entries: Iterable[Record | Foreign] = (entry for log in logs for entry in log.each())
         if options.finals:
             entries = deciding(entry for entry in entries if isinstance(entry, Record))
-        content = merged(entries)
-        write_whole(options.output, content)
-    count = content.count(b"\n")
+        count = write_lines(options.output, merged(entries))
     output.show(f"{options.output}: {count} records of {len(files)} files")
     return 0
 

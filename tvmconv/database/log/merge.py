@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,8 +13,8 @@ from tvmconv.database.log.format.line import Foreign
 from tvmconv.database.log.format.record import Record
 
 
-def merged(entries: Iterable[Record | Foreign]) -> bytes:
-    """The content of a log of all entries, each once, in order of time.
+def merged(entries: Iterable[Record | Foreign]) -> Iterator[bytes]:
+    """The lines of a log of all entries, each once, in order of time.
 
     Those of one second keep their order; lines of another schema, whose time is not known, come last.
     """
@@ -27,10 +26,7 @@ def merged(entries: Iterable[Record | Foreign]) -> bytes:
         else:
             foreign.append(entry)
     own.sort(key=lambda record: record.time)
-    content = io.BytesIO()
-    lines = chain((record.line() for record in own), (line.line() for line in foreign))
-    content.writelines(_once(lines))
-    return content.getvalue()
+    yield from _once(chain((record.line() for record in own), (line.line() for line in foreign)))
 
 
 def _once(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _LEAST_FREE = 4 << 20  # bytes of a disk; what fails with less has most likely failed for that
@@ -23,10 +23,28 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     write_together({path: content}, mode)
 
 
+def write_lines(path: Path, lines: Iterable[bytes]) -> int:
+    """The same with lines, of which no more than one is in memory. Returns their number."""
+    count = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal count
+        for line in lines:
+            count += 1
+            yield line
+
+    _write({path: counted()}, 0o644)
+    return count
+
+
 def write_together(contents: Mapping[Path, bytes], mode: int = 0o644) -> None:
     """The same of several files: none gets its name before all are on the disk."""
+    _write({path: [content] for path, content in contents.items()}, mode)
+
+
+def _write(contents: Mapping[Path, Iterable[bytes]], mode: int) -> None:
     with contextlib.ExitStack() as undo:
-        written = {path: _written(path, content, mode, undo) for path, content in contents.items()}
+        written = {path: _written(path, pieces, mode, undo) for path, pieces in contents.items()}
         for path, temporary in written.items():
             with _naming(path):
                 os.replace(temporary, path)
@@ -35,13 +53,13 @@ def write_together(contents: Mapping[Path, bytes], mode: int = 0o644) -> None:
                 sync(folder)
 
 
-def _written(path: Path, content: bytes, mode: int, undo: contextlib.ExitStack) -> Path:
-    """A file beside `path` with that content, which is on the disk; `undo` will remove it if it is still there."""
+def _written(path: Path, pieces: Iterable[bytes], mode: int, undo: contextlib.ExitStack) -> Path:
+    """A file beside `path` with these pieces, which is on the disk; `undo` will remove it if it is still there."""
     with _naming(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tvmconv-")
         undo.callback(Path(name).unlink, missing_ok=True)
         with open(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             os.fchmod(descriptor, mode)
             file.flush()
             os.fsync(descriptor)

@@ -16,8 +16,8 @@ TIMES = ("median", "p20", "p80", "n")
 _TIMES = frozenset(TIMES)
 
 # Bounds that no measurement reaches, so that quotients of times are finite, too.
-_LEAST, _MOST = 1e-30, 1e30
-_COUNTS = 2**31  # sizes and counts are below this
+LEAST, MOST = 1e-30, 1e30
+COUNTS = 2**31  # sizes and counts are below this
 _LONGEST_TILE = 100  # characters
 
 
@@ -49,23 +49,23 @@ class Fields:
         raise ValueError(f"{name} is {reprlib.repr(value)}; a record has as its {name} {words}")
 
 
-_is_name = str.isprintable  # lone surrogates are not
+is_name = str.isprintable  # lone surrogates are not
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     return type(value) is str and (value.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in value))
 
 
 def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and _LEAST < value < _MOST
+    return type(value) in (int, float) and LEAST < value < MOST
 
 
 def _is_plain(value: Any) -> bool:
-    is_number = type(value) in (int, float) and -_MOST < value < _MOST
-    return value is None or type(value) is bool or is_number or (type(value) is str and _is_name(value))
+    is_number = type(value) in (int, float) and -MOST < value < MOST
+    return value is None or type(value) is bool or is_number or (type(value) is str and is_name(value))
 
 
-def _is_seconds(value: Any) -> bool:
+def is_seconds(value: Any) -> bool:
     if type(value) is not dict or value.keys() != _TIMES or type(value["n"]) is not int:
         return False
     return all(map(_is_positive, value.values()))
@@ -74,14 +74,14 @@ def _is_seconds(value: Any) -> bool:
 @lru_cache(maxsize=1 << 12)
 def _is_small(tile: str) -> bool:
     """Whether all sizes of a tile are such. Raises ValueError for text that is no tile at all."""
-    return all(size < _COUNTS for size in Tile.parse(tile).decided.values())
+    return all(size < COUNTS for size in Tile.parse(tile).decided.values())
 
 
-def _is_tile(value: Any) -> bool:
+def is_tile(value: Any) -> bool:
     return type(value) is str and len(value) <= _LONGEST_TILE and _is_small(value)
 
 
-def _whole(least: int, end: int | None = _COUNTS) -> Kind:
+def _whole(least: int, end: int | None = COUNTS) -> Kind:
     below = "" if end is None else f", below {end}"
     words = f"a whole number of at least {least}{below}"
     return Kind(words, lambda value: type(value) is int and least <= value and (end is None or value < end))
@@ -91,13 +91,13 @@ def _one_of(names: tuple[str, ...]) -> Kind:
     return Kind(f"one of {', '.join(names)}", frozenset(names).__contains__)
 
 
-NAME = Kind("printable text", _is_name)
-VERSION = Kind("a whole number", lambda value: type(value) is int and abs(value) < _COUNTS)
+NAME = Kind("printable text", is_name)
+VERSION = Kind("a whole number", lambda value: type(value) is int and abs(value) < COUNTS)
 
 KEY = Fields(
     {
         **dict.fromkeys(("workload", "layout", "dtype", "epilogue", "algorithm", "target", "mcpu"), NAME),
-        "features": Kind("a list of names", lambda value: type(value) is tuple and all(map(_is_name, value))),
+        "features": Kind("a list of names", lambda value: type(value) is tuple and all(map(is_name, value))),
         "threads": _whole(1),
     }
 )
@@ -111,10 +111,10 @@ VERSIONS = Fields(
 
 RECORD = Fields(
     {
-        "tile": Kind("block sizes such as 6x64_kr4_mc0_kc0_pf4_st0, each below 2**31", _is_tile),
+        "tile": Kind("block sizes such as 6x64_kr4_mc0_kc0_pf4_st0, each below 2**31", is_tile),
         "status": _one_of(STATUSES),
-        "reason": Kind("text, or null", lambda value: value is None or _is_text(value)),
-        "seconds": Kind(f"{', '.join(TIMES)}, all above 0, or null", lambda value: value is None or _is_seconds(value)),
+        "reason": Kind("text, or null", lambda value: value is None or is_text(value)),
+        "seconds": Kind(f"{', '.join(TIMES)}, all above 0, or null", lambda value: value is None or is_seconds(value)),
         "gflops": Kind("a number above 0, or null", lambda value: value is None or _is_positive(value)),
         "stage": _one_of(STAGES),
         "trial": _whole(0),
@@ -129,5 +129,5 @@ RECORD = Fields(
 
 PROTOCOL = Kind(
     "names, each with text, a number, true, false or null",
-    lambda value: isinstance(value, dict) and all(map(_is_name, value)) and all(map(_is_plain, value.values())),
+    lambda value: isinstance(value, dict) and all(map(is_name, value)) and all(map(_is_plain, value.values())),
 )
