@@ -276,7 +276,7 @@ def test_auto_searches_all_algorithms_of_a_layer(
     """Their trials make one row: of the best, beside what the layer is by hand."""
 
     def row(lab: FakeLab, code: int) -> dict[str, Any]:
-        assert fake(runner, tmp_path, monkeypatch, "-a", "auto", "--json") == code
+        assert fake(lab, tmp_path, monkeypatch, "-a", "auto", "--json") == code
         *_, last = map(json.loads, capsys.readouterr().out.splitlines())
         return dict(last)
 
