@@ -1,40 +1,41 @@
-"""Schedules: which an instruction set may use. A tuned one is the hand-written recipe with a tile that was searched."""
+"""Schedules: how a kernel's loops are transformed, and by which register tile.
+
+There is one recipe, `schedule(program, target)`, which differs between instruction sets by their records in
+tvmconv/target/isa. Names say where its tile comes from.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 
-from schedules import aarch64, x86
+from schedules.program import schedule
+from schedules.tiles import choose_tile
 from tvmconv.support.text import unknown
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import ISAS
+
+__all__ = ["SCHEDULES", "Schedule", "check", "choose_tile", "schedule"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule: `recipe.schedule(program, target)` and `recipe.choose_tile(algorithm, shape, target, wanted)`.
-
-    The tile of a tuned schedule comes from a tuning record.
-    """
+    """A name by which a kernel's tile is chosen."""
 
     name: str
-    isas: tuple[str, ...]
     summary: str
-    recipe: ModuleType
+
+    @property
+    def isas(self) -> tuple[str, ...]:
+        """The names of the instruction sets that it is for."""
+        return tuple(isa.name for isa in ISAS)
 
 
 SCHEDULES: tuple[Schedule, ...] = (
-    Schedule("hand", ("avx512", "avx2", "sse4"), "register tile by hand, tiles argued from the registers", x86),
-    Schedule("tuned", ("avx512", "avx2", "sse4"), "the same recipe, its tile from a tuning record", x86),
-    Schedule("hand", ("neon",), "the same tile, its rows held as vectors of channels", aarch64),
-    Schedule("tuned", ("neon",), "the same recipe, its tile from a tuning record", aarch64),
+    Schedule("hand", "register tile by hand, tiles argued from the registers"),
+    Schedule("tuned", "the same recipe, its tile from a tuning record"),
 )
 
 
-def find(name: str, isa: Isa) -> Schedule:
-    """The schedule of that name for an instruction set. Raises ValueError where there is none."""
-    for schedule in SCHEDULES:
-        if schedule.name == name and isa.name in schedule.isas:
-            return schedule
-    names = sorted({schedule.name for schedule in SCHEDULES if isa.name in schedule.isas})
-    raise ValueError(unknown(f"{isa.name} schedule", name, names))
+def check(name: str) -> None:
+    """Raises ValueError for a name that no schedule has."""
+    if name not in (names := [known.name for known in SCHEDULES]):
+        raise ValueError(unknown("schedule", name, names))

@@ -10,7 +10,7 @@ import itertools
 from typing import Any
 
 from schedules import gemm
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import Isa
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 

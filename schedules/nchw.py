@@ -10,54 +10,17 @@ is then its pixels, of which each vector is loaded and masked, so one vector by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from schedules.unsuited import Unsuited
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
 from tvmconv.algorithms.microkernel.program import BYTES
-from tvmconv.target.targets import Isa, Target
+from tvmconv.target.isa import Isa
+from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
-
-@dataclass(frozen=True)
-class _Costs:
-    """What tiles cost on an instruction set.
-
-    rows: vectors of pixels → most output channels that LLVM 22 keeps in registers. held: weights of one load. long:
-    output channels at most of a tile that has four channels unrolled in the place of two. row, vector: cycles a channel
-    for each output channel and each vector beside the multiply-adds. tile: cycles to begin and end a tap.
-    """
-
-    rows: Mapping[int, int]
-    held: int = 1
-    long: int = 0
-    row: float = 0.2
-    vector: float = 0
-    tile: int = 150
-
-    def step(self, mr: int, vectors: int) -> int:
-        """Channels unrolled."""
-        return 4 if vectors == 1 and mr <= self.long else 2
-
-    def cycles(self, isa: Isa, mr: int, vectors: int) -> float:
-        """Estimated cycles of one channel of one tile: two FMA ports, two load ports, pixels from L2."""
-        multiply_adds, loads, latency = mr * vectors / 2, (mr / self.held + vectors) / 2, 4
-        pixels = vectors * isa.vector_bytes / _L2_BANDWIDTH
-        return max(multiply_adds, loads, latency, pixels) + self.row * mr + self.vector * vectors
-
-
-# By name, for want of another difference between the two that have 32 registers. NEON's by llvm-mca 22, as Neoverse N1.
-_X86_16 = _Costs({1: 8, 2: 5, 3: 3})
-_COSTS = {
-    "sse4": _X86_16,
-    "avx2": _X86_16,
-    "avx512": _Costs({1: 14, 2: 13, 3: 9, 4: 6}),
-    "neon": _Costs({1: 24, 2: 8, 3: 4, 4: 4}, held=4, long=16, row=0.025, vector=1, tile=60),
-}
-_L2_BANDWIDTH = 26  # bytes a cycle
 _L2_PART = 0.3  # of L2 for what one block of pixels reads and a panel of weights writes
 _LONGEST_BLOCK = 512  # channels of K at once, where K is one run of them
 
@@ -76,7 +39,7 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     chosen = Tile(
         mr,
         nr,
-        kr=_largest_divisor(kc, _COSTS[isa.name].step(mr, nr // isa.lanes)),
+        kr=_largest_divisor(kc, isa.pixels.step(mr, nr // isa.lanes)),
         mc=max(1, pixels // nr) * nr,
         kc=0 if kc == layout.channels else kc,
         pf=0,
@@ -101,13 +64,13 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
 
 def _least_waste(algorithm: Algorithm, shape: ConvShape, isa: Isa) -> tuple[int, int]:
     """MR and NR with the fewest estimated cycles for the layer, tails computed in full; of equals the tallest."""
-    costs = _COSTS[isa.name]
+    costs = isa.pixels
 
     def cost(mr: int, vectors: int) -> float:
         tile = Tile(mr, vectors * isa.lanes, vl=isa.lanes)
         layout = algorithm.view(shape, tile).layout
         tiles = algorithm.work(shape, tile) / layout.taps * layout.panels
-        return tiles * layout.taps * (layout.channels * costs.cycles(isa, mr, vectors) + costs.tile)
+        return tiles * layout.taps * (layout.channels * costs.cycles(isa.vector_bytes, mr, vectors) + costs.tile)
 
     choices = [
         (mr, vectors)

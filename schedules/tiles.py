@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from schedules import depthwise, nchw, winograd
 from schedules.unsuited import Unsuited
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.program import BYTES
 from tvmconv.algorithms.winograd import Winograd
-from tvmconv.target.targets import Isa, Target
+from tvmconv.target.isa import GemmCosts, Isa
+from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
@@ -19,44 +19,14 @@ _SHORTEST_BLOCK = 16  # channels; below that a block of K costs more than it sav
 _L2_PART = 0.3  # of L2 for one block of weights: the next one streams through the rest
 
 
-@dataclass(frozen=True)
-class Costs:
-    """What a channel of a register tile costs on a core; rows are found by reading LLVM 22's code.
-
-    rows: vectors of NR → most rows that stay in registers with four channels unrolled; gathered: the same where rows
-    are held as vectors of channels, empty where that does not pay. ports: multiply-adds a cycle. latency: of a
-    multiply-add, in cycles: as many cycles a channel takes at least. weight, row: cycles a channel for each weight
-    vector and each row beside the multiply-adds. l2_bandwidth: bytes a cycle. ahead: weights fetched into L1 ahead of
-    their use, in elements. streams: whether fetching the next block of weights into L2 pays. longest: channels of one
-    run at most.
-    """
-
-    rows: Mapping[int, int]
-    latency: int
-    weight: float
-    row: float
-    gathered: Mapping[int, int] = field(default_factory=dict)
-    ports: int = 2
-    l2_bandwidth: int = 26
-    ahead: int = 256
-    streams: bool = True
-    longest: int = 2**31
-
-    def cycles(self, isa: Isa, mr: int, vectors: int, gathered: bool = False) -> float:
-        """Estimated cycles of one channel of one tile: FMA ports, two load ports, weights from L2."""
-        multiply_adds, weights = mr * vectors / self.ports, vectors * isa.vector_bytes / self.l2_bandwidth
-        loads = (mr / (isa.lanes if gathered else 1) + vectors) / 2
-        return max(multiply_adds, loads, self.latency, weights) + self.weight * vectors + self.row * mr
-
-
-def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None, costs: Costs) -> Tile:
+def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: Tile | None) -> Tile:
     """The wanted tile with its open sizes filled in, or the one that wastes least on the tails of this layer.
 
     Raises ValueError for a tile that does not fit the instruction set, Unsuited for one that fits, but not this layer.
     """
     if algorithm.layout == "nchw":
         return nchw.choose_tile(algorithm, shape, target, wanted)
-    isa = target.isa
+    isa, costs = target.isa, target.gemm_costs
     mr, nr = (wanted.mr, wanted.nr) if wanted else _best_registers(algorithm, shape, target, costs)
     if shape.depthwise:
         chosen = depthwise.completed(shape, mr, nr)
@@ -84,14 +54,14 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     return tile
 
 
-def _best_registers(algorithm: Algorithm, shape: ConvShape, target: Target, costs: Costs) -> tuple[int, int]:
+def _best_registers(algorithm: Algorithm, shape: ConvShape, target: Target, costs: GemmCosts) -> tuple[int, int]:
     """MR and NR that suit the layer best."""
     if shape.depthwise:
         return depthwise.best_registers(shape, target.isa)
     return _least_waste(algorithm, shape, target, costs)
 
 
-def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, nr: int, costs: Costs) -> Tile:
+def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, nr: int, costs: GemmCosts) -> Tile:
     """The tile with its other sizes; K is blocked so that the weights of one block stay in L2."""
     layout, block = algorithm.view(shape, Tile(mr, nr)).layout, int(_L2_PART * target.l2)
     unit = target.isa.lanes if _gathers(layout.channels, target.isa, costs) else 1
@@ -117,15 +87,16 @@ def _row_sizes(algorithm: Algorithm, shape: ConvShape, target: Target) -> dict[s
     return {"mc": winograd.band(shape, target), "vl": target.isa.lanes}
 
 
-def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: Costs) -> tuple[int, int]:
+def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: GemmCosts) -> tuple[int, int]:
     """MR and NR with the fewest estimated cycles for the layer, tails computed in full; of equals the tallest."""
     isa, sizes = target.isa, _row_sizes(algorithm, shape, target)
     gathered = _gathers(algorithm.view(shape, Tile(1, isa.lanes)).layout.channels, isa, costs)
+    of_row = isa.lanes if gathered else 1
 
     def cost(mr: int, vectors: int) -> float:
         tile = Tile(mr, vectors * isa.lanes, **sizes)
         panels = algorithm.view(shape, tile).layout.panels
-        return algorithm.work(shape, tile) * panels * costs.cycles(isa, mr, vectors, gathered)
+        return algorithm.work(shape, tile) * panels * costs.cycles(isa.vector_bytes, mr, vectors, of_row)
 
     rows = costs.gathered if gathered else costs.rows
     choices = [(mr, vectors) for vectors, most in rows.items() for mr in range(1, most + 1)]
@@ -133,7 +104,7 @@ def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: 
     return mr, vectors * isa.lanes
 
 
-def _gathers(channels: int, isa: Isa, costs: Costs) -> bool:
+def _gathers(channels: int, isa: Isa, costs: GemmCosts) -> bool:
     """Whether rows are held as vectors of channels."""
     return bool(costs.gathered) and channels % isa.lanes == 0
 

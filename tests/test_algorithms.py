@@ -13,7 +13,8 @@ import tvmconv
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.compiler import builder
 from tvmconv.compiler.builder import Request
-from tvmconv.target.targets import AVX2, AVX512, SSE4, TARGETS, native
+from tvmconv.target.isa import AVX2, AVX512, SSE4
+from tvmconv.target.targets import TARGETS, native
 from tvmconv.target.tile import Tile
 from tvmconv.verify.check import Check, Verdict, verify
 from tvmconv.verify.reference import conv2d

@@ -25,7 +25,7 @@ from tvmconv.report import tables
 from tvmconv.report.bench import bench_table
 from tvmconv.runtime.kernel import load
 from tvmconv.support.filesystem.files import write_whole
-from tvmconv.target.targets import SSE4
+from tvmconv.target.isa import SSE4
 
 ONE = "ic8ih6oc20kh3ph1"
 POINTWISE = "mb2ic8ih4oc16kh1"

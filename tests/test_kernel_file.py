@@ -20,7 +20,7 @@ import pytest
 import tvmconv
 from tvmconv.runtime.kernel import Kernel, load, read
 from tvmconv.runtime.kernel_file.soname import named
-from tvmconv.target.targets import AVX2
+from tvmconv.target.isa import AVX2
 from tvmconv.verify.reference import Case, integer_case
 from tvmconv.workload.shape import ConvShape
 

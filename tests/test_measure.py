@@ -22,7 +22,8 @@ from tvmconv.compiler.builder import Request
 from tvmconv.measure import probe
 from tvmconv.measure.contestant import Check, Play, Ready, Right, Turn, core_time
 from tvmconv.measure.interleaved import Best, Outcome, Rules, chosen, measure
-from tvmconv.target.targets import AVX2, AVX512, SSE4, Isa, host_features, native
+from tvmconv.target.isa import AVX2, AVX512, SSE4, Isa
+from tvmconv.target.targets import host_features, native
 from tvmconv.tune.runner import LocalLab, try_all
 from tvmconv.verify.reference import Case, integer_case
 from tvmconv.workload.shape import ConvShape

@@ -43,8 +43,9 @@ FLOORS = {
     **dict.fromkeys(("aarch64", "galaxy-s8", "pixel2xl", "raspberrypi3", "raspberrypi4", "jetson-nano"), ARMV8),
     "pixel3": HALF,
     **dict.fromkeys(("pixel4", "pixel5", "pixel6", "pixel7", "raspberrypi5", "graviton2", "apple-m1"), ARMV82),
+    **dict.fromkeys(("rk3588", "orangepi5", "jetson-orin"), ARMV82),
     "pixel8": f"{ARMV82}+i8mm",
-    **dict.fromkeys(("pixel9", "pixel10", "graviton3", "graviton4", "apple-m2"), f"{ARMV82}+i8mm+bf16"),
+    **dict.fromkeys(("pixel9", "pixel10", "galaxy-s24", "graviton3", "graviton4", "apple-m2"), f"{ARMV82}+i8mm+bf16"),
 }
 
 

@@ -17,7 +17,7 @@ from tvmconv.measure.interleaved import Best, Measurement, Rules, measure
 from tvmconv.measure.peers import Peer, available
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.remote_measure import Stage
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import Isa
 from tvmconv.verify.reference import integer_case
 from tvmconv.workload.resolve import Layer
 from tvmconv.workload.shape import ConvShape

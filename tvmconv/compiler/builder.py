@@ -83,7 +83,8 @@ class Request:
         algorithm, target = self.defined_by, self.made_for
         if reason := algorithm.rejects(self.shape):
             raise ValueError(f"{self.shape}: {reason}")
-        chosen = schedules.find(self.schedule, target.isa).recipe.choose_tile(algorithm, self.shape, target, self.tile)
+        schedules.check(self.schedule)
+        chosen = schedules.choose_tile(algorithm, self.shape, target, self.tile)
         packed = algorithm.view(self.shape, chosen).layout.elements
         extra = algorithm.workspace(self.shape, chosen) // BYTES
         if max(packed, extra) >= 2**31:
@@ -207,8 +208,7 @@ def _module(request: Request, program: Program) -> Any:
 
     from tvmconv.compiler.ffi_entries import ffi_entries
 
-    recipe = schedules.find(request.schedule, request.made_for.isa).recipe
-    functions = recipe.schedule(program, request.made_for)
+    functions = schedules.schedule(program, request.made_for)
     named = {f"{request.prefix}_tir_{name}": function for name, function in functions.items()}
     named |= ffi_entries(
         request.prefix, request.shape, request.defined_by.layout, program.packed_bytes, program.workspace_bytes

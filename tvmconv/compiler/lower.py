@@ -8,16 +8,12 @@ from typing import Any
 from tvmconv.native.toolchain import assemble
 from tvmconv.target.targets import Target
 
-# Features that code does without. LLVM 22 turns AVX512DQ's vpmovd2m and a kmovd into vmovmskps, which cannot name
-# registers above 15, without a look at the register (llvm/llvm-project#191304); no loop that matters needs AVX512DQ.
-_AVOIDED = {"avx512": ("-avx512dq",)}
-
 
 def tvm_target(target: Target) -> Any:
     """The target as TVM writes it down, host included."""
     import tvm
 
-    features = [*target.mattr, *_AVOIDED.get(target.isa.name, ())]
+    features = [*target.mattr, *target.isa.avoided]
     made = tvm.target.Target({"kind": "llvm", "mtriple": target.triple, "mcpu": target.mcpu, "mattr": features})
     return made.with_host(made)
 

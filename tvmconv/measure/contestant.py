@@ -20,7 +20,7 @@ from tvmconv.measure.peers.runner import Profiled, Runner, Unable
 from tvmconv.runtime.arrays import aligned_floats, as_layout
 from tvmconv.runtime.kernel import Kernel, load
 from tvmconv.support.worker import answer_all
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import Isa
 from tvmconv.verify.reference import Case, integer_case
 from tvmconv.workload.shape import ConvShape
 

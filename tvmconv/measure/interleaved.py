@@ -18,7 +18,7 @@ import numpy as np
 from tvmconv.measure.comparable import FULL_SPEED
 from tvmconv.measure.contestant import Check, Entry, Failure, Play, Ready, Right, Setup, Turn
 from tvmconv.support.worker import Worker, WorkerLost, patience
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import Isa
 from tvmconv.verify.reference import Case
 from tvmconv.workload.shape import ConvShape
 

@@ -11,15 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tvmconv.native.toolchain import library
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import Isa
 
-# What the compiler needs to know to use an instruction set's vectors; by the names of target.py.
-_FLAGS = {
-    "sse4": ("-msse4.2",),
-    "avx2": ("-mavx2", "-mfma"),
-    "avx512": ("-mavx512f",),
-    "neon": (),  # every aarch64 has it
-}
 # Two accumulators a row, of which more are needed than latency × units (4 × 2 on all of today's cores).
 _ROWS = {16: 6, 32: 12}  # by the number of registers
 _DEPTH = 128  # as in the C file
@@ -31,7 +24,7 @@ def fma_peak(isa: Isa, seconds: float = 0.002) -> float:
     """GFLOP/s of independent f32 multiply-adds on the core that runs this, measured in about `seconds`.
 
     A multiply-add counts 2, also where the instruction set needs two instructions for it. The first call for an
-    instruction set compiles the loops, unless the cache has them. Raises ValueError for one that has no probe.
+    instruction set compiles the loops, unless the cache has them.
     """
     return _load(isa).fma.gflops(seconds)
 
@@ -102,11 +95,8 @@ class _Loop:
 
 
 def compiled(isa: Isa, triple: str | None = None) -> Path:
-    """The library for one instruction set and zig's triple, by default this machine's. Raises ValueError for one that
-    has no probe."""
-    if isa.name not in _FLAGS:
-        raise ValueError(f"the peak of {isa.name} cannot be measured (known: {', '.join(_FLAGS)})")
-    flags = (*_FLAGS[isa.name], f"-DVECTOR_BYTES={isa.vector_bytes}", f"-DROWS={_ROWS[isa.registers]}")
+    """The library for one instruction set and zig's triple, by default this machine's."""
+    flags = (*isa.probe_flags, f"-DVECTOR_BYTES={isa.vector_bytes}", f"-DROWS={_ROWS[isa.registers]}")
     return library("probe.c", isa.name, *flags, triple=triple)
 
 

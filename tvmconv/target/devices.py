@@ -72,6 +72,7 @@ _BF16 = ("fullfp16", "dotprod", "i8mm", "bf16")
 # Features are those of public dumps of /proc/cpuinfo: the Snapdragon 845 has no dotprod, which LLVM gives its core,
 # the Pixel 8's kernel hides bf16. No phone gets SVE, which some hide and none has vectors longer than NEON's for.
 # The Galaxy S8 is two phones; LLVM has no model of the Exynos M2, and for both what all of their cores have is ARMv8.0.
+# The Galaxy S24 is two phones with the same kinds of core; the Exynos has four little ones. Their L2 sizes differ.
 DEVICES: tuple[Device, ...] = (
     Device(
         *("galaxy-s8", "Snapdragon 835, or Exynos 8895 with M2 as big cores", "android", _ARMV8),
@@ -125,10 +126,29 @@ DEVICES: tuple[Device, ...] = (
         *("pixel10", "Tensor G5", "android", _BF16),
         (_cluster("big", 1, "cortex-x4", 64), _cluster("mid", 5, "cortex-a725"), _cluster("little", 2, "cortex-a520")),
     ),
+    Device(
+        *("galaxy-s24", "Snapdragon 8 Gen 3, or Exynos 2400", "android", _BF16),
+        (_cluster("big", 1, "cortex-x4", 64), _cluster("mid", 5, "cortex-a720"), _cluster("little", 2, "cortex-a520")),
+    ),
     Device("raspberrypi3", "BCM2837", "linux", _ARMV8, (_cluster("all", 4, "cortex-a53", 32, 512),)),
     Device("raspberrypi4", "BCM2711", "linux", _ARMV8, (_cluster("all", 4, "cortex-a72", 32, 1024),)),
     Device("raspberrypi5", "BCM2712", "linux", _ARMV82, (_cluster("all", 4, "cortex-a76", 64, 512),)),
+    Device(
+        *("rk3588", "Rockchip RK3588, of the Rock 5 and many boards", "linux", _ARMV82),
+        (_cluster("big", 4, "cortex-a76", 64, 512), _cluster("little", 4, "cortex-a55", 32, 128)),
+    ),
+    Device(
+        *("orangepi5", "Rockchip RK3588S", "linux", _ARMV82),
+        (_cluster("big", 4, "cortex-a76", 64, 512), _cluster("little", 4, "cortex-a55", 32, 128)),
+    ),
     Device("jetson-nano", "Tegra X1", "linux", _ARMV8, (_cluster("all", 4, "cortex-a57", 32, 2048),)),
+    Device(
+        "jetson-orin",
+        "Orin (AGX; NX has 8 cores, Nano 6)",
+        "linux",
+        _ARMV82,
+        (_cluster("all", 12, "cortex-a78ae", 64, 256),),
+    ),
     Device("graviton2", "Graviton 2", "linux", _ARMV82, (_cluster("all", 64, "neoverse-n1", 64, 1024),)),
     Device("graviton3", "Graviton 3", "linux", _BF16, (_cluster("all", 64, "neoverse-v1", 64, 1024),)),
     Device("graviton4", "Graviton 4", "linux", _BF16, (_cluster("all", 96, "neoverse-v2", 64, 2048),)),

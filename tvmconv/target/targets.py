@@ -10,49 +10,9 @@ from pathlib import Path
 
 from tvmconv.support.text import unknown
 from tvmconv.target import features
-from tvmconv.target.cores import CORES, Core
+from tvmconv.target.cores import BY_NAME, CORES, Core
 from tvmconv.target.devices import DEVICES, Cluster, Device
-from tvmconv.target.tile import Tile
-
-# CPU features by the names that Linux gives them in /proc/cpuinfo; each level includes those before it
-# (x86-64 psABI, section 3.1.1 "Processor Architecture").
-_V2 = ("cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3")
-_V3 = (*_V2, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave")
-_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
-
-
-@dataclass(frozen=True)
-class Isa:
-    """A vector instruction set: bytes of a vector, number of vector registers, the features that it stands for.
-
-    fused: whether it multiplies and adds in one instruction.
-    """
-
-    name: str
-    vector_bytes: int
-    registers: int
-    features: tuple[str, ...]
-    fused: bool = True
-
-    @property
-    def lanes(self) -> int:
-        """f32 elements of one vector."""
-        return self.vector_bytes // 4
-
-    def registers_of(self, tile: Tile) -> int:
-        """Vector registers that a tile's inner loop keeps live.
-
-        MR·NR/lanes accumulators, one row of NR/lanes weight vectors, one broadcast element of x that is used before
-        the next one is loaded, and the product where that is added by an instruction of its own. Where rows are held
-        as vectors of channels, those, and a weight vector on its way, in the place of the element.
-        """
-        vectors = -(-tile.nr // self.lanes)
-        of_rows = tile.mr + 1 if tile.gc > 1 else 1
-        return tile.mr * vectors + vectors + of_rows + (0 if self.fused else 1)
-
-    def fits(self, tile: Tile) -> bool:
-        """Whether the tile's inner loop needs no more registers than there are, so that nothing is spilled."""
-        return self.registers_of(tile) <= self.registers
+from tvmconv.target.isa import ISAS, NEON, GemmCosts, Isa
 
 
 @dataclass(frozen=True)
@@ -81,9 +41,16 @@ class Target:
         x86's levels are exact. AArch64's cores imply dozens of extensions, some of which not all chips have that LLVM
         takes for such a core, and some that systems hide: all are taken away but those that are asked for.
         """
-        if self.arch == "aarch64":
-            return features.exactly(self.arch, _NEON | self.extensions)
+        if self.isa.baseline is not None:
+            return features.exactly(self.arch, self.isa.baseline | self.extensions)
         return tuple(f"+{name}" for name in sorted(self.extensions))
+
+    @property
+    def gemm_costs(self) -> GemmCosts:
+        """Costs of register tiles in NHWC on the target's core."""
+        core = BY_NAME.get(self.mcpu)  # none for generic targets, which LLVM schedules as cores out of order
+        costs = self.isa.in_order if core and core.in_order and self.isa.in_order else self.isa.gemm
+        return replace(costs, ports=core.flops // (2 * self.isa.lanes)) if core and core.flops else costs
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -99,25 +66,10 @@ class Target:
         return f"it lacks {', '.join(missing)}" if missing else None
 
 
-SSE4 = Isa("sse4", 16, 16, _V2, fused=False)
-AVX2 = Isa("avx2", 32, 16, _V3)
-AVX512 = Isa("avx512", 64, 32, _V4)
-NEON = Isa("neon", 16, 32, ("asimd",))
+_ARM = NEON.triple
 
-_KB = 1024
-_MACHINES = "x86_64 or aarch64"
-_X86 = "x86_64-unknown-linux-gnu"
-_ARM = "aarch64-unknown-linux-gnu"
-_NEON = frozenset({"fp-armv8", "neon"})
-
-# Best first: native is the first of these whose features the machine has. Cache sizes are those of the smallest
-# common core of the level (L2: Skylake-SP 1 MB, Haswell 256 kB).
-_LEVELS = (
-    Target("x86-64-v4", AVX512, _X86, "x86-64-v4", 1024 * _KB),
-    Target("x86-64-v3", AVX2, _X86, "x86-64-v3", 256 * _KB),
-    Target("x86-64-v2", SSE4, _X86, "x86-64-v2", 256 * _KB),
-)
-_GENERIC = Target("aarch64", NEON, _ARM, "generic", 256 * _KB)
+# Of any machine that has an instruction set. Best first: native is the first whose features the machine has.
+_GENERIC = tuple(Target(isa.target, isa, isa.triple, isa.mcpu, isa.l2) for isa in ISAS)
 
 
 def _of_core(core: Core) -> Target:
@@ -142,8 +94,7 @@ def _targets_of(device: Device) -> list[Target]:
 
 
 TARGETS: tuple[Target, ...] = (
-    *_LEVELS,
-    _GENERIC,
+    *_GENERIC,
     *(target for device in DEVICES for target in _targets_of(device)),
     *(_of_core(core) for core in CORES if core.name not in {device.name for device in DEVICES}),
 )
@@ -182,23 +133,25 @@ def fitting(machine: str, shown: frozenset[str], parts: frozenset[str]) -> Targe
 
     Both as host_features and host_parts have them. Raises ValueError where there is none.
     """
-    needs = {"x86_64": "x86-64-v2", "aarch64": "asimd"}
-    candidates = {"x86_64": _LEVELS, "aarch64": (_weakest_core(shown, parts), _GENERIC)}
-    for target in candidates.get(machine, ()):
+    generic = [target for target in _GENERIC if target.arch == machine]
+    weakest = _weakest_core(shown, parts) if machine == NEON.arch else None
+    for target in [weakest, *generic] if weakest else generic:
         if shown.issuperset(target.features):
             return target
-    raise ValueError(
-        f"no target for a machine like this ({machine}): it needs {needs.get(machine, _MACHINES)} at least"
-    )
+    if generic:
+        needs = f"{generic[-1].name} at least ({', '.join(generic[-1].features)})"
+    else:
+        needs = " or ".join(dict.fromkeys(target.arch for target in _GENERIC))
+    raise ValueError(f"no target for a machine like this ({machine}): it needs {needs}")
 
 
-def _weakest_core(shown: frozenset[str], parts: frozenset[str]) -> Target:
-    """The weakest of these kinds of core, as _of_device has it, less what the system hides; generic where one is not
+def _weakest_core(shown: frozenset[str], parts: frozenset[str]) -> Target | None:
+    """The weakest of these kinds of core, as _of_device has it, less what the system hides; None where one is not
     known."""
     known = {part: core for core in CORES for part in core.parts}
     cores = [known[part] for part in parts if part in known]
     if not cores or len(cores) < len(parts):
-        return _GENERIC
+        return None
     weakest = min(cores, key=lambda core: (not core.in_order, core.flops or 0, core.name))
     hidden = [name for name in weakest.features if not shown.issuperset(features.cpuinfo("aarch64", frozenset({name})))]
     return parse(weakest.name + "".join(f"-{name}" for name in sorted(hidden)))

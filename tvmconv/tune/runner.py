@@ -18,7 +18,7 @@ from tvmconv.measure.interleaved import Best, Rules, measure
 from tvmconv.support.worker import WorkerLost, patience
 from tvmconv.support.worker_pool import Crew
 from tvmconv.target.devices import LOCAL
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import Isa
 from tvmconv.tune.builder_pool import Compilers, trial_folder
 from tvmconv.tune.outcome import Measured, Outcome, failed, measured_outcome
 from tvmconv.tune.timing_process import FullSpeed, Try

@@ -96,10 +96,10 @@ class Space:
                 rows, unit = algorithm.row_blocks(shape, Tile(drawn["mr"], drawn["nr"]))
                 return _with(_blocks_of_rows(rows, unit), *([] if self.default.mc % unit else [self.default.mc]))
             case "pf":
-                prefetches = target.arch == "x86_64" and algorithm.layout == "nhwc"
+                prefetches = target.isa.prefetches and algorithm.layout == "nhwc"
                 return _with(_AHEAD, self.default.pf) if prefetches else (0,)
             case _:
-                return (0, 1) if algorithm.layout == "nhwc" and target.arch == "x86_64" else (0,)
+                return (0, 1) if algorithm.layout == "nhwc" and target.isa.prefetches else (0,)
 
     @functools.cached_property
     def _view(self) -> MatrixView | PixelView:

@@ -24,7 +24,7 @@ from tvmconv.measure import probe
 from tvmconv.measure.contestant import Contestant, Failure, KernelEntry, Mismatch, Play
 from tvmconv.measure.interleaved import Seconds
 from tvmconv.support.worker import answer_all
-from tvmconv.target.targets import Isa
+from tvmconv.target.isa import Isa
 from tvmconv.verify.check import Check, cached_case, check_kernel
 from tvmconv.workload.shape import ConvShape
 
