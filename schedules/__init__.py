@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schedules.program import schedule
-from schedules.tiles import choose_tile
+from tvmconv.schedules.program import schedule
+from tvmconv.schedules.tiles import choose_tile
 from tvmconv.support.text import unknown
 from tvmconv.target.isa import ISAS
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from schedules import gemm
+from tvmconv.schedules import gemm
 from tvmconv.target.isa import Isa
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schedules.unsuited import Unsuited
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
 from tvmconv.algorithms.microkernel.program import BYTES
+from tvmconv.schedules.unsuited import Unsuited
 from tvmconv.target.isa import Isa
 from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile

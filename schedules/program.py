@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedules import depthwise, gemm
 from tvmconv.algorithms.microkernel.program import Program
+from tvmconv.schedules import depthwise, gemm
 from tvmconv.target.targets import Target
 
 

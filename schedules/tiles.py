@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schedules import depthwise, nchw, winograd
-from schedules.unsuited import Unsuited
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.program import BYTES
 from tvmconv.algorithms.winograd import Winograd
+from tvmconv.schedules import depthwise, nchw, winograd
+from tvmconv.schedules.unsuited import Unsuited
 from tvmconv.target.isa import GemmCosts, Isa
 from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile

@@ -104,7 +104,7 @@ import sys
 from tvmconv.compiler import builder, link, lower
 from tvmconv.workload.shape import ConvShape
 builder.scheduled_module(builder.Request(ConvShape.parse("ic8ih6oc8kh3"), "direct"))
-print(*(module.__file__ for name, module in [*sys.modules.items()] if name.startswith(("tvmconv", "schedules"))))
+print(*(module.__file__ for name, module in [*sys.modules.items()] if name.startswith("tvmconv")))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=HERE.parent, check=True, capture_output=True, text=True)
     loaded = {Path(file).relative_to(HERE.parent).as_posix() for file in done.stdout.split()}

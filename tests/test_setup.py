@@ -304,21 +304,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_wheel_holds_every_file_of_the_three_packages(wheel: Path) -> None:
+def test_wheel_holds_every_file_under_one_name(wheel: Path) -> None:
     shipped = set(zipfile.ZipFile(wheel).namelist())
-    for package in ("tvmconv", "schedules", "tuning_logs"):
-        files = {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*") if path.is_file()}
-        sources = {name for name in files if "__pycache__" not in name and not name.endswith(".so")}
-        assert sources, f"{package} is empty"
+    for folder, inside in (
+        ("tvmconv", "tvmconv"),
+        *((name, f"tvmconv/{name}") for name in ("schedules", "tuning_logs")),
+    ):
+        files = {path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
+        sources = {f"{inside}/{name}" for name in files if "__pycache__" not in name and not name.endswith(".so")}
+        assert sources, f"{folder} is empty"
         assert sources <= shipped
-    assert not [name for name in shipped if name.startswith(("tests", "scripts"))]
+    assert {name.partition("/")[0] for name in shipped} == {"tvmconv", f"tvmconv-{tvmconv.__version__}.dist-info"}
 
 
 def test_wheel_runs_where_the_checkout_is_not(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    where = "import tvmconv, schedules; print(tvmconv.__file__); print(schedules.__file__)"
+    where = """
+from tvmconv import schedules
+from tvmconv.database.log import SHIPPED
+print(schedules.__file__, *SHIPPED.rglob("*.jsonl"))
+"""
     shown = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, text=True, capture_output=True, check=True)
-    assert [Path(line).parent.parent for line in shown.stdout.split()] == [tmp_path, tmp_path]
+    found = [Path(name).relative_to(tmp_path).parts[:2] for name in shown.stdout.split()]
+    assert found == [("tvmconv", "schedules"), *[("tvmconv", "tuning_logs")] * (len(found) - 1)] and len(found) > 5
     version = [sys.executable, "-m", "tvmconv", "--version"]
     shown = subprocess.run(version, cwd=tmp_path, text=True, capture_output=True, check=True)
     assert tvmconv.__version__ in shown.stdout

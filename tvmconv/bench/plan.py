@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from schedules.unsuited import Unsuited
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.database import auto, heuristic
 from tvmconv.database.heuristic import AUTO
@@ -15,6 +14,7 @@ from tvmconv.database.results import Results
 from tvmconv.database.rows import Row
 from tvmconv.database.tuned import HAND, TUNED, Scheduled, scheduled
 from tvmconv.rpc.address import Where
+from tvmconv.schedules.unsuited import Unsuited
 from tvmconv.target.devices import LOCAL
 from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import schedules
-from schedules.unsuited import Unsuited
+from tvmconv import schedules
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.program import BYTES, Program
@@ -22,6 +21,7 @@ from tvmconv.compiler import link
 from tvmconv.compiler.parser_cache import parsed_quickly
 from tvmconv.native.toolchain import cache, workplace
 from tvmconv.runtime.kernel_file.description import SCHEMA
+from tvmconv.schedules.unsuited import Unsuited
 from tvmconv.support.filesystem.files import check_room
 from tvmconv.support.filesystem.store import is_whole, publish
 from tvmconv.support.filesystem.temporary import sweep
@@ -303,7 +303,6 @@ def _sources() -> str:
 
 def sources() -> list[Path]:
     """The files of this project that decide a kernel's code: whole packages, with what is in folders of theirs."""
-    package, recipes = Path(__file__).parents[1], Path(schedules.__file__).parent
-    rooms = [recipes, *(package / room for room in _DECISIVE)]
-    files = {file for room in rooms for file in room.rglob("*") if file.suffix in (".py", ".c", ".h")}
+    package = Path(__file__).parents[1]
+    files = {file for room in _DECISIVE for file in (package / room).rglob("*") if file.suffix in (".py", ".c", ".h")}
     return sorted({*files, package / "workload/shape.py"})

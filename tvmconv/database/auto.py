@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from schedules.unsuited import Unsuited
 from tvmconv.database import heuristic
 from tvmconv.database.log import Logs
 from tvmconv.database.log.best import fastest, least_gain
 from tvmconv.database.log.lookup import nearest_cpu
 from tvmconv.database.tuned import HAND, TUNED, Scheduled, scheduled
+from tvmconv.schedules.unsuited import Unsuited
 
 if TYPE_CHECKING:
     from tvmconv.compiler.builder import Request

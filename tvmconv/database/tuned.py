@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from schedules.unsuited import Unsuited
 from tvmconv.database.heuristic import AUTO
 from tvmconv.database.log import Key, Logs, Record, Sourced
 from tvmconv.database.rows import Row
+from tvmconv.schedules.unsuited import Unsuited
 from tvmconv.target.tile import Tile
 
 if TYPE_CHECKING:

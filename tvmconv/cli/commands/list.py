@@ -65,7 +65,7 @@ def _algorithms(options: argparse.Namespace, output: Output) -> Iterator[Item]:
 
 
 def _schedules(options: argparse.Namespace, output: Output) -> Iterator[Item]:
-    import schedules
+    from tvmconv import schedules
 
     for schedule in schedules.SCHEDULES:
         yield {"name": schedule.name, "isas": list(schedule.isas), "summary": schedule.summary}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tvmconv.support.filesystem.user_folders import DATA
 
-SHIPPED = Path(__file__).resolve().parents[3] / "tuning_logs"
+SHIPPED = (Path(__file__).parents[2] / "tuning_logs").resolve()
 SUFFIX = ".jsonl"
 _FOLDER = "tuning_logs"
 
