@@ -112,11 +112,7 @@ print(*(module.__file__ for name, module in [*sys.modules.items()] if name.start
     others = {file for file in loaded - deciding if not file.startswith("tvmconv/support/")}
     packages = ("", "runtime/", "workload/")
     assert others == {"tvmconv/version.py", *(f"tvmconv/{package}__init__.py" for package in packages)}
-    assert {
-        "tvmconv/algorithms/microkernel/register_tile.py",
-        "tvmconv/native/shim.c",
-        "schedules/tiles.py",
-    } <= deciding
+    assert {"tvmconv/algorithms/microkernel/packing.py", "tvmconv/native/shim.c"} <= deciding
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

@@ -37,13 +37,8 @@ from tvmconv.workload.shape import ConvShape
 
 _KERNELS = "kernels"  # the folder of the cache for them
 _WORKPLACE = ".building-"  # what folders in it begin with that are made for a build
-_DECISIVE = (
-    "algorithms",
-    "compiler",
-    "native",
-    "runtime/kernel_file",
-    "target",
-)  # packages whose change changes kernels
+# Packages whose change changes kernels.
+_DECISIVE = ("algorithms", "compiler", "native", "runtime/kernel_file", "schedules", "target")
 CREW = "tvmconv.compiler.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
 PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
 
