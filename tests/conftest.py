@@ -11,6 +11,24 @@ from tests.serving import Client, at
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.deploy.local_device import NativeDevice
 
+# Files that compile many kernels or start servers and devices, each for more than 7 s of a core: scripts/test --fast
+# leaves them out.
+SLOW = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("algorithms", "avx512", "bench", "builder", "bundle", "cli", "deploy", "doctor", "emulator", "encoding"),
+        *("examples", "json_schemas", "measure", "neon", "rpc_bench", "rpc_client", "searchers", "server"),
+        *("server_limits", "setup", "standalone", "targets", "tune", "tune_faults", "tune_remote", "verify"),
+    )
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of slow files."""
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(autouse=True)
 def no_tuning_logs_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:

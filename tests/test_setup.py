@@ -283,6 +283,13 @@ def test_scripts_test_checks_then_tests(checkout: Checkout) -> None:
     assert all(f"pytest {checkout.folder} [" in line and "'tests']" in line for line in out.splitlines()[-2:])
 
 
+def test_scripts_test_fast_checks_then_runs_fast_tests_once(checkout: Checkout) -> None:
+    code, out, _ = checkout.run("test", "--fast")
+    *checks, tests = out.splitlines()
+    assert (code, [line.split()[0] for line in checks]) == (0, ["ruff", "ruff", "mypy", "lint-imports"])
+    assert "not slow" in tests and "'tests']" in tests
+
+
 def test_scripts_test_with_arguments_is_pytest_in_the_callers_folder(checkout: Checkout) -> None:
     code, out, _ = checkout.run("test", "-k", "shape")
     assert (code, out) == (0, f"pytest {checkout.venv.parent} ['-k', 'shape']\n")
