@@ -11,14 +11,15 @@ from tests.serving import Client, at
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.deploy.local_device import NativeDevice
 
-# Files that compile many kernels or start servers and devices, each for more than 7 s of a core: scripts/test --fast
+# Files that compile many kernels or start servers and devices, each for more than 4 s of a core: scripts/test --fast
 # leaves them out.
 SLOW = frozenset(
     f"test_{name}.py"
     for name in (
-        *("algorithms", "avx512", "bench", "builder", "bundle", "cli", "deploy", "doctor", "emulator", "encoding"),
-        *("examples", "json_schemas", "measure", "neon", "rpc_bench", "rpc_client", "searchers", "server"),
-        *("server_limits", "setup", "standalone", "targets", "tune", "tune_faults", "tune_remote", "verify"),
+        *("algorithms", "avx512", "bench", "builder", "bundle", "claims", "cli", "deploy", "doctor", "emulator"),
+        *("encoding", "examples", "json_schemas", "kernel_file", "measure", "neon", "rpc_bench", "rpc_client"),
+        *("scaling", "searchers", "server", "server_limits", "setup", "standalone", "targets", "tracker_client"),
+        *("tune", "tune_faults", "tune_remote", "tuned", "verify"),
     )
 )
 
