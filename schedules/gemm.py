@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from tvmconv.algorithms.direct import TileKind
+
 
 def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
     """Vectors along the block's last loop, the one before it unrolled; returns the loops further out."""
@@ -17,8 +19,8 @@ def vectorize_columns(sch: Any, block: Any, lanes: int) -> Any:
 
 
 def register_tiles(sch: Any, lanes: int) -> None:
-    """The function's register tiles: `direct` has several kinds, whose blocks these suffixes tell apart."""
-    for suffix in ("", "_straight", "_mixed"):
+    """The function's register tiles: `direct` has several kinds, whose blocks have different suffixes."""
+    for suffix in [kind.value for kind in TileKind]:
         if present(sch, f"update{suffix}"):
             _register_tile(sch, lanes, suffix)
 

@@ -86,9 +86,9 @@ def test_tiles_of_a_direct_convolution_hold_each_pixel_once(shape: ConvShape, mr
     columns, rows = tiles.columns, tiles.rows
     in_tiles = rows.inside * columns.inside - tiles.left_interior
     in_tiles += rows.edges * (columns.inside - tiles.left_row) + columns.edges * (rows.inside - tiles.left_column)
-    assert in_tiles + tiles.mixed_pixels[-1] == shape.oh * shape.ow
-    assert in_tiles <= tiles.edges * mr and tiles.mixed_pixels[-1] <= tiles.mixed * tiles.mixed_height
-    assert tiles.mixed_height <= mr and tiles.taps(shape) >= tiles.work(shape)
+    assert in_tiles + tiles.remainder_pixels[-1] == shape.oh * shape.ow
+    assert in_tiles <= tiles.edges * mr and tiles.remainder_pixels[-1] <= tiles.remainders * tiles.remainder_height
+    assert tiles.remainder_height <= mr and tiles.taps(shape) >= tiles.work(shape)
     assert tiles.taps(shape) <= tiles.count * shape.taps
 
 
@@ -131,7 +131,7 @@ def test_vectors_of_pixels_cover_the_output(shape: ConvShape, lanes: int, vector
     assert view.count * lanes >= shape.oh * shape.ow
     least = -(-shape.oh * shape.ow // lanes) if view.flat else shape.oh * -(-shape.ow // lanes)
     assert (view.count, view.tiles) == (least, -(-least // vectors))
-    assert view.parts * view.apart >= (lanes - 1) * shape.sw + 1
+    assert view.parts * view.part_stride >= (lanes - 1) * shape.sw + 1
 
 
 @examples

@@ -1,29 +1,57 @@
 """Direct convolution: the loop nest itself, without extra memory, for groups and depthwise layers too.
 
-A register tile holds MR output pixels that need the same taps, so that padding costs no test in the inner loop: taps
-outside the input are left out of the loops' ranges (regions.py). Where sums are short, the interior's tiles that lie in
-one row are straight ones, whose pixels one address finds. The few pixels that fill no such tile share mixed ones, which
-run all taps, and in which a pixel without a tap reads zeros, kept with the weights.
+    for n, oh, ow, oc:
+        y[n, oh, ow, oc] = bias[oc]
+        for r, s, ic where x[n, oh·SH + r·DH − PH, ow·SW + s·DW − PW] exists:
+            y[n, oh, ow, oc] += x[n, oh·SH + r·DH − PH, ow·SW + s·DW − PW, ic] · w[oc, ic, r, s]
+
+Schedule: a register tile holds MR output pixels that need the same taps by NR output channels. Taps outside the input
+are left out of the ranges of r and s, so that padding costs no test in the inner loop (regions.py). Kinds of tiles:
+
+- general: each pixel has an address;
+- contiguous: where K ≤ 256, an interior tile inside one row has one address and a row stride;
+- remainder: the few pixels that fill no tile of their region; all taps are run, and a pixel reads zeros, which are kept
+  with the weights, for a tap outside the input.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 from tvmconv.algorithms import depthwise
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, product_program
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
+from tvmconv.algorithms.microkernel.operands import declared
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
 from tvmconv.algorithms.microkernel.partition import Sweep, tiles_of_block
 from tvmconv.algorithms.microkernel.pixel_vectors import PixelView, swapped
 from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Program, no_preparation, phase_function
-from tvmconv.algorithms.microkernel.register_tile import is_short, multiply_block
-from tvmconv.algorithms.microkernel.write_back import write_back_block
-from tvmconv.algorithms.regions import COUNT, END, FACTS, OX, OY, R0, R1, S0, S1, Tiles, locate_blocks
+from tvmconv.algorithms.microkernel.register_tile import Panel, Run, is_short, multiply_block
+from tvmconv.algorithms.microkernel.write_back import Destination, write_back_block
+from tvmconv.algorithms.regions import COUNT, END, OX, OY, R0, R1, S0, S1, Tiles, allocated_location, locate_blocks
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
+
+
+class TileKind(Enum):
+    """How a tile's pixels are addressed; the value is the suffix of its blocks' names."""
+
+    GENERAL = ""
+    CONTIGUOUS = "_contiguous"
+    REMAINDER = "_remainder"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Image, group, panel and block of K of a tile, as TIR."""
+
+    n: Any
+    g: Any
+    p: Any
+    kb: Any
 
 
 class Direct(Algorithm):
@@ -40,7 +68,7 @@ class Direct(Algorithm):
         if shape.depthwise:
             return MatrixView(1, shape.m, depthwise.packed_layout(shape, tile))
         layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, tile)
-        zeros = max(layout.kc, tile.nr) if Tiles.of(shape, tile.mr).mixed else 0
+        zeros = max(layout.kc, tile.nr) if Tiles.of(shape, tile.mr).remainders else 0
         return MatrixView(1, shape.m, replace(layout, zeros=zeros))
 
     def work(self, shape: ConvShape, tile: Tile) -> float:
@@ -87,7 +115,7 @@ class DirectNchw(Algorithm):
 
 
 def sweep(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Sweep:
-    """The tiles of all images, as they are counted."""
+    """The order of the tiles of all images."""
     block = tiles_of_block(tiles.count, layout.tile)
     return Sweep(shape.mb * layout.groups, layout.panels, tiles.count, block, layout.k_blocks)
 
@@ -100,25 +128,17 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     G, P, KB, *_ = layout.weights_shape
     order = sweep(shape, layout, tiles)
     TB, BT = order.blocks, order.block
-    # In short sums alone, as a kernel with code of their own takes half as long again to compile.
-    STRAIGHT = tiles.columns.inside >= MR and is_short(layout)
+    # Code of their own makes a kernel take half as long again to compile, which only short sums repay.
+    CONTIGUOUS = tiles.columns.inside >= MR and is_short(layout)
     facts, pixels = locate_blocks(shape, tiles)
     steps = tiles.taps(shape) // TB * layout.kc // layout.tile.kr
-    compute, compute_straight, compute_mixed = (
-        _tile_block(shape, layout, tiles, steps, kind) for kind in ("", "straight", "mixed")
-    )
+    general, contiguous, remainder = (_tile_block(shape, layout, tiles, steps, kind) for kind in TileKind)
 
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer(layout.bias_shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4)
-        weights = T.decl_buffer(
-            (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
-        )
+        operands = declared(layout, packed)
         Y = T.decl_buffer((shape.mb * shape.m, shape.oc), "float32", data=y, align=4)
-        oy = T.alloc_buffer((MR,), "int32", scope="local", annotations=ON_STACK)
-        ox = T.alloc_buffer((MR,), "int32", scope="local", annotations=ON_STACK)
-        at = T.alloc_buffer((len(FACTS),), "int32", scope="local", annotations=ON_STACK)
+        place = allocated_location(MR)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(order.touched(first, last), KB):
             segment: T.let[T.int32] = order.segment(part, first)
@@ -135,68 +155,65 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
                     g: T.let[T.int32] = u // (P * TB) % G
                     n: T.let[T.int32] = u // (P * TB * G)
                     t: T.let[T.int32] = u // P % TB * BT + vit
-                    facts(at, t)
-                    if STRAIGHT and t < tiles.interior and at[OX] + MR <= at[END]:
-                        oy[0] = at[OY]
-                        ox[0] = at[OX]
-                        compute_straight(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
+                    unit = T.meta_var(Unit(n, g, p, vkb))
+                    facts(place, t)
+                    if CONTIGUOUS and t < tiles.interior and place.facts[OX] + MR <= place.facts[END]:
+                        place.oy[0] = place.facts[OY]
+                        place.ox[0] = place.facts[OX]
+                        contiguous(x, operand, operands, Y, ahead, place, unit)
                     else:
-                        pixels(at, t, oy, ox)
-                        if tiles.mixed == 0 or t < tiles.edges:
-                            compute(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
+                        pixels(place, t)
+                        if tiles.remainders == 0 or t < tiles.edges:
+                            general(x, operand, operands, Y, ahead, place, unit)
                         else:
-                            compute_mixed(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, vkb)
+                            remainder(x, operand, operands, Y, ahead, place, unit)
 
     return phase_function("run", run)
 
 
-def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int, kind: str) -> Any:
-    """A macro: one tile as it has been located, from its rows' addresses to the write-back.
-
-    Of a straight tile it uses the first pixel's address alone.
-    """
+def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int, kind: TileKind) -> Any:
+    """A macro compute(x, operand, operands, Y, ahead, place, unit): a located tile, from addresses to write-back."""
     from tvm.script import tirx as T
 
-    mixed, straight = kind == "mixed", kind == "straight"
-    MR, NR = tiles.mixed_height if mixed else tiles.mr, layout.tile.nr
+    is_remainder, is_contiguous, suffix = kind is TileKind.REMAINDER, kind is TileKind.CONTIGUOUS, kind.value
+    MR, NR = tiles.remainder_height if is_remainder else tiles.mr, layout.tile.nr
     layout = replace(layout, tile=replace(layout.tile, mr=MR))
     KR, KC, KB, TAPS, P = layout.tile.kr, layout.kc, layout.k_blocks, layout.taps, layout.panels
     KW, DH, DW = shape.kw, shape.dh + 1, shape.dw + 1
     IH, IW, IC, OW = shape.ih, shape.iw, shape.ic, shape.ow
-    # Where neighbouring taps' channels lie together in x, a row of taps is one run; else each tap is a run of its own.
-    MERGED = DW == 1 and layout.groups == 1 and KB == 1 and not mixed
-    suffix = f"_{kind}" if kind else ""
-    ROWS = 1 if straight else MR
+    # A row of taps is one run of channels where these lie one after the other in x; else each tap is a run.
+    MERGED = DW == 1 and layout.groups == 1 and KB == 1 and not is_remainder
+    ROWS = 1 if is_contiguous else MR
     WHOLE = {R0: 0, R1: shape.kh, S0: 0, S1: KW, COUNT: MR}
-    multiply = multiply_block(layout, steps, apart=shape.sw * IC if straight else 0, suffix=suffix)
-    place = (lambda pixel, i: pixel[0] + i) if straight else (lambda pixel, i: pixel[i])
-    write_back = write_back_block(layout, place, suffix=suffix)
+    multiply = multiply_block(layout, steps, row_stride=shape.sw * IC if is_contiguous else 0, suffix=suffix)
+    row_of = (lambda pixel, i: pixel[0] + i) if is_contiguous else (lambda pixel, i: pixel[i])
+    write_back = write_back_block(layout, row_of, suffix=suffix)
 
-    def fact(at: Any, which: int) -> Any:
-        """A range of taps or the number of pixels, which are whole in a straight tile."""
-        return WHOLE[which] if straight else at[which]
+    def fact(place: Any, which: int) -> Any:
+        """A bound of the taps, or the number of pixels; a contiguous tile has all of them."""
+        return WHOLE[which] if is_contiguous else place.facts[which]
 
     @T.inline
-    def compute(x, operand, weights, bias, bounds, Y, ahead, at, oy, ox, n, g, p, kb):
+    def compute(x, operand, operands, Y, ahead, place, unit):
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         pixel = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
         run_row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
-        channel: T.let[T.int32] = g * layout.channels + kb * KC
-        panel: T.let[T.int32] = ((g * P + p) * KB + kb) * TAPS
-        r0: T.let[T.int32] = fact(at, R0)
-        r1: T.let[T.int32] = fact(at, R1)
-        s0: T.let[T.int32] = fact(at, S0)
-        s1: T.let[T.int32] = fact(at, S1)
+        channel: T.let[T.int32] = unit.g * layout.channels + unit.kb * KC
+        panel: T.let[T.int32] = ((unit.g * P + unit.p) * KB + unit.kb) * TAPS
+        r0: T.let[T.int32] = fact(place, R0)
+        r1: T.let[T.int32] = fact(place, R1)
+        s0: T.let[T.int32] = fact(place, S0)
+        s1: T.let[T.int32] = fact(place, S1)
         for i in range(ROWS):
             with T.sblock(f"rows{suffix}"):
                 vi = T.axis.spatial(ROWS, i)
-                T.reads(oy[vi], ox[vi])
+                T.reads(place.oy[vi], place.ox[vi])
                 T.writes(row[vi], pixel[vi])
-                h: T.let[T.int64] = T.cast(n * IH + oy[vi] * shape.sh - shape.ph, "int64")
-                w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw
+                h: T.let[T.int64] = T.cast(unit.n * IH + place.oy[vi] * shape.sh - shape.ph, "int64")
+                w: T.let[T.int32] = place.ox[vi] * shape.sw - shape.pw
                 row[vi] = x + ((h * IW + w) * IC + channel) * BYTES
-                pixel[vi] = T.cast(n * shape.m + oy[vi] * OW + ox[vi], "int64")
+                pixel[vi] = T.cast(unit.n * shape.m + place.oy[vi] * OW + place.ox[vi], "int64")
         for r, q in T.grid(r1 - r0, 1 if MERGED else s1 - s0):
             for i in range(ROWS):
                 with T.sblock(f"run_rows{suffix}"):
@@ -205,19 +222,19 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
                     T.writes(run_row[vi])
                     tap: T.let[T.int32] = (r0 + vr) * DH * IW + (s0 + vq) * DW
                     run_row[vi] = row[vi] + T.cast(tap, "int64") * (IC * BYTES)
-            if mixed:
+            if is_remainder:
                 for i in range(MR):
                     with T.sblock(f"zero_rows{suffix}"):
                         vi, vr, vq = T.axis.remap("SSS", [i, r, q])
-                        T.reads(oy[vi], ox[vi])
+                        T.reads(place.oy[vi], place.ox[vi])
                         T.writes(run_row[vi])
-                        h: T.let[T.int32] = oy[vi] * shape.sh - shape.ph + vr * DH
-                        w: T.let[T.int32] = ox[vi] * shape.sw - shape.pw + vq * DW
+                        h: T.let[T.int32] = place.oy[vi] * shape.sh - shape.ph + vr * DH
+                        w: T.let[T.int32] = place.ox[vi] * shape.sw - shape.pw + vq * DW
                         if T.Or(T.Or(h < 0, h >= IH), T.Or(w < 0, w >= IW)):
                             run_row[vi] = operand + layout.zeros_offset * BYTES
             start: T.let[T.int64] = T.cast((panel + (r0 + r) * KW + s0 + q) * KC, "int64")
             length: T.let[T.int32] = (s1 - s0) * (IC // KR) if MERGED else KC // KR
-            multiply(acc, bias, g, p, run_row, weights, ahead, start, 0, r, q, length)
-        write_back(acc, Y, bias, bounds, g, p, pixel, (0, fact(at, COUNT)), kb)
+            multiply(acc, operands, Panel(unit.g, unit.p), run_row, ahead, Run(start, 0, r, q, length))
+        write_back(acc, operands, Panel(unit.g, unit.p), Destination(Y, pixel, (0, fact(place, COUNT))), unit.kb)
 
     return compute

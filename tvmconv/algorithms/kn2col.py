@@ -46,8 +46,8 @@ class Kn2col(Algorithm):
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         layout = PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile, planes=shape.taps)
         if _single(shape):
-            return MatrixView(shape.mb, shape.m, layout, _apart(shape))
-        return MatrixView(self.planes(shape), _pixels(shape), layout, _apart(shape))
+            return MatrixView(shape.mb, shape.m, layout, _uniform_stride(shape))
+        return MatrixView(self.planes(shape), _pixels(shape), layout, _uniform_stride(shape))
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if _single(shape):
@@ -104,8 +104,8 @@ def _pixels(shape: ConvShape) -> int:
     return shape.ih * shape.iw if _whole(shape) else shape.m
 
 
-def _apart(shape: ConvShape) -> int:
-    """As MatrixView.apart: where pixels follow on each other as in x."""
+def _uniform_stride(shape: ConvShape) -> int:
+    """As MatrixView.uniform_stride: pixels lie one after the other, as in x."""
     return shape.ic if (shape.sh, shape.sw) == (1, 1) and (_whole(shape) or shape.ow == shape.iw) else 0
 
 

@@ -20,6 +20,8 @@ from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, sweep_
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
 from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
+    allocated_vectors,
+    clamped,
     locate_block,
     masked_store,
     reach_block,
@@ -154,7 +156,7 @@ def add_planes(shape: ConvShape, products: PixelView) -> Any:
     planes = shape if _shifted(shape) else _pixel_by_pixel(shape, shape.oh, shape.ow)
     view = PixelView(planes, products.layout, replace(products.tile, nr=products.lanes))
     L = view.lanes
-    VECTOR, INDEX = f"float32x{L}", f"int32x{L}"
+    VECTOR = f"float32x{L}"
     locate, reach = locate_block(view), reach_block(view)
 
     @T.inline
@@ -165,14 +167,7 @@ def add_planes(shape: ConvShape, products: PixelView) -> Any:
         )
         Y = T.decl_buffer((shape.mb * OC * M,), "float32", data=y, align=4)
         total = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
-        oh = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
-        ow = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
-        inside = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
-        valid = T.alloc_buffer((1, 1), INDEX, scope="local", annotations=ON_STACK)
-        reached = T.alloc_buffer((1,), INDEX, scope="local", annotations=ON_STACK)
-        pixel = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
-        origin = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
-        start = T.alloc_buffer((1,), "int64", scope="local", annotations=ON_STACK)
+        at = allocated_vectors(view)
         for channel, q in T.grid(last - first, view.count):
             with T.sblock("sum"):
                 o = T.axis.spatial(OC, first + channel)
@@ -180,14 +175,14 @@ def add_planes(shape: ConvShape, products: PixelView) -> Any:
                 T.reads()
                 T.writes()
                 g: T.let[T.int32] = o // OCG
-                locate(vq, oh, ow, inside, pixel, origin)
-                pointer: T.let[T.handle("float32")] = T.address_of(Y[(image * OC + o) * M + pixel[0]])
+                locate(vq, at)
+                pointer: T.let[T.handle("float32")] = T.address_of(Y[(image * OC + o) * M + at.pixel[0]])
                 total[0] = whole_vector(bias[g * P * MR + o % OCG], L)
                 for t in range(TAPS):
                     plane: T.let[T.int32] = (g * TAPS + t) * OCG + o % OCG
-                    reach(address, t % planes.taps, 0, oh, ow, pixel, origin, start, valid, reached)
-                    total[0] = total[0] + read_vector(view, start, valid, 0, plane)
-                total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
-                T.evaluate(masked_store(total[0], pointer, inside[0], L))
+                    reach(address, t % planes.taps, 0, at)
+                    total[0] = total[0] + read_vector(view, at, 0, plane)
+                total[0] = clamped(total[0], bounds, L)
+                T.evaluate(masked_store(total[0], pointer, at.inside[0], L))
 
     return phase_function("add", add)

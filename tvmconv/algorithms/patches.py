@@ -37,14 +37,14 @@ class Patches:
         return self.band * self.columns
 
     @property
-    def apart(self) -> int:
-        """By how many rows a band's 16 planes are apart: an odd number, or all would need the same few sets of L1."""
+    def plane_stride(self) -> int:
+        """Rows from one of a band's 16 planes to the next. An even number would map all planes to few sets of L1."""
         return self.count | 1
 
     @property
     def plane_rows(self) -> int:
         """Rows of a band's 16 planes together."""
-        return PLACES * self.apart
+        return PLACES * self.plane_stride
 
 
 def patch_phase(symbol: str, patches: Patches, work: Any, noalias: bool = True) -> Any:

@@ -1,9 +1,9 @@
-"""Which output pixels need the same taps, and how they make up the tiles of a direct convolution.
+"""The partition of the output of a direct convolution into tiles of pixels that need the same taps.
 
-Interior pixels, all of whose taps fall inside the input, are counted on over the ends of their rows; next to it lie the
-edge rows and the edge columns, without their corners. A tile holds MR pixels of one of these regions. What fills no
-tile (the corners, and the remainder of a region where that costs less than a tile of its own) makes up mixed tiles,
-which run all taps; a pixel without a tap reads zeros there.
+The interior holds the pixels all of whose taps fall inside the input; its tiles run on over the ends of rows. Around it
+lie the edge rows and the edge columns, without their corners. A tile holds MR pixels of one of these regions. Corners,
+and the remainder of a region where that costs less than another tile, go into remainder tiles. These run all taps; a
+pixel reads zeros for a tap outside the input.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from tvmconv.algorithms.microkernel.program import ON_STACK
 from tvmconv.workload.shape import ConvShape
 
 
 @dataclass(frozen=True)
 class Span:
-    """Output positions of one axis: those before, inside and behind the range where every tap is inside the input.
+    """The output positions of one axis.
 
-    edge_taps: taps inside the input, summed over all positions before and behind.
+    before: positions before the range in which every tap falls inside the input; inside: those in it; edges: all
+    others, before and after it; edge_taps: taps inside the input, summed over the edges.
     """
 
     before: int
@@ -38,7 +40,7 @@ class Span:
 
 
 def _reaching(size: int, stride: int, pad: int, extent: int) -> tuple[int, int]:
-    """The first position that a tap takes to the input or behind, and the first one that it takes behind it."""
+    """The first position at which a tap reaches the input, and the first at which it is past the end."""
     return max(0, -(-pad // stride)), min(size, (extent - 1 + pad) // stride + 1)
 
 
@@ -53,10 +55,10 @@ def spans(shape: ConvShape) -> tuple[Span, Span]:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles of one image, in this order: interior, edge rows, edge columns, mixed ones.
+    """The tiles of one image, in this order: interior, edge rows, edge columns, remainder tiles.
 
-    of_row and of_column count the tiles of one edge row and one edge column; the left_ numbers are pixels left to the
-    mixed tiles by the interior, by one edge row, by one edge column.
+    interior: tiles of the interior; of_row, of_column: of one edge row, of one edge column; left_interior, left_row,
+    left_column: pixels that the interior, one edge row and one edge column leave to the remainder tiles.
     """
 
     rows: Span
@@ -71,7 +73,7 @@ class Tiles:
 
     @classmethod
     def of(cls, shape: ConvShape, mr: int) -> Tiles:
-        """With the least to compute."""
+        """The partition with the least work, of all choices of which regions leave their remainders."""
         rows, columns = spans(shape)
         inside = (rows.inside * columns.inside, columns.inside, rows.inside)
         choices = []
@@ -88,53 +90,69 @@ class Tiles:
 
     @property
     def edges(self) -> int:
-        """Tiles before the first mixed one."""
+        """Tiles before the first remainder tile."""
         return self.edge_rows + self.columns.edges * self.of_column
 
     @property
-    def mixed_pixels(self) -> tuple[int, int, int, int]:
-        """Pixels of mixed tiles: corners, with the interior's, with the edge rows', with the edge columns'."""
+    def remainder_pixels(self) -> tuple[int, int, int, int]:
+        """Pixels of remainder tiles, cumulated: corners, interior, edge rows, edge columns."""
         corners = self.rows.edges * self.columns.edges
         interior = corners + self.left_interior
         in_rows = interior + self.rows.edges * self.left_row
         return corners, interior, in_rows, in_rows + self.columns.edges * self.left_column
 
     @property
-    def mixed(self) -> int:
-        return -(-self.mixed_pixels[-1] // self.mr)
+    def remainders(self) -> int:
+        return -(-self.remainder_pixels[-1] // self.mr)
 
     @property
-    def mixed_height(self) -> int:
-        """Pixels of a mixed tile: as few as make up so many of them."""
-        return -(-self.mixed_pixels[-1] // self.mixed) if self.mixed else self.mr
+    def remainder_height(self) -> int:
+        """Height of a remainder tile, minimised without adding tiles."""
+        return -(-self.remainder_pixels[-1] // self.remainders) if self.remainders else self.mr
 
     @property
     def count(self) -> int:
-        return self.edges + self.mixed
+        return self.edges + self.remainders
 
     def taps(self, shape: ConvShape) -> int:
-        """Taps that are run, summed over all tiles."""
-        return self._of_regions(shape) + self.mixed * shape.taps
+        """Taps, summed over all tiles."""
+        return self._of_regions(shape) + self.remainders * shape.taps
 
     def work(self, shape: ConvShape) -> float:
-        """What there is to compute, in taps of whole tiles."""
-        return self._of_regions(shape) + self.mixed * shape.taps * self.mixed_height / self.mr
+        """Work, in taps of whole tiles."""
+        return self._of_regions(shape) + self.remainders * shape.taps * self.remainder_height / self.mr
 
     def _of_regions(self, shape: ConvShape) -> int:
         in_rows, in_columns = self.rows.edge_taps * shape.kw, self.columns.edge_taps * shape.kh
         return self.interior * shape.taps + in_rows * self.of_row + in_columns * self.of_column
 
 
-# What locate finds out about a tile: row and column of its first pixel, the first column of its region and the one
-# behind it, its pixels, the ranges of taps inside the input.
+# Facts about a tile, by their index in a buffer: row and column of its first pixel; the columns FIRST … END−1 of its
+# region; its number of pixels; the rows R0 … R1−1 and columns S0 … S1−1 of taps inside the input.
 OY, OX, FIRST, END, COUNT, R0, R1, S0, S1 = FACTS = range(9)
 
 
-def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
-    """Two macros: where tile t lies, into at[FACTS]; then row and column of each of its pixels, into oy[MR] and ox[MR].
+@dataclass(frozen=True)
+class Located:
+    """Where a tile lies, as TIR buffers on the stack: its facts, and row and column of each of its MR pixels."""
 
-    Behind a tile's last pixel it is repeated.
-    """
+    facts: Any
+    oy: Any
+    ox: Any
+
+
+def allocated_location(mr: int) -> Any:
+    """Allocates the buffers for one tile; Located, as a value of the parser."""
+    from tvm.script import tirx as T
+
+    oy, ox, facts = (
+        T.alloc_buffer((size,), "int32", scope="local", annotations=ON_STACK) for size in (mr, mr, len(FACTS))
+    )
+    return T.meta_var(Located(facts, oy, ox))
+
+
+def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
+    """Two macros for tile t: its facts; then row and column of each of its pixels, the last one repeated."""
     from tvm.script import tirx as T
 
     MR, KH, KW, DH, DW = tiles.mr, shape.kh, shape.kw, shape.dh + 1, shape.dw + 1
@@ -142,15 +160,16 @@ def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
     WIDTH, CE = max(columns.inside, 1), max(columns.edges, 1)
     OF_ROW, OF_COLUMN = max(tiles.of_row, 1), max(tiles.of_column, 1)
     LEFT_ROW, LEFT_COLUMN = max(tiles.left_row, 1), max(tiles.left_column, 1)
-    CORNERS, INTERIOR, IN_ROWS, _ = tiles.mixed_pixels
-    MIXED = tiles.mixed_height
+    CORNERS, INTERIOR, IN_ROWS, _ = tiles.remainder_pixels
+    HEIGHT = tiles.remainder_height
 
-    def behind(edge: Any, span: Span) -> Any:
+    def position(edge: Any, span: Span) -> Any:
         """The position of an edge row or column."""
         return edge + T.Select(edge < span.before, 0, span.inside)
 
     @T.inline
-    def facts(at, t):
+    def facts(place, t):
+        at = T.meta_var(place.facts)
         # Taps inside the input are those with 0 ≤ h + r·DH < IH, and likewise along the width. Into memory (and from
         # there into registers), since TVM's simplifier is exponential in nested selects.
         with T.sblock("locate"):
@@ -163,19 +182,19 @@ def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
                 at[END] = columns.before + columns.inside
                 at[COUNT] = T.min(rows.inside * columns.inside - t * MR, MR)
             elif t < tiles.edge_rows:
-                at[OY] = behind((t - tiles.interior) // OF_ROW, rows)
+                at[OY] = position((t - tiles.interior) // OF_ROW, rows)
                 at[OX] = columns.before + (t - tiles.interior) % OF_ROW * MR
                 at[FIRST] = columns.before
                 at[END] = columns.before + columns.inside
                 at[COUNT] = T.min(columns.inside - (t - tiles.interior) % OF_ROW * MR, MR)
             elif t < tiles.edges:
                 at[OY] = rows.before + (t - tiles.edge_rows) % OF_COLUMN * MR
-                at[OX] = behind((t - tiles.edge_rows) // OF_COLUMN, columns)
+                at[OX] = position((t - tiles.edge_rows) // OF_COLUMN, columns)
                 at[FIRST] = at[OX]
                 at[END] = at[OX] + 1
                 at[COUNT] = T.min(rows.inside - (t - tiles.edge_rows) % OF_COLUMN * MR, MR)
             else:
-                at[COUNT] = T.min(tiles.mixed_pixels[-1] - (t - tiles.edges) * MIXED, MIXED)
+                at[COUNT] = T.min(tiles.remainder_pixels[-1] - (t - tiles.edges) * HEIGHT, HEIGHT)
             if T.And(t >= tiles.interior, t < tiles.edges):
                 at[R0] = T.min(T.max((DH - 1 + shape.ph - at[OY] * shape.sh) // DH, 0), KH)
                 at[R1] = T.max(T.min((IH + DH - 1 + shape.ph - at[OY] * shape.sh) // DH, KH), at[R0])
@@ -190,7 +209,10 @@ def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
                 at[S1] = KW
 
     @T.inline
-    def pixels(at, t, oy, ox):
+    def pixels(place, t):
+        at = T.meta_var(place.facts)
+        oy = T.meta_var(place.oy)
+        ox = T.meta_var(place.ox)
         for i in range(MR):
             with T.sblock("pixels"):
                 vi = T.axis.spatial(MR, i)
@@ -198,20 +220,20 @@ def locate_blocks(shape: ConvShape, tiles: Tiles) -> tuple[Any, Any]:
                 T.writes(oy[vi], ox[vi])
                 last: T.let[T.int32] = T.max(vi - 1, 0)
                 if t >= tiles.edges:
-                    mixed: T.let[T.int32] = (t - tiles.edges) * MIXED + T.min(vi, at[COUNT] - 1)
-                    if mixed < CORNERS:
-                        oy[vi] = behind(T.truncdiv(mixed, CE), rows)
-                        ox[vi] = behind(T.truncmod(mixed, CE), columns)
-                    elif mixed < INTERIOR:
-                        inner: T.let[T.int32] = tiles.interior * MR + mixed - CORNERS
+                    number: T.let[T.int32] = (t - tiles.edges) * HEIGHT + T.min(vi, at[COUNT] - 1)
+                    if number < CORNERS:
+                        oy[vi] = position(T.truncdiv(number, CE), rows)
+                        ox[vi] = position(T.truncmod(number, CE), columns)
+                    elif number < INTERIOR:
+                        inner: T.let[T.int32] = tiles.interior * MR + number - CORNERS
                         oy[vi] = rows.before + T.truncdiv(inner, WIDTH)
                         ox[vi] = columns.before + T.truncmod(inner, WIDTH)
-                    elif mixed < IN_ROWS:
-                        oy[vi] = behind(T.truncdiv(mixed - INTERIOR, LEFT_ROW), rows)
-                        ox[vi] = columns.before + tiles.of_row * MR + T.truncmod(mixed - INTERIOR, LEFT_ROW)
+                    elif number < IN_ROWS:
+                        oy[vi] = position(T.truncdiv(number - INTERIOR, LEFT_ROW), rows)
+                        ox[vi] = columns.before + tiles.of_row * MR + T.truncmod(number - INTERIOR, LEFT_ROW)
                     else:
-                        oy[vi] = rows.before + tiles.of_column * MR + T.truncmod(mixed - IN_ROWS, LEFT_COLUMN)
-                        ox[vi] = behind(T.truncdiv(mixed - IN_ROWS, LEFT_COLUMN), columns)
+                        oy[vi] = rows.before + tiles.of_column * MR + T.truncmod(number - IN_ROWS, LEFT_COLUMN)
+                        ox[vi] = position(T.truncdiv(number - IN_ROWS, LEFT_COLUMN), columns)
                 elif vi == 0:
                     oy[vi] = at[OY]
                     ox[vi] = at[OX]

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tvmconv.algorithms.microkernel.gemm_nchw import multiply_block
+from tvmconv.algorithms.microkernel.operands import declared
 from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
+    allocated_vectors,
     locate_block,
     masked_load,
     masked_store,
@@ -83,40 +85,30 @@ def shift_and_add(blocks: RowBlocks) -> Any:
 
     shape, view, products, sums = blocks.shape, blocks.view, blocks.products, blocks.sums
     layout, L, V = view.layout, view.lanes, view.vectors
-    G, P, _, TAPS, KC, MR = layout.weights_shape
+    _, P, _, TAPS, KC, MR = layout.weights_shape
     OC, OCG, OH, OW, IH, IW = shape.oc, layout.oc, shape.oh, shape.ow, shape.ih, shape.iw
     R, B, PLANE, WIDTH = blocks.rows, blocks.blocks, blocks.plane, blocks.width
     ALONG_ROW = shape.kw // products.source.kw  # taps along a row that products leave to the shift
-    VECTOR, INDEX, F32 = f"float32x{L}", f"int32x{L}", PointerType(PrimType("float32"))
+    VECTOR, F32 = f"float32x{L}", PointerType(PrimType("float32"))
     locate, reach, locate_sum, reach_sum = (
         *(locate_block(products), reach_block(products)),
         *(locate_block(sums), reach_block(sums)),
     )
     multiply = multiply_block(products)
 
-    def ones(condition: Any) -> Any:
-        return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
+    def both(mask: Any, condition: Any) -> Any:
+        """The mask, less the lanes where the condition does not hold."""
+        return T.Select(T.And(mask != whole_vector(0, L), condition), whole_vector(1, L), whole_vector(0, L))
 
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer((G * P * MR,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
-        weights = T.decl_buffer(
-            (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
-        )
+        operands = declared(layout, packed, flat_bias=True)
         plane = T.decl_buffer((OC * PLANE,), "float32", data=workspace, align=4)
         Y = T.decl_buffer((shape.mb * OC * OH * OW,), "float32", data=y, align=4)
         acc = T.alloc_buffer((MR, V), VECTOR, scope="local", annotations=ON_STACK)
         column = T.alloc_buffer((V,), VECTOR, scope="local", annotations=ON_STACK)
         total = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
-        oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        valid = T.alloc_buffer((V, products.parts), INDEX, scope="local", annotations=ON_STACK)
-        reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
-        origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
-        start = T.alloc_buffer((V,), "int64", scope="local", annotations=ON_STACK)
+        at = allocated_vectors(products)
         for unit, tap in T.grid(last - first, TAPS):
             for t in range(products.tiles):
                 with T.sblock("tile"):
@@ -131,23 +123,24 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     base: T.let[T.int64] = (
                         x + T.cast((image * shape.ic + g * layout.channels) * IH * IW, "int64") * BYTES
                     )
-                    locate(vt, oh, ow, inside, pixel, origin)
-                    reach(base, vtap // ALONG_ROW, row, oh, ow, pixel, origin, start, valid, reached)
+                    locate(vt, at)
+                    reach(base, vtap // ALONG_ROW, row, at)
                     for v in T.unroll(V):
-                        inside[v] = ones(T.And(inside[v] != whole_vector(0, L), oh[v] < whole_vector(OH - row, L)))
+                        at.inside[v] = both(at.inside[v], at.oh[v] < whole_vector(OH - row, L))
                     offset: T.let[T.int64] = T.cast(((g * P + p) * TAPS + vtap) * KC, "int64")
-                    multiply(acc, column, base, start, valid, weights, offset, 0)
+                    multiply(acc, column, base, at, operands.weights, offset, 0)
                     place: T.let[T.int32] = (g * OCG + p * MR) * PLANE + row * WIDTH
                     for i, v in T.grid(MR, V):
                         with T.sblock("write_back_pixels"):
                             vi, vv = T.axis.remap("SS", [i, v])
-                            T.reads(acc[vi, vv], pixel[vv], inside[vv], reached[vv])
+                            T.reads(acc[vi, vv], at.pixel[vv], at.inside[vv], at.reached[vv])
                             T.writes()
                             if p * MR + vi < OCG:
-                                taken: T.let[T.handle("float32")] = T.address_of(plane[place + vi * PLANE + pixel[vv]])
+                                pixel: T.let[T.int32] = place + vi * PLANE + at.pixel[vv]
+                                into: T.let[T.handle("float32")] = T.address_of(plane[pixel])
                                 product = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
-                                product[0] = only_reached(products, acc[vi, vv], reached[vv])
-                                T.evaluate(masked_store(product[0], taken, inside[vv], L))
+                                product[0] = only_reached(products, acc[vi, vv], at.reached[vv])
+                                T.evaluate(masked_store(product[0], into, at.inside[vv], L))
             for q in range(sums.count):
                 with T.sblock("sum"):
                     u = T.axis.spatial(blocks.units, first + unit)
@@ -159,25 +152,28 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     g: T.let[T.int32] = u // (P * B)
                     row: T.let[T.int32] = u // P % B * R
                     channel: T.let[T.int32] = g * OCG + p * MR
-                    locate_sum(vq, oh, ow, inside, pixel, origin)
+                    locate_sum(vq, at)
                     base: T.let[T.int64] = address + T.cast(channel * PLANE + row * WIDTH, "int64") * BYTES
-                    reach_sum(base, vtap % sums.source.kw, 0, oh, ow, pixel, origin, start, valid, reached)
-                    inside[0] = ones(T.And(inside[0] != whole_vector(0, L), oh[0] < whole_vector(OH - row, L)))
-                    valid[0, 0] = ones(T.And(inside[0] != whole_vector(0, L), valid[0, 0] != whole_vector(0, L)))
+                    reach_sum(base, vtap % sums.source.kw, 0, at)
+                    at.inside[0] = both(at.inside[0], at.oh[0] < whole_vector(OH - row, L))
+                    at.valid[0, 0] = both(at.inside[0], at.valid[0, 0] != whole_vector(0, L))
                     for o in range(T.min(MR, OCG - p * MR)):
                         into: T.let[T.handle("float32")] = T.address_of(
-                            Y[((image * OC + channel + o) * OH + row) * OW + pixel[0]]
+                            Y[((image * OC + channel + o) * OH + row) * OW + at.pixel[0]]
                         )
                         shifted: T.let[T.handle("float32")] = T.reinterpret(
-                            F32, start[0] + T.cast(o, "int64") * (PLANE * BYTES)
+                            F32, at.address[0] + T.cast(o, "int64") * (PLANE * BYTES)
                         )
                         if vtap == 0:
-                            total[0] = whole_vector(bias[(g * P + p) * MR + o], L)
+                            total[0] = whole_vector(operands.bias[(g * P + p) * MR + o], L)
                         else:
-                            total[0] = masked_load(VECTOR, into, inside[0], L)
-                        total[0] = total[0] + masked_load(VECTOR, shifted, valid[0, 0], L)
+                            total[0] = masked_load(VECTOR, into, at.inside[0], L)
+                        total[0] = total[0] + masked_load(VECTOR, shifted, at.valid[0, 0], L)
                         if vtap == TAPS - 1:
-                            total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
-                        T.evaluate(masked_store(total[0], into, inside[0], L))
+                            total[0] = T.max(
+                                whole_vector(operands.bounds[0], L),
+                                T.min(whole_vector(operands.bounds[1], L), total[0]),
+                            )
+                        T.evaluate(masked_store(total[0], into, at.inside[0], L))
 
     return phase_function("run", run, noalias=False)  # the plane is read by address

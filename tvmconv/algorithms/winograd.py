@@ -72,7 +72,9 @@ class Winograd(Algorithm):
                 "pack": pack_function(shape, view.layout, transformed_weight),
                 "prepare": no_preparation(),
                 "input": input_transform(shape, patches, view.layout),
-                "product": matrix_product("product", view, patch_rows(shape, patches, view), True, patches.apart),
+                "product": matrix_product(
+                    "product", view, patch_rows(shape, patches, view), True, patches.plane_stride
+                ),
                 "output": output_transform(shape, patches, view.layout),
             },
             phases=(
@@ -131,7 +133,7 @@ def patch_rows(shape: ConvShape, patches: Patches, view: MatrixView) -> Any:
     before = patches.plane_rows * shape.oc  # elements: the products
 
     def patch(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
-        return workspace + T.cast((n % PLACES * patches.apart + m) * shape.ic + before, "int64") * BYTES
+        return workspace + T.cast((n % PLACES * patches.plane_stride + m) * shape.ic + before, "int64") * BYTES
 
     return row_addresses(view, patch)
 
@@ -144,6 +146,10 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
     IH, IW, IC, PH, PW = shape.ih, shape.iw, shape.ic, shape.ph, shape.pw
     ZEROS = layout.zeros_offset * BYTES
     F32 = PointerType(PrimType("float32"))
+
+    def row_of(i: Any, j: int, m: Any) -> Any:
+        """The row of place (i, j) of patch m."""
+        return (i * PATCH + j) * patches.plane_stride + m
 
     @T.inline
     def transform_patch(x, operand, packed, y, workspace, m, n, oh, ow):
@@ -167,7 +173,10 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
                 A = T.decl_buffer((IC,), "float32", data=data, align=4)
                 d[k // PATCH, k % PATCH] = A[vector(channel, lanes)]
             transform(
-                _BT, d, transformed, lambda i, j: [vector(((i * PATCH + j) * patches.apart + m) * IC + channel, lanes)]
+                _BT,
+                d,
+                transformed,
+                lambda i, j: [vector(((i * PATCH + j) * patches.plane_stride + m) * IC + channel, lanes)],
             )
 
         over_channels(IC, layout.tile.vl, transform_channels)
@@ -194,7 +203,7 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -
             p = T.alloc_buffer((PATCH, PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
             out = T.alloc_buffer((STEP, STEP), f"float32x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
-                p[k // PATCH, k % PATCH] = products[vector((k * patches.apart + m) * OC + channel, lanes)]
+                p[k // PATCH, k % PATCH] = products[vector((k * patches.plane_stride + m) * OC + channel, lanes)]
             transform(_AT, p, out, lambda i, j: [i, j])
             for i in T.unroll(STEP):
                 for j in T.unroll(STEP):

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from tvmconv.algorithms.microkernel.operands import declared
 from tvmconv.algorithms.microkernel.packing import pack_function
 from tvmconv.algorithms.microkernel.partition import Sweep
 from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
     all_lanes,
+    allocated_vectors,
     locate_block,
     masked_load,
     masked_store,
@@ -68,7 +70,7 @@ def pixel_product(
     SWEEPS = TAPS if taps is Taps.IN_TURN else 1
     RUN = TAPS if taps is Taps.ALL else 1
     SHIFTED = s.taps > 1  # else all of source's pixels lie where the output's do, whatever the tap
-    VECTOR, INDEX = f"float32x{L}", f"int32x{L}"
+    VECTOR = f"float32x{L}"
     TO_Y = planes is None
     assert steps == KB
     locate, reach, multiply, write_back = (
@@ -80,11 +82,7 @@ def pixel_product(
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer((G * P * MR,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
-        weights = T.decl_buffer(
-            (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
-        )
+        operands = declared(layout, packed, flat_bias=True)
         output = T.decl_buffer(
             (s.mb * OC * M if TO_Y else OC * TU * M,),
             "float32",
@@ -94,14 +92,7 @@ def pixel_product(
         )
         acc = T.alloc_buffer((MR, V), VECTOR, scope="local", annotations=ON_STACK)
         column = T.alloc_buffer((V,), VECTOR, scope="local", annotations=ON_STACK)
-        oh = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        ow = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        inside = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        valid = T.alloc_buffer((V, view.parts), INDEX, scope="local", annotations=ON_STACK)
-        reached = T.alloc_buffer((V,), INDEX, scope="local", annotations=ON_STACK)
-        pixel = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
-        origin = T.alloc_buffer((V,), "int32", scope="local", annotations=ON_STACK)
-        start = T.alloc_buffer((V,), "int64", scope="local", annotations=ON_STACK)
+        at = allocated_vectors(view)
         for part, sweep in T.grid(order.touched(first, last), SWEEPS):
             segment: T.let[T.int32] = order.segment(part, first)
             before: T.let[T.int32] = order.before(segment, first)
@@ -124,14 +115,14 @@ def pixel_product(
                         address if from_workspace else x + T.cast(n, "int64") * (s.ic * PLANE * BYTES)
                     )
                     base: T.let[T.int64] = image_start + T.cast(channel, "int64") * (PLANE * BYTES)
-                    locate(t, oh, ow, inside, pixel, origin)
+                    locate(t, at)
                     for r, _whole in T.grid(RUN, 1):
-                        reach(base, tap + r if SHIFTED else 0, 0, oh, ow, pixel, origin, start, valid, reached)
+                        reach(base, tap + r if SHIFTED else 0, 0, at)
                         offset: T.let[T.int64] = T.cast((((g * P + p) * KB + kb) * TAPS + tap + r) * KC, "int64")
-                        multiply(acc, column, base, start, valid, weights, offset, r)
+                        multiply(acc, column, base, at, operands.weights, offset, r)
                     pass_: T.let[T.int32] = vs + kb
                     place: T.let[T.int32] = ((n if TO_Y else 0) * OC + (g * TU + tu) * OCG) * M
-                    write_back(acc, output, bias, bounds, (g * P + p) * MR, p, place, pixel, inside, reached, pass_)
+                    write_back(acc, output, operands, (g * P + p) * MR, p, place, at, pass_)
 
     return phase_function(symbol, body)
 
@@ -172,7 +163,7 @@ def multiply_block(view: PixelView) -> Any:
     add_channels, add_channels_masked = (_channels_block(view, masked) for masked in (False, True))
 
     @T.inline
-    def multiply(acc, column, base, start, valid, weights, offset, r):
+    def multiply(acc, column, base, at, weights, offset, r):
         if r == 0:
             for i, v in T.grid(MR, V):
                 with T.sblock("zero"):
@@ -181,12 +172,12 @@ def multiply_block(view: PixelView) -> Any:
                     T.writes(acc[vi, vv])
                     acc[vi, vv] = whole_vector(T.float32(0), L)
         if always:
-            add_channels_masked(acc, column, start, valid, weights, offset)
+            add_channels_masked(acc, column, at, weights, offset)
         else:
-            if readable(view, start, base):
-                add_channels(acc, column, start, valid, weights, offset)
+            if readable(view, at, base):
+                add_channels(acc, column, at, weights, offset)
             else:
-                add_channels_masked(acc, column, start, valid, weights, offset)
+                add_channels_masked(acc, column, at, weights, offset)
 
     return multiply
 
@@ -201,7 +192,7 @@ def _channels_block(view: PixelView, masked: bool) -> Any:
     HELD = L == _LANES and MR % L == 0
 
     @T.inline
-    def add_channels(acc, column, start, valid, weights, offset):
+    def add_channels(acc, column, at, weights, offset):
         held = T.alloc_buffer((MR,), "float32", scope="local", annotations=ON_STACK)
         for co, ci in T.grid(KC // KR, KR):
             if HELD:
@@ -214,9 +205,9 @@ def _channels_block(view: PixelView, masked: bool) -> Any:
             for v in T.unroll(V):
                 with T.sblock(f"column{suffix}"):
                     vco, vci, vv = T.axis.remap("SSS", [co, ci, v])
-                    T.reads(start[vv], valid[vv, 0 : view.parts])
+                    T.reads(at.address[vv], at.valid[vv, 0 : view.parts])
                     T.writes(column[vv])
-                    column[vv] = read_vector(view, start, valid, vv, vco * KR + vci, readable=not masked)
+                    column[vv] = read_vector(view, at, vv, vco * KR + vci, readable=not masked)
             for i, v in T.grid(MR, V):
                 with T.sblock(f"product{suffix}"):
                     vco, vci, vi, vv = T.axis.remap("RRSS", [co, ci, i, v])
@@ -249,33 +240,36 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
         return mask if suffix else whole_vector(1, L)
 
     @T.inline
-    def store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, suffix):
+    def store(acc, output, operands, channel, p, place, at, pass_, suffix):
         for i, v in T.grid(MR, V):
             with T.sblock(f"write_back_pixels{suffix}"):
                 vi, vv = T.axis.remap("SS", [i, v])
-                T.reads(acc[vi, vv], pixel[vv], inside[vv], reached[vv])
+                T.reads(acc[vi, vv], at.pixel[vv], at.inside[vv], at.reached[vv])
                 T.writes()
                 if p * MR + vi < OCG:
-                    pointer: T.let[T.handle("float32")] = T.address_of(output[place + (p * MR + vi) * M + pixel[vv]])
+                    pointer: T.let[T.handle("float32")] = T.address_of(output[place + (p * MR + vi) * M + at.pixel[vv]])
                     total = T.alloc_buffer((1,), f"float32x{L}", scope="local", annotations=ON_STACK)
-                    total[0] = only_reached(view, acc[vi, vv], reached[vv]) if partial else acc[vi, vv]
+                    total[0] = only_reached(view, acc[vi, vv], at.reached[vv]) if partial else acc[vi, vv]
                     if not raw:
                         if pass_ == 0:
-                            total[0] = total[0] + whole_vector(bias[channel + vi], L)
+                            total[0] = total[0] + whole_vector(operands.bias[channel + vi], L)
                         else:
-                            total[0] = total[0] + masked_load(f"float32x{L}", pointer, taken(inside[vv], suffix), L)
+                            total[0] = total[0] + masked_load(f"float32x{L}", pointer, taken(at.inside[vv], suffix), L)
                         if pass_ == PASSES - 1:
-                            total[0] = T.max(whole_vector(bounds[0], L), T.min(whole_vector(bounds[1], L), total[0]))
-                    T.evaluate(masked_store(total[0], pointer, taken(inside[vv], suffix), L))
+                            total[0] = T.max(
+                                whole_vector(operands.bounds[0], L),
+                                T.min(whole_vector(operands.bounds[1], L), total[0]),
+                            )
+                    T.evaluate(masked_store(total[0], pointer, taken(at.inside[vv], suffix), L))
 
     @T.inline
-    def write_back(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_):
+    def write_back(acc, output, operands, channel, p, place, at, pass_):
         if always:
-            store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")
+            store(acc, output, operands, channel, p, place, at, pass_, "_masked")
         else:
-            if all_lanes([inside[v] for v in range(V)]):
-                store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "")
+            if all_lanes([at.inside[v] for v in range(V)]):
+                store(acc, output, operands, channel, p, place, at, pass_, "")
             else:
-                store(acc, output, bias, bounds, channel, p, place, pixel, inside, reached, pass_, "_masked")
+                store(acc, output, operands, channel, p, place, at, pass_, "_masked")
 
     return write_back

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.microkernel.packing import PackedLayout
-from tvmconv.algorithms.microkernel.program import BYTES
+from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
@@ -54,7 +54,7 @@ class PixelView:
         return min(self.source.sw, self.lanes)
 
     @property
-    def apart(self) -> int:
+    def part_stride(self) -> int:
         """Elements from the beginning of one of these vectors to that of the next."""
         return max(self.source.sw, self.lanes) if self.parts > 1 else self.lanes
 
@@ -103,6 +103,13 @@ def masked_load(dtype: str, pointer: Any, mask: Any, lanes: int) -> Any:
     return T.call_llvm_intrin(dtype, "llvm.masked.load", pointer, taken, whole_vector(T.float32(0), lanes))
 
 
+def clamped(total: Any, bounds: Any, lanes: int) -> Any:
+    """A vector within bounds[0:2]; NaN stays NaN, since the bounds come first in min and max."""
+    from tvm.script import tirx as T
+
+    return T.max(whole_vector(bounds[0], lanes), T.min(whole_vector(bounds[1], lanes), total))
+
+
 def any_lane(masks: Sequence[Any]) -> Any:
     """Whether one of the masks is not 0 somewhere."""
     from tvm.script import tirx as T
@@ -141,12 +148,51 @@ def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
     return T.Select(reached != whole_vector(0, L), total, whole_vector(T.float32(0), L))
 
 
-def locate_block(view: PixelView) -> Any:
-    """A macro: the pixels of tile t. For each of its vectors v
+@dataclass(frozen=True)
+class Vectors:
+    """Where a tile's vectors of pixels lie, as TIR buffers on the stack; locate and reach fill them.
 
-    oh[v], ow[v]  row and column of each lane, inside[v]  whether the lane is a pixel at all,
-    pixel[v]      the first lane's place in an output plane, origin[v]  its place in an input plane without any tap.
+    For each vector: oh, ow: row and column of each lane; inside: the lanes that are pixels of the output; valid: for
+    each vector that is loaded for it (PixelView.parts) the elements that lie in the image; reached: the lanes whose
+    input lies in the image; pixel: the first lane's index in an output plane; origin: its index in an input plane
+    without any tap; address: of what the first lane reads in the first plane. Masks are vectors of ones and zeros.
     """
+
+    oh: Any
+    ow: Any
+    inside: Any
+    valid: Any
+    reached: Any
+    pixel: Any
+    origin: Any
+    address: Any
+
+
+def allocated_vectors(view: PixelView) -> Any:
+    """Allocates the buffers for one tile; Vectors, as a value of the parser."""
+    from tvm.script import tirx as T
+
+    V, index = view.vectors, f"int32x{view.lanes}"
+
+    def local(shape: tuple[int, ...], dtype: str) -> Any:
+        return T.alloc_buffer(shape, dtype, scope="local", annotations=ON_STACK)
+
+    return T.meta_var(
+        Vectors(
+            oh=local((V,), index),
+            ow=local((V,), index),
+            inside=local((V,), index),
+            valid=local((V, view.parts), index),
+            reached=local((V,), index),
+            pixel=local((V,), "int32"),
+            origin=local((V,), "int32"),
+            address=local((V,), "int64"),
+        )
+    )
+
+
+def locate_block(view: PixelView) -> Any:
+    """A macro: the pixels of tile t, into oh, ow, inside, pixel and origin of its vectors."""
     from tvm.script import tirx as T
 
     s, L, V, RV = view.source, view.lanes, view.vectors, view.row_vectors
@@ -161,27 +207,27 @@ def locate_block(view: PixelView) -> Any:
         return lanes if s.sw == 1 else T.min(lanes, whole_vector(OW - 1, L))
 
     @T.inline
-    def locate(t, oh, ow, inside, pixel, origin):
+    def locate(t, at):
         for v in T.unroll(V):
             with T.sblock("locate"):
                 vv = T.axis.spatial(V, v)
                 T.reads()
-                T.writes(oh[vv], ow[vv], inside[vv], pixel[vv], origin[vv])
+                T.writes(at.oh[vv], at.ow[vv], at.inside[vv], at.pixel[vv], at.origin[vv])
                 q: T.let[T.int32] = t * V + vv
                 if FLAT:
-                    pixel[vv] = q * L
-                    origin[vv] = q * L
-                    oh[vv] = T.truncdiv(T.Ramp(q * L, 1, L), whole_vector(OW, L))
-                    ow[vv] = T.truncmod(T.Ramp(q * L, 1, L), whole_vector(OW, L))
-                    inside[vv] = chosen(T.Ramp(q * L, 1, L) < whole_vector(M, L))
+                    at.pixel[vv] = q * L
+                    at.origin[vv] = q * L
+                    at.oh[vv] = T.truncdiv(T.Ramp(q * L, 1, L), whole_vector(OW, L))
+                    at.ow[vv] = T.truncmod(T.Ramp(q * L, 1, L), whole_vector(OW, L))
+                    at.inside[vv] = chosen(T.Ramp(q * L, 1, L) < whole_vector(M, L))
                 else:
                     row: T.let[T.int32] = T.min(q // RV, OH - 1)
                     column: T.let[T.int32] = q % RV * L
-                    pixel[vv] = row * OW + column
-                    origin[vv] = row * s.sh * s.iw + column * s.sw
-                    oh[vv] = whole_vector(row, L)
-                    ow[vv] = columns(column)
-                    inside[vv] = chosen(
+                    at.pixel[vv] = row * OW + column
+                    at.origin[vv] = row * s.sh * s.iw + column * s.sw
+                    at.oh[vv] = whole_vector(row, L)
+                    at.ow[vv] = columns(column)
+                    at.inside[vv] = chosen(
                         T.And(
                             whole_vector(q // RV, L) < whole_vector(OH, L), T.Ramp(column, 1, L) < whole_vector(OW, L)
                         )
@@ -191,11 +237,9 @@ def locate_block(view: PixelView) -> Any:
 
 
 def reach_block(view: PixelView) -> Any:
-    """A macro: what a tap reads, where oh counts from output row `row`. For each vector v that locate has placed
+    """A macro: what a tap reads of the plane that begins at `base`, into address, valid and reached of the vectors.
 
-    address[v]   of what the first lane reads in the first plane, which begins at `base`,
-    valid[v, j]  which elements of the j-th vector from there (see PixelView.parts) lie in the image,
-    reached[v]   the lanes whose input lies in the image.
+    The vectors' rows count from output row `row`.
 
     Where masks are not cheap, a vector that lies in the padding as a whole has the address of the plane itself, which
     may be read.
@@ -223,42 +267,44 @@ def reach_block(view: PixelView) -> Any:
         return T.Select(column + j < OW, T.min(column + j, OW - 1) * SW + dx, IW)
 
     @T.inline
-    def reach(base, tap, row, oh, ow, pixel, origin, address, valid, reached):
+    def reach(base, tap, row, at):
         dy: T.let[T.int32] = tap // s.kw * DH - s.ph
         dx: T.let[T.int32] = tap % s.kw * DW - s.pw
         for v in T.unroll(V):
             with T.sblock("reach"):
                 vv = T.axis.spatial(V, v)
-                T.reads(oh[vv], ow[vv], pixel[vv], origin[vv])
-                T.writes(address[vv], valid[vv, 0:PARTS], reached[vv])
-                reached[vv] = within(shifted(oh[vv], s.sh, row * s.sh + dy), shifted(ow[vv], SW, dx))
-                address[vv] = base + T.cast(origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
+                T.reads(at.oh[vv], at.ow[vv], at.pixel[vv], at.origin[vv])
+                T.writes(at.address[vv], at.valid[vv, 0:PARTS], at.reached[vv])
+                at.reached[vv] = within(shifted(at.oh[vv], s.sh, row * s.sh + dy), shifted(at.ow[vv], SW, dx))
+                at.address[vv] = base + T.cast(at.origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
                 if SW == 1:
-                    valid[vv, 0] = reached[vv]
+                    at.valid[vv, 0] = at.reached[vv]
                 else:
-                    column: T.let[T.int32] = T.truncmod(pixel[vv], OW)
+                    column: T.let[T.int32] = T.truncmod(at.pixel[vv], OW)
                     for j in T.unroll(PARTS):
-                        valid[vv, j] = within(
-                            shifted(oh[vv], s.sh, row * s.sh + dy), T.Ramp(begin(column, j, dx), 1, L)
+                        at.valid[vv, j] = within(
+                            shifted(at.oh[vv], s.sh, row * s.sh + dy), T.Ramp(begin(column, j, dx), 1, L)
                         )
                 if not ALWAYS:  # noqa: SIM102 - known to the compiler; what is nested, to the kernel alone
-                    if T.Not(any_lane([valid[vv, j] for j in range(PARTS)])):
-                        address[vv] = base
+                    if T.Not(any_lane([at.valid[vv, j] for j in range(PARTS)])):
+                        at.address[vv] = base
 
     return reach
 
 
-def readable(view: PixelView, address: Any, base: Any) -> Any:
+def readable(view: PixelView, at: Vectors, base: Any) -> Any:
     """Whether all that a tap reads into a tile lies in the plane that begins at `base`, be it valid or not."""
     from tvm.script import tirx as T
 
     last = (view.source.ih * view.source.iw - view.source.sw * view.lanes) * BYTES
     if last < 0:
         return T.bool(False)
-    return functools.reduce(T.And, [T.And(address[v] >= base, address[v] <= base + last) for v in range(view.vectors)])
+    return functools.reduce(
+        T.And, [T.And(at.address[v] >= base, at.address[v] <= base + last) for v in range(view.vectors)]
+    )
 
 
-def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, readable: bool = False) -> Any:
+def read_vector(view: PixelView, at: Vectors, v: Any, plane: Any, readable: bool = False) -> Any:
     """What a tap reads into vector v from the plane of that number, as reach has prepared it.
 
     With readable, what is not valid may be read, and is replaced by zeros; or by anything, where it would only be
@@ -270,15 +316,15 @@ def read_vector(view: PixelView, address: Any, valid: Any, v: Any, plane: Any, r
     s, L = view.source, view.lanes
     PLANE = s.ih * s.iw
     F32 = PointerType(PrimType("float32"))
-    start = address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
-    pointers = [T.reinterpret(F32, start + j * view.apart * BYTES) for j in range(view.parts)]
+    start = at.address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
+    pointers = [T.reinterpret(F32, start + j * view.part_stride * BYTES) for j in range(view.parts)]
     if not readable:
-        parts = [masked_load(f"float32x{L}", pointer, valid[v, j], L) for j, pointer in enumerate(pointers)]
+        parts = [masked_load(f"float32x{L}", pointer, at.valid[v, j], L) for j, pointer in enumerate(pointers)]
     else:
         parts = [masked_load(f"float32x{L}", pointer, whole_vector(1, L), L) for pointer in pointers]
         if s.taps > 1 or max(s.ph, s.pw, s.pb, s.pr) > 0:
             zeros = whole_vector(T.float32(0), L)
-            parts = [T.Select(valid[v, j] != whole_vector(0, L), part, zeros) for j, part in enumerate(parts)]
+            parts = [T.Select(at.valid[v, j] != whole_vector(0, L), part, zeros) for j, part in enumerate(parts)]
     if s.sw == 1:
         return parts[0]
     return T.Shuffle(parts, [lane * min(s.sw, L) for lane in range(L)])

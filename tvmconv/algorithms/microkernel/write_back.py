@@ -1,13 +1,24 @@
-"""How a tile of sums leaves the registers: into rows of y, with what is there already, bias and clamp."""
+"""The end of a register tile: sums go to rows of y, with bias, partial sums and clamp."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.microkernel.packing import PackedLayout
 from tvmconv.algorithms.microkernel.program import NO_CLAMP, ON_STACK
 from tvmconv.algorithms.microkernel.register_tile import bias_or_zero
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a tile goes: buffer y; m, from which `place` of write_back_block finds rows of y; rows: the first
+    and the end of the tile's rows that are written."""
+
+    y: Any
+    m: Any
+    rows: tuple[Any, Any]
 
 
 def write_back_block(
@@ -16,12 +27,12 @@ def write_back_block(
     bare: bool = False,
     suffix: str = "",
 ) -> Any:
-    """A macro that ends a tile: row i of acc becomes row place(m, i) of y, for own[0] ≤ i < own[1].
+    """A macro write_back(acc, operands, panel, to, kb) that ends a tile: row i of acc becomes row place(to.m, i) of y.
 
-    Of several blocks of K the first adds the bias, later ones the partial sum in y; the last one clamps. A NaN passes
-    the clamp, which is why the bounds come first in min and max. The last panel, where NR does not divide OC, is
-    written in pieces (blocks "write_back_0", "write_back_1", …), as wide as powers of two, so that each is made of
-    vectors. With bare there is neither bias nor clamp: y is then a part of a sum.
+    Of several blocks of K the first adds the bias, later ones the partial sum in y; the last one clamps. NaN stays NaN,
+    since the bounds come first in min and max. The last panel, where NR does not divide OC, is written in pieces
+    (blocks "write_back_0", "write_back_1", …) as wide as powers of two, so that each consists of vectors. With bare
+    there is neither bias nor clamp: y is then a part of a sum.
     """
     from tvm.script import tirx as T
 
@@ -34,34 +45,34 @@ def write_back_block(
         dst[m, column] = total if bare else T.max(limits[0], T.min(limits[1], total))
 
     def columns(first: int, width: int, piece: str) -> Any:
-        """A macro for so many columns of a panel, from that one on."""
+        """A macro for `width` columns of a panel from `first` on."""
 
         @T.inline
-        def write_columns(acc, y, bias, limits, g, p, m, own, kb):
-            column: T.let[T.int32] = g * oc + p * NR
+        def write_columns(acc, bias, limits, panel, to, kb):
+            column: T.let[T.int32] = panel.g * oc + panel.p * NR
             if kb == 0:
                 for i, j in T.grid(MR, width):
                     with T.sblock(f"write_back{piece}{suffix}"):
                         vi, vj = T.axis.remap("SS", [i, j])
                         T.reads(acc[vi, first + vj])
                         T.writes()
-                        if T.And(vi >= own[0], vi < own[1]):
-                            total: T.let[T.float32] = acc[vi, first + vj] + bias_or_zero(BIAS, bias, g, p, first + vj)
-                            store(y, total, limits, place(m, vi), column + first + vj)
+                        if T.And(vi >= to.rows[0], vi < to.rows[1]):
+                            total: T.let[T.float32] = acc[vi, first + vj] + bias_or_zero(BIAS, bias, panel, first + vj)
+                            store(to.y, total, limits, place(to.m, vi), column + first + vj)
             if kb > 0:
                 for i, j in T.grid(MR, width):
                     with T.sblock(f"write_back_sum{piece}{suffix}"):
                         vi, vj = T.axis.remap("SS", [i, j])
                         T.reads(acc[vi, first + vj])
                         T.writes()
-                        if T.And(vi >= own[0], vi < own[1]):
-                            total: T.let[T.float32] = acc[vi, first + vj] + y[place(m, vi), column + first + vj]
-                            store(y, total, limits, place(m, vi), column + first + vj)
+                        if T.And(vi >= to.rows[0], vi < to.rows[1]):
+                            total: T.let[T.float32] = acc[vi, first + vj] + to.y[place(to.m, vi), column + first + vj]
+                            store(to.y, total, limits, place(to.m, vi), column + first + vj)
 
         return write_columns
 
     def last_panel(first: int = 0, number: int = 0) -> Any:
-        """A macro for its columns from that one on."""
+        """A macro for its columns from `first` on."""
         width = 1 << (PART - first).bit_length() - 1
         head = columns(first, width, f"_{number}")
         if first + width == PART:
@@ -69,9 +80,9 @@ def write_back_block(
         rest = last_panel(first + width, number + 1)
 
         @T.inline
-        def both(acc, y, bias, limits, g, p, m, own, kb):
-            head(acc, y, bias, limits, g, p, m, own, kb)
-            rest(acc, y, bias, limits, g, p, m, own, kb)
+        def both(acc, bias, limits, panel, to, kb):
+            head(acc, bias, limits, panel, to, kb)
+            rest(acc, bias, limits, panel, to, kb)
 
         return both
 
@@ -79,20 +90,20 @@ def write_back_block(
     partial = last_panel() if PART else whole
 
     @T.inline
-    def write_back(acc, y, bias, bounds, g, p, m, own, kb):
+    def write_back(acc, operands, panel, to, kb):
         limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
         with T.sblock(f"limits{suffix}"):
             T.reads()
             T.writes(limits[0:2])
-            limits[0] = T.if_then_else(kb == k_blocks - 1, bounds[0], T.float32(-NO_CLAMP))
-            limits[1] = T.if_then_else(kb == k_blocks - 1, bounds[1], T.float32(NO_CLAMP))
+            limits[0] = T.if_then_else(kb == k_blocks - 1, operands.bounds[0], T.float32(-NO_CLAMP))
+            limits[1] = T.if_then_else(kb == k_blocks - 1, operands.bounds[1], T.float32(NO_CLAMP))
         if PART == 0:
-            whole(acc, y, bias, limits, g, p, m, own, kb)
+            whole(acc, operands.bias, limits, panel, to, kb)
         elif PANELS == 1:
-            partial(acc, y, bias, limits, g, p, m, own, kb)
-        elif p < PANELS - 1:
-            whole(acc, y, bias, limits, g, p, m, own, kb)
+            partial(acc, operands.bias, limits, panel, to, kb)
+        elif panel.p < PANELS - 1:
+            whole(acc, operands.bias, limits, panel, to, kb)
         else:
-            partial(acc, y, bias, limits, g, p, m, own, kb)
+            partial(acc, operands.bias, limits, panel, to, kb)
 
     return write_back

@@ -1,0 +1,37 @@
+"""Buffers that several phases declare alike: the parts of the packed operand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvmconv.algorithms.microkernel.packing import PackedLayout
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The packed operand's clamp bounds, bias and weights, as TIR buffers."""
+
+    bounds: Any
+    bias: Any
+    weights: Any
+
+
+def declared(layout: PackedLayout, packed: Any, flat_bias: bool = False) -> Any:
+    """Declares the parts of `packed`; Operands, as a value of the parser.
+
+    bias has the shape [groups][panels][NR], or with flat_bias that of all its elements in a row.
+    """
+    from tvm.script import tirx as T
+
+    groups, panels, width = layout.bias_shape
+    shape = (groups * panels * width,) if flat_bias else layout.bias_shape
+    return T.meta_var(
+        Operands(
+            bounds=T.decl_buffer((2,), "float32", data=packed, align=4),
+            bias=T.decl_buffer(shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4),
+            weights=T.decl_buffer(
+                (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
+            ),
+        )
+    )
