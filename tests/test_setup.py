@@ -287,7 +287,13 @@ def test_scripts_test_fast_checks_then_runs_fast_tests_once(checkout: Checkout) 
     code, out, _ = checkout.run("test", "--fast")
     *checks, tests = out.splitlines()
     assert (code, [line.split()[0] for line in checks]) == (0, ["ruff", "ruff", "mypy", "lint-imports"])
-    assert "not slow" in tests and "'tests']" in tests
+    assert "'not slow and not emulated and not alone'" in tests and "'tests']" in tests
+
+
+def test_scripts_test_fast_takes_no_other_arguments(checkout: Checkout) -> None:
+    """With more, --fast is pytest's, which refuses it: nothing runs that was not asked for."""
+    code, out, _ = checkout.run("test", "--fast", "-x")
+    assert (code, out) == (0, f"pytest {checkout.venv.parent} ['--fast', '-x']\n")
 
 
 def test_scripts_test_with_arguments_is_pytest_in_the_callers_folder(checkout: Checkout) -> None:
