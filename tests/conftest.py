@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.serving import Client, at
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.deploy.local_device import NativeDevice
+
+# The same examples in every run, however busy the machine: a property that failed yesterday fails today.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
+hypothesis.settings.load_profile("ci")
 
 # Files that compile many kernels or start servers and devices, each for more than 4 s of a core: scripts/test --fast
 # leaves them out.

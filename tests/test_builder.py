@@ -152,6 +152,7 @@ def test_the_same_kernel_is_built_once(faulty: Path) -> None:
     assert len(list(faulty.iterdir())) == 1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_at_once(kernels: Path, tmp_path: Path, number: signal.Signals) -> None:
     """While kernels are being built: exit code 128 and the signal's, nothing said, nobody and no half left."""

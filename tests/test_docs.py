@@ -65,6 +65,7 @@ def commands(page: Path) -> Iterator[str]:
 COMMANDS = sorted({(page.relative_to(ROOT).as_posix(), line) for page in PAGES for line in commands(page)})
 
 
+@pytest.mark.slow
 def test_pages_build_without_a_warning(tmp_path: Path) -> None:
     sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", str(DOCS), str(tmp_path)]
     done = subprocess.run(sphinx, text=True, capture_output=True, cwd=ROOT)

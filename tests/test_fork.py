@@ -52,6 +52,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_child_of_a_process_with_busy_threads(threads: int) -> None:
     kernel = tvmconv.build("mb2ic12ih19oc40kh3ph1", "indirect")

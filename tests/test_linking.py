@@ -94,6 +94,7 @@ def by_cmake(folder: Path, defines: dict[str, object], files: list[Path]) -> Non
         subprocess.run(["cmake", *command], cwd=folder, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".so", ".so.1", ".a"])
 @pytest.mark.parametrize("build", [by_zig, by_cc, by_cmake])
 def test_a_program_runs_in_another_place(

@@ -93,6 +93,7 @@ def test_a_peer_s_own_profile_is_of_the_convolution_alone(peer: peers.Peer) -> N
         assert shape.flops / 1e12 < runner.own_seconds(0.002) < shape.flops / 1e8  # no clock is that fast, or that slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("peer", INSTALLED)
 def test_a_peer_is_measured_and_its_overhead_on_the_smallest_problem(peer: peers.Peer, threads: int) -> None:

@@ -27,6 +27,7 @@ ROWS: list[Row] = [
 ]
 
 
+@pytest.mark.slow
 @drawing
 def test_a_drawing_names_all_there_is(tmp_path: Path) -> None:
     first, second = tmp_path / "first.svg", tmp_path / "second.svg"
@@ -90,6 +91,7 @@ def test_matplotlib_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         figure.check(tmp_path / "a.svg", "--plot")
 
 
+@pytest.mark.slow
 @drawing
 def test_known_results_are_drawn_without_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -116,6 +116,7 @@ def test_a_file_for_another_machine(client: Client, address: str, tmp_path: Path
     assert "is no shared object" in client.ask("load", address, KEY, text)["message"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "said", "logged"),
     [

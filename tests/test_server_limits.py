@@ -158,6 +158,7 @@ def shared() -> Iterator[str]:
         yield running.address
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("count", "say"), [(64, b""), (500, b""), (64, HELLO[:4]), (500, HELLO[:-1]), (64, b"GET / HTTP/1.0\r\n\r\n")]
 )
@@ -166,6 +167,7 @@ def test_idle_connections_delay_nobody(count: int, say: bytes, shared: str) -> N
         assert max(served_after(shared) for _ in range(3)) < AT_ONCE
 
 
+@pytest.mark.alone
 def test_connections_that_trickle_delay_nobody(shared: str) -> None:
     with idle(shared, 64) as strangers:
         ends = threading.Event()
@@ -185,6 +187,7 @@ def test_connections_that_trickle_delay_nobody(shared: str) -> None:
         thread.join()
 
 
+@pytest.mark.alone
 def test_idle_connections_during_a_session(shared: str) -> None:
     """The next client waits for its turn alone; the idle ones are closed meanwhile, in the session's process too."""
     with session(shared) as first, idle(shared, 200) as strangers, connected(shared) as second:
@@ -199,6 +202,7 @@ def test_idle_connections_during_a_session(shared: str) -> None:
             end(second)
 
 
+@pytest.mark.alone
 def test_an_address_with_many_connections_costs_others_none(shared: str) -> None:
     """A client that is slow to say who it is keeps its place, as the crowd comes from elsewhere."""
     with connected(shared) as slow:
@@ -210,6 +214,7 @@ def test_an_address_with_many_connections_costs_others_none(shared: str) -> None
             end(slow)
 
 
+@pytest.mark.alone
 def test_few_file_descriptors() -> None:
     with serving() as running:
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (24, 24))

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from importlib.metadata import metadata
@@ -287,7 +288,13 @@ def test_scripts_test_fast_checks_then_runs_fast_tests_once(checkout: Checkout) 
     code, out, _ = checkout.run("test", "--fast")
     *checks, tests = out.splitlines()
     assert (code, [line.split()[0] for line in checks]) == (0, ["ruff", "ruff", "mypy", "lint-imports"])
-    assert "not slow" in tests and "'tests']" in tests
+    assert "'not slow and not emulated and not alone'" in tests and "'tests']" in tests
+
+
+def test_scripts_test_fast_takes_no_other_arguments(checkout: Checkout) -> None:
+    """With more, --fast is pytest's, which refuses it: nothing runs that was not asked for."""
+    code, out, _ = checkout.run("test", "--fast", "-x")
+    assert (code, out) == (0, f"pytest {checkout.venv.parent} ['--fast', '-x']\n")
 
 
 def test_scripts_test_with_arguments_is_pytest_in_the_callers_folder(checkout: Checkout) -> None:
@@ -302,13 +309,24 @@ def test_scripts_test_stops_at_the_first_failure(checkout: Checkout) -> None:
     assert "`mypy` failed" in err.splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.iterdir()
-    return built
+def built(target: str, source: Path, folder: Path) -> Path:
+    """The wheel or sdist of the project in a folder."""
+    build = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(folder)]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
+    (package,) = folder.iterdir()
+    return package
+
+
+@pytest.fixture(scope="module", params=["checkout", "sdist"])
+def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the checkout; and from its sdist, as pip does."""
+    source = ROOT
+    if request.param == "sdist":
+        unpacked = tmp_path_factory.mktemp("unpacked")
+        with tarfile.open(built("sdist", ROOT, tmp_path_factory.mktemp("sdist"))) as archive:
+            archive.extractall(unpacked, filter="data")
+        (source,) = unpacked.iterdir()
+    return built("wheel", source, tmp_path_factory.mktemp("wheel"))
 
 
 def test_wheel_holds_every_file_under_one_name(wheel: Path) -> None:
@@ -337,6 +355,14 @@ print(schedules.__file__, *SHIPPED.rglob("*.jsonl"))
     version = [sys.executable, "-m", "tvmconv", "--version"]
     shown = subprocess.run(version, cwd=tmp_path, text=True, capture_output=True, check=True)
     assert tvmconv.__version__ in shown.stdout
+
+
+@pytest.mark.parametrize("command", ["best", "show"])
+def test_wheel_finds_its_tuning_logs(wheel: Path, tmp_path: Path, command: str) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    program = [sys.executable, "-m", "tvmconv", "log", command]
+    shown = subprocess.run(program, cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert "mb1ic64ih56oc64oh56kh3ph1" in shown.stdout
 
 
 @pytest.mark.parametrize("command", [["tvmconv"], ["python", "-m", "tvmconv"]])

@@ -202,7 +202,11 @@ def test_refuses_with_one_sentence(workload: str, says: str) -> None:
         ({"a": f"{PROBLEM} --batch=b\0"}, "a file's name has no NUL"),
         ({f"a{level}": f"--batch=a{level + 1} " * 2 for level in range(10)} | {"a10": "#"}, "after 1000 other files"),
         ({f"a{level}": f"--batch=a{level + 1}" for level in range(20)}, "more than 16 levels deep"),
-        ({"a": f"--mb={'1,' * 400} " + f"{PROBLEM} " * 300}, "asks for more than 100000 problems"),
+        pytest.param(
+            {"a": f"--mb={'1,' * 400} " + f"{PROBLEM} " * 300},
+            "asks for more than 100000 problems",
+            marks=pytest.mark.slow,
+        ),
         ({"a": "--batch=b " * 5, "b": "#" * 1_000_000}, "has more than 4194304 bytes"),
     ],
 )
