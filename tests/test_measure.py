@@ -360,11 +360,6 @@ def test_probe_measures_vectors(isa: Isa) -> None:
         assert isa.lanes < best < 100 * isa.lanes
 
 
-def test_probe_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="the peak of mmx cannot be measured"):
-        probe.fma_peak(Isa("mmx", 8, 8, ()))
-
-
 def test_probe_may_be_compiled_by_several_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     context = multiprocessing.get_context("spawn")
