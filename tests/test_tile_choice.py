@@ -135,7 +135,7 @@ def test_bands_of_winograd_hold_each_patch_once(oh: int, ow: int, most: int) -> 
     assert (patches.rows, patches.columns) == (-(-oh // STEP), -(-ow // STEP))
     assert (patches.bands - 1) * patches.band < patches.rows <= patches.bands * patches.band
     assert not most or patches.count <= most or patches.band == 1
-    assert patches.apart % 2 == 1 and patches.apart - patches.count in (0, 1)
+    assert patches.plane_stride % 2 == 1 and patches.plane_stride - patches.count in (0, 1)
 
 
 @given(CHANNELS, SIDES, st.sampled_from(GENERIC), st.integers(2, 9))
