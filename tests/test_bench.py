@@ -17,7 +17,7 @@ from tvmconv.bench.layer import Bench
 from tvmconv.bench.plan import Setting, Task, blank_row, plan
 from tvmconv.database.rows import Row
 from tvmconv.measure import peers
-from tvmconv.measure.contestant import KernelEntry
+from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Best, Rules
 from tvmconv.report.bench import bench_table
 from tvmconv.report.tables import show

@@ -19,7 +19,7 @@ from tests import fake_compiler
 from tests.processes import is_running, users_of
 from tests.waiting import until
 from tvmconv import cli
-from tvmconv.compiler import builder
+from tvmconv.compiler import builder, cache_key
 from tvmconv.compiler.builder import BuildError, Request
 from tvmconv.compiler.parser_cache import parsed_quickly
 from tvmconv.native import toolchain
@@ -90,10 +90,10 @@ def test_what_decides_a_kernel_decides_its_file(monkeypatch: pytest.MonkeyPatch)
     assert len({path(request()), *map(path, others)}) == 4
 
     before = path(request())
-    for changed in ("tvmconv.compiler.builder.__version__", "tvmconv.compiler.builder.SCHEMA"):
+    for changed in ("tvmconv.compiler.cache_key.__version__", "tvmconv.compiler.cache_key.SCHEMA"):
         with monkeypatch.context() as patch:
             patch.setattr(changed, "9")
-            patch.setattr(builder, "_sources", builder._sources.__wrapped__)
+            patch.setattr(cache_key, "tools", cache_key.tools.__wrapped__)
             assert path(request()) != before
 
 
@@ -108,7 +108,7 @@ print(*(module.__file__ for name, module in [*sys.modules.items()] if name.start
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=HERE.parent, check=True, capture_output=True, text=True)
     loaded = {Path(file).relative_to(HERE.parent).as_posix() for file in done.stdout.split()}
-    deciding = {file.relative_to(HERE.parent).as_posix() for file in builder.sources()}
+    deciding = {file.relative_to(HERE.parent).as_posix() for file in cache_key.sources()}
     others = {file for file in loaded - deciding if not file.startswith("tvmconv/support/")}
     packages = ("", "runtime/", "workload/")
     assert others == {"tvmconv/version.py", *(f"tvmconv/{package}__init__.py" for package in packages)}

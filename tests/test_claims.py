@@ -21,7 +21,7 @@ from tvmconv.compiler.builder import Request, build_path
 from tvmconv.database.rows import Row
 from tvmconv.measure.baselines import MemcpyEntry, PatchesEntry, patch_bytes, patches, product_shape
 from tvmconv.measure.comparable import Timed
-from tvmconv.measure.contestant import Entry, KernelEntry
+from tvmconv.measure.entries import Entry, KernelEntry
 from tvmconv.measure.interleaved import Best, Rules
 from tvmconv.report.tables import show
 from tvmconv.target import targets

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.algorithms.microkernel.packing import PackedLayout
-from tvmconv.algorithms.microkernel.partition import Sweep
+from tvmconv.algorithms.microkernel.partition import Partition
 from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
 from tvmconv.algorithms.regions import Tiles
 from tvmconv.compiler.builder import Request
@@ -95,17 +95,17 @@ def test_tiles_of_a_direct_convolution_hold_each_pixel_once(shape: ConvShape, mr
 
 @given(*[st.integers(1, 5)] * 4, st.integers(1, 3), st.data())
 def test_threads_share_all_tiles(repeats: int, panels: int, tiles: int, block: int, k_blocks: int, data: Any) -> None:
-    sweep = Sweep(repeats, panels, tiles, min(block, tiles), k_blocks)
-    units = sweep.phase("run").units
+    partition = Partition(repeats, panels, tiles, min(block, tiles), k_blocks)
+    units = partition.phase("run").units
     cuts = sorted({0, units, *data.draw(st.lists(st.integers(0, units), max_size=3))})
     done = []
     for first, last in itertools.pairwise(cuts):
-        for part in range(int(sweep.touched(first, last))):
-            segment = int(sweep.segment(part, first))
-            begin, end = int(sweep.before(segment, first)), int(sweep.behind(segment, last))
+        for part in range(int(partition.touched(first, last))):
+            segment = int(partition.segment(part, first))
+            begin, end = int(partition.begin(segment, first)), int(partition.end(segment, last))
             done += [(segment, tile) for tile in range(begin, end)]
-    inside = [min(sweep.block, tiles - number * sweep.block) for number in range(sweep.blocks)]
-    expected = [(s, tile) for s in range(sweep.segments) for tile in range(inside[s // panels % sweep.blocks])]
+    inside = [min(partition.block, tiles - number * partition.block) for number in range(partition.blocks)]
+    expected = [(s, tile) for s in range(partition.segments) for tile in range(inside[s // panels % partition.blocks])]
     assert sorted(done) == expected
 
 

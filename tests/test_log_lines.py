@@ -6,13 +6,18 @@ import fcntl
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.tuning import KEY, WORKLOAD, record, written
 from tvmconv import cli
 from tvmconv.database.log import Log, Logs, locked
+from tvmconv.database.log.format import line
 
 
 def with_field(place: str, text: str) -> str:
@@ -43,6 +48,23 @@ DAMAGES = [
     (("trial", "key.threads", "seed", "versions.schema"), "true"),
     (("tile",), f'"{"9" * 50}x16"'),
 ]
+
+
+PLACES = sorted({place for places, _ in DAMAGES for place in places} - {"new"})
+VALUES = st.one_of(
+    *(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.integers(-2, 20), st.floats(), st.text()),
+    *(st.lists(st.text(max_size=3), max_size=3), st.dictionaries(st.sampled_from(("median", "n")), st.integers())),
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(PLACES), VALUES)
+def test_the_quick_reader_takes_only_what_the_thorough_one_takes(place: str, value: Any) -> None:
+    """Its rules are types for msgspec, those of the other the table of fields."""
+    text = with_field(place, json.dumps(value)).encode()
+    with suppress(*line._UNREADABLE):
+        quick = line._decoded(text)
+        assert quick == line._parse_whole(text)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tvmconv.measure import peers
-from tvmconv.measure.contestant import PeerEntry
+from tvmconv.measure.entries import PeerEntry
 from tvmconv.measure.interleaved import Rules, measure
 from tvmconv.measure.peers.runner import Profiled, Unable
 from tvmconv.target.targets import native

@@ -18,7 +18,8 @@ from tvmconv.cli import values
 from tvmconv.compiler.builder import Request, build_path
 from tvmconv.database import results
 from tvmconv.database.rows import Row
-from tvmconv.measure.contestant import SMALLEST, Failure, KernelEntry, Play, Ready, Setup, Turn
+from tvmconv.measure.contestant import SMALLEST, Failure, Play, Ready, Setup, Turn
+from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Rules, measure
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.remote_measure import Stage

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
-from tvmconv.algorithms.microkernel.partition import Sweep
+from tvmconv.algorithms.microkernel.partition import Partition
 from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Program, no_preparation, phase_function
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
@@ -73,7 +73,7 @@ def program(shape: ConvShape, tile: Tile) -> Program:
     layout = packed_layout(shape, tile)
     rows = min(shape.oh, -(-tile.mc // shape.ow)) if tile.mc > 0 else shape.oh
     group = min(layout.panels, -(-tile.kc // tile.nr)) if tile.kc > 0 else layout.panels
-    order = Sweep(shape.mb, -(-layout.panels // group), shape.oh, rows, k_blocks=1)
+    order = Partition(shape.mb, -(-layout.panels // group), shape.oh, rows, k_blocks=1)
     return Program(
         functions={
             "pack": pack_function(shape, layout),
@@ -86,7 +86,7 @@ def program(shape: ConvShape, tile: Tile) -> Program:
     )
 
 
-def loop_nest(shape: ConvShape, layout: PackedLayout, order: Sweep, group: int) -> Any:
+def loop_nest(shape: ConvShape, layout: PackedLayout, order: Partition, group: int) -> Any:
     """The phase that computes units first … last−1 of an order whose tiles are output rows, for groups of panels."""
     from tvm.script import tirx as T
 
@@ -102,8 +102,8 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, order: Sweep, group: int) 
     def run(x, operand, packed, y, workspace, address, image, first, last):
         for part in range(order.touched(first, last)):
             segment: T.let[T.int32] = order.segment(part, first)
-            before: T.let[T.int32] = order.before(segment, first)
-            for row in range(order.behind(segment, last) - before):
+            before: T.let[T.int32] = order.begin(segment, first)
+            for row in range(order.end(segment, last) - before):
                 with T.sblock("row"):
                     u = T.axis.spatial(order.segments, segment)
                     vrow = T.axis.spatial(ROWS, before + row)

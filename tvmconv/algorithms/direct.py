@@ -24,9 +24,9 @@ from tvmconv.algorithms import depthwise
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, product_program
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
-from tvmconv.algorithms.microkernel.operands import declared
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
-from tvmconv.algorithms.microkernel.partition import Sweep, tiles_of_block
+from tvmconv.algorithms.microkernel.partition import Partition, tiles_of_block
 from tvmconv.algorithms.microkernel.pixel_vectors import PixelView, swapped
 from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Program, no_preparation, phase_function
 from tvmconv.algorithms.microkernel.register_tile import Panel, Run, is_short, multiply_block
@@ -85,7 +85,7 @@ class Direct(Algorithm):
                 "prepare": no_preparation(),
                 "run": loop_nest(shape, view.layout, tiles),
             },
-            phases=(sweep(shape, view.layout, tiles).phase("run"),),
+            phases=(partition(shape, view.layout, tiles).phase("run"),),
             images=1,
             packed_bytes=view.layout.elements * BYTES,
         )
@@ -114,19 +114,19 @@ class DirectNchw(Algorithm):
         return product_program(shape, view, pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks))
 
 
-def sweep(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Sweep:
+def partition(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Partition:
     """The order of the tiles of all images."""
     block = tiles_of_block(tiles.count, layout.tile)
-    return Sweep(shape.mb * layout.groups, layout.panels, tiles.count, block, layout.k_blocks)
+    return Partition(shape.mb * layout.groups, layout.panels, tiles.count, block, layout.k_blocks)
 
 
 def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
-    """The phase that computes units first … last−1 of the sweep."""
+    """The phase that computes units first … last−1 of the partition."""
     from tvm.script import tirx as T
 
     MR = layout.tile.mr
     G, P, KB, *_ = layout.weights_shape
-    order = sweep(shape, layout, tiles)
+    order = partition(shape, layout, tiles)
     TB, BT = order.blocks, order.block
     # Code of their own makes a kernel take half as long again to compile, which only short sums repay.
     CONTIGUOUS = tiles.columns.inside >= MR and is_short(layout)
@@ -136,15 +136,15 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
 
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
-        operands = declared(layout, packed)
+        buffers = packed_buffers(layout, packed)
         Y = T.decl_buffer((shape.mb * shape.m, shape.oc), "float32", data=y, align=4)
         place = allocated_location(MR)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(order.touched(first, last), KB):
             segment: T.let[T.int32] = order.segment(part, first)
-            before: T.let[T.int32] = order.before(segment, first)
+            before: T.let[T.int32] = order.begin(segment, first)
             ahead[0] = ((segment // (P * TB) % G * P + segment % P) * KB + kb + 1) * layout.block
-            for it in range(order.behind(segment, last) - before):
+            for it in range(order.end(segment, last) - before):
                 with T.sblock("tile"):
                     u = T.axis.spatial(order.segments, segment)
                     vkb = T.axis.reduce(KB, kb)
@@ -160,19 +160,19 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
                     if CONTIGUOUS and t < tiles.interior and place.facts[OX] + MR <= place.facts[END]:
                         place.oy[0] = place.facts[OY]
                         place.ox[0] = place.facts[OX]
-                        contiguous(x, operand, operands, Y, ahead, place, unit)
+                        contiguous(x, operand, buffers, Y, ahead, place, unit)
                     else:
                         pixels(place, t)
                         if tiles.remainders == 0 or t < tiles.edges:
-                            general(x, operand, operands, Y, ahead, place, unit)
+                            general(x, operand, buffers, Y, ahead, place, unit)
                         else:
-                            remainder(x, operand, operands, Y, ahead, place, unit)
+                            remainder(x, operand, buffers, Y, ahead, place, unit)
 
     return phase_function("run", run)
 
 
 def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int, kind: TileKind) -> Any:
-    """A macro compute(x, operand, operands, Y, ahead, place, unit): a located tile, from addresses to write-back."""
+    """A macro compute(x, operand, buffers, Y, ahead, place, unit): a located tile, from addresses to write-back."""
     from tvm.script import tirx as T
 
     is_remainder, is_contiguous, suffix = kind is TileKind.REMAINDER, kind is TileKind.CONTIGUOUS, kind.value
@@ -194,7 +194,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
         return WHOLE[which] if is_contiguous else place.facts[which]
 
     @T.inline
-    def compute(x, operand, operands, Y, ahead, place, unit):
+    def compute(x, operand, buffers, Y, ahead, place, unit):
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         pixel = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
@@ -234,7 +234,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
                             run_row[vi] = operand + layout.zeros_offset * BYTES
             start: T.let[T.int64] = T.cast((panel + (r0 + r) * KW + s0 + q) * KC, "int64")
             length: T.let[T.int32] = (s1 - s0) * (IC // KR) if MERGED else KC // KR
-            multiply(acc, operands, Panel(unit.g, unit.p), run_row, ahead, Run(start, 0, r, q, length))
-        write_back(acc, operands, Panel(unit.g, unit.p), Destination(Y, pixel, (0, fact(place, COUNT))), unit.kb)
+            multiply(acc, buffers, Panel(unit.g, unit.p), run_row, ahead, Run(start, 0, r, q, length))
+        write_back(acc, buffers, Panel(unit.g, unit.p), Destination(Y, pixel, (0, fact(place, COUNT))), unit.kb)
 
     return compute

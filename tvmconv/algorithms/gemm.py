@@ -52,7 +52,7 @@ class Gemm(Algorithm):
                 "prepare": no_preparation(),
                 "run": matrix_product("run", view, row_addresses(view, pixel)),
             },
-            phases=(view.sweep.phase("run"),),
+            phases=(view.partition.phase("run"),),
             images=1,
             packed_bytes=view.layout.elements * BYTES,
         )

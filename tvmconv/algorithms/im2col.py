@@ -62,7 +62,7 @@ class Im2row(Algorithm):
                 "copy": copy_patches(shape),
                 "run": matrix_product("run", view, row_addresses(view, patch)),
             },
-            phases=(Phase("copy", shape.oh), view.sweep.phase("run")),
+            phases=(Phase("copy", shape.oh), view.partition.phase("run")),
             images=shape.mb,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),

@@ -86,7 +86,7 @@ class Indirect(Algorithm):
                 "prepare": prepare,
                 "run": matrix_product("run", view, rows),
             },
-            phases=(view.sweep.phase("run"),),
+            phases=(view.partition.phase("run"),),
             images=1,
             packed_bytes=view.layout.elements * BYTES,
             memory=self.memory(shape, tile),

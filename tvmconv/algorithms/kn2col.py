@@ -61,7 +61,7 @@ class Kn2col(Algorithm):
             "prepare": no_preparation(),
             "product": matrix_product("product", view, pixel_rows(shape, view), to_planes=not single),
         }
-        phases = [view.sweep.phase("product")]
+        phases = [view.partition.phase("product")]
         if not single:
             functions["sum"] = shifted_sum(shape, view)
             phases.append(Phase("sum", shape.oh))

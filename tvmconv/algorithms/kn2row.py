@@ -16,20 +16,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tvmconv.algorithms.base import Algorithm
-from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, sweep_of_step
+from tvmconv.algorithms.microkernel.gemm_nchw import Taps, partition_of_step, pixel_product
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
 from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
     allocated_vectors,
-    clamped,
     locate_block,
-    masked_store,
     reach_block,
     read_vector,
     swapped,
-    whole_vector,
 )
 from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.vector_ops import clamped, masked_store, whole_vector
 from tvmconv.algorithms.shift_and_add import RowBlocks, shift_and_add
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
@@ -80,7 +78,7 @@ class _Parts:
 
 def _single_product(view: PixelView) -> _Parts:
     product = pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks)
-    return _Parts({"run": product}, (sweep_of_step(view, Taps.ALL).phase("run"),), view.layout.k_blocks)
+    return _Parts({"run": product}, (partition_of_step(view, Taps.ALL).phase("run"),), view.layout.k_blocks)
 
 
 def _shifted(shape: ConvShape) -> bool:
@@ -114,7 +112,7 @@ class Kn2row(_Family):
 
     def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
         product = pixel_product("run", view, Taps.OF_UNIT, planes=0)
-        phases = sweep_of_step(view, Taps.OF_UNIT).phase("run"), Phase("add", shape.oc)
+        phases = partition_of_step(view, Taps.OF_UNIT).phase("run"), Phase("add", shape.oc)
         return _Parts({"run": product, "add": add_planes(shape, view)}, phases)
 
 
@@ -144,7 +142,7 @@ class Kn2rowAa(_Family):
 
     def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
         product = pixel_product("run", view, Taps.IN_TURN)
-        return _Parts({"run": product}, (sweep_of_step(view, Taps.IN_TURN).phase("run"),))
+        return _Parts({"run": product}, (partition_of_step(view, Taps.IN_TURN).phase("run"),))
 
 
 def add_planes(shape: ConvShape, products: PixelView) -> Any:

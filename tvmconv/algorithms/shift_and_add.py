@@ -12,18 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tvmconv.algorithms.microkernel.gemm_nchw import multiply_block
-from tvmconv.algorithms.microkernel.operands import declared
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
     allocated_vectors,
     locate_block,
-    masked_load,
-    masked_store,
     only_reached,
     reach_block,
-    whole_vector,
 )
 from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, phase_function
+from tvmconv.algorithms.microkernel.vector_ops import masked_load, masked_store, whole_vector
 from tvmconv.workload.shape import ConvShape
 
 
@@ -102,7 +100,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
 
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
-        operands = declared(layout, packed, flat_bias=True)
+        buffers = packed_buffers(layout, packed, flat_bias=True)
         plane = T.decl_buffer((OC * PLANE,), "float32", data=workspace, align=4)
         Y = T.decl_buffer((shape.mb * OC * OH * OW,), "float32", data=y, align=4)
         acc = T.alloc_buffer((MR, V), VECTOR, scope="local", annotations=ON_STACK)
@@ -128,7 +126,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     for v in T.unroll(V):
                         at.inside[v] = both(at.inside[v], at.oh[v] < whole_vector(OH - row, L))
                     offset: T.let[T.int64] = T.cast(((g * P + p) * TAPS + vtap) * KC, "int64")
-                    multiply(acc, column, base, at, operands.weights, offset, 0)
+                    multiply(acc, column, base, at, buffers.weights, offset, 0)
                     place: T.let[T.int32] = (g * OCG + p * MR) * PLANE + row * WIDTH
                     for i, v in T.grid(MR, V):
                         with T.sblock("write_back_pixels"):
@@ -165,14 +163,14 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                             F32, at.address[0] + T.cast(o, "int64") * (PLANE * BYTES)
                         )
                         if vtap == 0:
-                            total[0] = whole_vector(operands.bias[(g * P + p) * MR + o], L)
+                            total[0] = whole_vector(buffers.bias[(g * P + p) * MR + o], L)
                         else:
                             total[0] = masked_load(VECTOR, into, at.inside[0], L)
                         total[0] = total[0] + masked_load(VECTOR, shifted, at.valid[0, 0], L)
                         if vtap == TAPS - 1:
                             total[0] = T.max(
-                                whole_vector(operands.bounds[0], L),
-                                T.min(whole_vector(operands.bounds[1], L), total[0]),
+                                whole_vector(buffers.bounds[0], L),
+                                T.min(whole_vector(buffers.bounds[1], L), total[0]),
                             )
                         T.evaluate(masked_store(total[0], into, at.inside[0], L))
 

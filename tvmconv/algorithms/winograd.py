@@ -79,7 +79,7 @@ class Winograd(Algorithm):
             },
             phases=(
                 Phase("input", patches.count, _TASKS),
-                view.sweep.phase("product"),
+                view.partition.phase("product"),
                 Phase("output", patches.count, _TASKS),
             ),
             images=shape.mb * patches.bands,

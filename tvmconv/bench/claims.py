@@ -17,7 +17,7 @@ from tvmconv.compiler.builder import Request
 from tvmconv.database.rows import Row
 from tvmconv.measure.baselines import MemcpyEntry, PatchesEntry, patch_bytes, product_shape
 from tvmconv.measure.comparable import Timed, are_alike
-from tvmconv.measure.contestant import Entry, KernelEntry
+from tvmconv.measure.entries import Entry, KernelEntry
 from tvmconv.target.tile import Tile
 from tvmconv.workload.resolve import Layer
 from tvmconv.workload.shape import ConvShape

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from tvmconv.bench.plan import Setting, finished
 from tvmconv.database.rows import Row
 from tvmconv.measure.comparable import Timed
-from tvmconv.measure.contestant import Entry
+from tvmconv.measure.entries import Entry
 from tvmconv.measure.interleaved import Best, Measurement, Rules, measure
 from tvmconv.verify.reference import integer_case
 from tvmconv.workload.shape import ConvShape

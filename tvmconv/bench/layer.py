@@ -12,7 +12,8 @@ from tvmconv.bench.plan import Setting, blank_row, finished
 from tvmconv.compiler.builder import build_all
 from tvmconv.database.rows import FIGURES, Row
 from tvmconv.measure import probe
-from tvmconv.measure.contestant import SMALLEST, Entry, KernelEntry, PeerEntry
+from tvmconv.measure.contestant import SMALLEST
+from tvmconv.measure.entries import Entry, KernelEntry, PeerEntry
 from tvmconv.measure.interleaved import Best, Measurement, Rules, measure
 from tvmconv.measure.peers import Peer, available
 from tvmconv.rpc.client.connection import Remote

@@ -12,7 +12,7 @@ from tvmconv.bench.plan import Setting, blank_row, finished
 from tvmconv.compiler.builder import Request
 from tvmconv.database.rows import Row
 from tvmconv.measure.comparable import Timed, are_alike, is_fastest
-from tvmconv.measure.contestant import Entry, KernelEntry
+from tvmconv.measure.entries import Entry, KernelEntry
 from tvmconv.measure.peers.runner import Runner
 from tvmconv.verify.reference import Case
 from tvmconv.workload.resolve import Layer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import os
 import tempfile
@@ -17,7 +16,7 @@ from tvmconv import schedules
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.program import BYTES, Program
-from tvmconv.compiler import link
+from tvmconv.compiler import cache_key, link
 from tvmconv.compiler.parser_cache import parsed_quickly
 from tvmconv.native.toolchain import cache, workplace
 from tvmconv.runtime.kernel_file.description import SCHEMA
@@ -37,8 +36,6 @@ from tvmconv.workload.shape import ConvShape
 
 _KERNELS = "kernels"  # the folder of the cache for them
 _WORKPLACE = ".building-"  # what folders in it begin with that are made for a build
-# Packages whose change changes kernels.
-_DECISIVE = ("algorithms", "compiler", "native", "runtime/kernel_file", "schedules", "target")
 CREW = "tvmconv.compiler.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
 PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
 
@@ -268,36 +265,5 @@ def _versions() -> Mapping[str, str]:
 
 def _path(request: Request) -> Path:
     """Where the cache has the kernel of a checked request, or would have it."""
-    return cache() / _KERNELS / f"{request.prefix}-{_key(request)}.so"
-
-
-def _key(request: Request) -> str:
-    """A hash of the request and of the sources that turn it into a kernel."""
-    decisive = (
-        request.shape,
-        request.algorithm,
-        request.layout,
-        request.target,
-        request.schedule,
-        request.tile,
-        _sources(),
-    )
-    return hashlib.sha256("\n".join(map(str, decisive)).encode()).hexdigest()[:16]
-
-
-@functools.cache
-def _sources() -> str:
-    """A hash of what builds kernels: this project's files and version, the versions of TVM and of the linker."""
-    digest = hashlib.sha256(f"{__version__} {SCHEMA}".encode())
-    for name in ("apache-tvm", "apache-tvm-ffi", "ziglang"):
-        digest.update(importlib.metadata.version(name).encode())
-    for file in sources():
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def sources() -> list[Path]:
-    """The files of this project that decide a kernel's code: whole packages, with what is in folders of theirs."""
-    package = Path(__file__).parents[1]
-    files = {file for room in _DECISIVE for file in (package / room).rglob("*") if file.suffix in (".py", ".c", ".h")}
-    return sorted({*files, package / "workload/shape.py"})
+    asked = (request.shape, request.algorithm, request.layout, request.target, request.schedule, request.tile)
+    return cache() / _KERNELS / f"{request.prefix}-{cache_key.key(asked)}.so"

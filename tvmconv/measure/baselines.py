@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tvmconv.measure.contestant import KernelEntry
+from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.peers.runner import Runner
 from tvmconv.runtime.arrays import aligned
 from tvmconv.verify.reference import Array, Case

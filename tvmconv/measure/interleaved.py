@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 
 from tvmconv.measure.comparable import FULL_SPEED
-from tvmconv.measure.contestant import Check, Entry, Failure, Play, Ready, Right, Setup, Turn
+from tvmconv.measure.contestant import Check, Failure, Play, Ready, Right, Setup, Turn
+from tvmconv.measure.entries import Entry
 from tvmconv.support.worker import Worker, WorkerLost, patience
 from tvmconv.target.isa import Isa
 from tvmconv.verify.reference import Case

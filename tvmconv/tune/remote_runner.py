@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from tvmconv.compiler.builder import Request
-from tvmconv.measure.contestant import KernelEntry
+from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Best, Rules, measure
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.remote_measure import Stage

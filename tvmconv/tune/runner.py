@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from tvmconv.compiler.builder import Request
 from tvmconv.database.rows import here
-from tvmconv.measure.contestant import Failure, KernelEntry
+from tvmconv.measure.contestant import Failure
+from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Best, Rules, measure
 from tvmconv.support.worker import WorkerLost, patience
 from tvmconv.support.worker_pool import Crew

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from tvmconv.measure import probe
-from tvmconv.measure.contestant import Contestant, Failure, KernelEntry, Mismatch, Play
+from tvmconv.measure.contestant import Contestant, Failure, Mismatch, Play
+from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Seconds
 from tvmconv.support.worker import answer_all
 from tvmconv.target.isa import Isa

@@ -10,8 +10,9 @@ from pathlib import Path
 from tvmconv.support.text import unknown
 from tvmconv.workload import networks, onnx
 from tvmconv.workload.benchdnn_file import BatchReader
+from tvmconv.workload.descriptor import starts_descriptor
 from tvmconv.workload.layer import Layer
-from tvmconv.workload.shape import ConvShape, starts_descriptor
+from tvmconv.workload.shape import ConvShape
 
 __all__ = ["Layer", "resolve"]
 

@@ -1,28 +1,19 @@
-"""The problem: a 2-D convolution's sizes, read from and printed as a oneDNN benchdnn descriptor."""
+"""The problem: the sizes of a 2-D convolution."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-_MAX_NUMBER = 2**31 - 1
+from tvmconv.workload import descriptor
+from tvmconv.workload.descriptor import AXIS_KINDS, MAX_NUMBER, OFFSETS, SIZES
+
 _MAX_ELEMENTS = 2**31 - 1  # kernels count elements with 32 bits
 _MAX_EXTENT = 2**30  # of a padded row or column, so that the sum of two positions fits 32 bits
 
-_SIZES = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw")  # at least 1
-_OFFSETS = ("ph", "pw", "dh", "dw")  # at least 0
-_DEPTH = ("id", "od", "kd", "sd", "pd", "dd")  # understood only to say that 3-D is not supported
 
 # The axes of each layout of x and y, as indices into NHWC.
 AXES = {"nhwc": (0, 1, 2, 3), "nchw": (0, 3, 1, 2)}
-
-# What a descriptor may say about one axis: input, output, kernel, stride, padding, dilation.
-_AXIS_KINDS = "iokspd"
-
-_TOKEN = re.compile(f"({'|'.join((*_SIZES, *_OFFSETS, *_DEPTH))})(-?[0-9]+)")
-_FORM = "a descriptor is numbers behind g mb ic ih iw oc oh ow kh kw sh sw ph pw dh dw, as in ic64ih56oc64kh3ph1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +46,11 @@ class ConvShape:
     name: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        for least, keys in ((1, _SIZES), (0, _OFFSETS)):
+        for least, keys in ((1, SIZES), (0, OFFSETS)):
             for key in keys:
                 value = getattr(self, key)
-                if not least <= value <= _MAX_NUMBER:
-                    raise ValueError(f"{key} is {value}, but must be from {least} to {_MAX_NUMBER}")
+                if not least <= value <= MAX_NUMBER:
+                    raise ValueError(f"{key} is {value}, but must be from {least} to {MAX_NUMBER}")
         for key in ("ic", "oc"):
             if getattr(self, key) % self.g:
                 raise ValueError(f"{key} is {getattr(self, key)}, but must be a multiple of the {self.g} groups")
@@ -89,16 +80,16 @@ class ConvShape:
         Raises ValueError, with one sentence, for whatever is malformed, missing, contradictory, 1-D or 3-D, and for a
         kernel that does not fit its padded input.
         """
-        numbers, name = _scan(text)
-        if _mentions(numbers, "d"):
+        numbers, name = descriptor.scan(text)
+        if descriptor.mentions(numbers, "d"):
             raise ValueError(f"3-D convolutions are not supported, and {text!r} gives a depth: leave out id, od and kd")
-        has_h, has_w = _mentions(numbers, "h"), _mentions(numbers, "w")
+        has_h, has_w = descriptor.mentions(numbers, "h"), descriptor.mentions(numbers, "w")
         if has_w and not has_h:
             raise ValueError(f"1-D convolutions are not supported, and {text!r} has no height: add ih1 and kh1")
 
-        channels = {key: _required(numbers, key) for key in ("ic", "oc")}
-        h = _axis(numbers, "h")
-        w = _axis(numbers, "w") if has_w else h
+        channels = {key: descriptor.required(numbers, key) for key in ("ic", "oc")}
+        h = descriptor.axis(numbers, "h")
+        w = descriptor.axis(numbers, "w") if has_w else h
         return cls(
             g=numbers.get("g", 1),
             mb=numbers.get("mb", 1),
@@ -111,7 +102,7 @@ class ConvShape:
     def __str__(self) -> str:
         """The canonical descriptor, without the name: `ConvShape.parse(str(shape)) == shape`, in benchdnn too."""
         # benchdnn copies h to w as a whole or not at all: one difference brings out all of w.
-        square = all(getattr(self, kind + "h") == getattr(self, kind + "w") for kind in _AXIS_KINDS)
+        square = all(getattr(self, kind + "h") == getattr(self, kind + "w") for kind in AXIS_KINDS)
 
         def both(kind: str) -> str:
             return "".join(f"{kind}{axis}{getattr(self, kind + axis)}" for axis in ("h" if square else "hw"))
@@ -149,12 +140,12 @@ class ConvShape:
     @property
     def pb(self) -> int:
         """Bottom padding; negative if the last -pb rows of the input are not used."""
-        return (self.oh - 1) * self.sh + _extent(self.kh, self.dh) - self.ih - self.ph
+        return (self.oh - 1) * self.sh + descriptor.extent(self.kh, self.dh) - self.ih - self.ph
 
     @property
     def pr(self) -> int:
         """Right padding; negative if the last -pr columns of the input are not used."""
-        return (self.ow - 1) * self.sw + _extent(self.kw, self.dw) - self.iw - self.pw
+        return (self.ow - 1) * self.sw + descriptor.extent(self.kw, self.dw) - self.iw - self.pw
 
     @property
     def icg(self) -> int:
@@ -246,87 +237,3 @@ class _Axis:
         most = max(self.padding + self.input, 2)
         near = replace(self, stride=min(self.stride, most), dilation=min(self.dilation, most - 1))
         return replace(near, padding=min(near.padding, near._last + 1))
-
-
-def starts_descriptor(text: str) -> bool:
-    """Whether `text` starts as a descriptor does: tells a mistake in one from a mistake in another kind of name."""
-    return _TOKEN.match(text.lstrip("_ ")) is not None
-
-
-def _scan(text: str) -> tuple[dict[str, int], str | None]:
-    """The numbers of a descriptor by key, and its name."""
-    text = text.strip()
-    if not text:
-        raise ValueError(f"the descriptor is empty; {_FORM}")
-    numbers: dict[str, int] = {}
-    name = None
-    for key, value in _tokens(text):
-        if key == "n":
-            name = value.removeprefix('"').removesuffix('"') or None
-        elif value.startswith("-") or (key in _SIZES and not value.strip("0")):
-            raise ValueError(f"{text!r} gives {key}{value}, but {key} must be at least {int(key in _SIZES)}")
-        elif len(value) > len(str(_MAX_NUMBER)):
-            raise ValueError(f"{text!r} gives {key} a number of {len(value)} digits, but {_MAX_NUMBER} is the largest")
-        elif numbers.setdefault(key, int(value)) != int(value):
-            raise ValueError(f"{text!r} gives both {key}{numbers[key]} and {key}{int(value)}: give one of them")
-    return numbers, name
-
-
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """The descriptor cut into (key, digits); a name, which runs to the end, comes last as ("n", name)."""
-    position = 0
-    while position < len(text):
-        if text[position] == "_":
-            position += 1
-        elif text[position] == "n":
-            yield "n", text[position + 1 :]
-            return
-        elif token := _TOKEN.match(text, position):
-            yield token[1], token[2]
-            position = token.end()
-        else:
-            raise ValueError(f"{text!r} is not understood from {text[position:]!r} on; {_FORM}")
-
-
-def _mentions(numbers: Mapping[str, int], axis: str) -> bool:
-    """Whether the descriptor speaks of the axis d, h or w; as in benchdnn, defaults such as sd1pd0dd0 do not."""
-    defaults = dict.fromkeys(_AXIS_KINDS, 0) | {"s": 1}
-    return any(numbers.get(kind + axis, default) != default for kind, default in defaults.items())
-
-
-def _required(numbers: Mapping[str, int], key: str) -> int:
-    if key in numbers:
-        return numbers[key]
-    if key in ("iw", "kw"):
-        raise ValueError(f"{key} is missing: w copies h only as a whole, where nothing about w is given")
-    raise ValueError(f"{key} is missing: a descriptor gives ic, ih, oc and kh at least")
-
-
-def _axis(numbers: Mapping[str, int], axis: str) -> dict[str, int]:
-    """One axis, h or w, by kind, with what is missing worked out."""
-    size, kernel = _required(numbers, "i" + axis), _required(numbers, "k" + axis)
-    stride, dilation = numbers.get("s" + axis, 1), numbers.get("d" + axis, 0)
-    output, padding = numbers.get("o" + axis), numbers.get("p" + axis)
-    extent = _extent(kernel, dilation)
-    if output is None:
-        padding = padding or 0
-        output = (size + 2 * padding - extent) // stride + 1
-        if output < 1:
-            raise ValueError(
-                f"o{axis} would be {output}: a kernel that spans {extent} does not fit an input of {size}"
-                f" with {padding} of padding on both sides; give a larger p{axis} or i{axis}"
-            )
-    elif padding is None:
-        both_sides = (output - 1) * stride + extent - size
-        padding = (both_sides + (both_sides < 0)) // 2  # towards zero, as C divides
-        if padding < 0:
-            raise ValueError(
-                f"p{axis} would be {padding}: o{axis}{output} needs only part of i{axis}{size};"
-                f" give p{axis} or a larger o{axis}"
-            )
-    return {"i": size, "o": output, "k": kernel, "s": stride, "p": padding, "d": dilation}
-
-
-def _extent(kernel: int, dilation: int) -> int:
-    """Rows or columns of input between a kernel's first and last tap, both included."""
-    return (kernel - 1) * (dilation + 1) + 1

@@ -9,26 +9,24 @@ a product adds to an output plane, and when, tells the algorithms apart: see Tap
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from tvmconv.algorithms.microkernel.operands import declared
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import pack_function
-from tvmconv.algorithms.microkernel.partition import Sweep
+from tvmconv.algorithms.microkernel.partition import Partition
 from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
-    all_lanes,
     allocated_vectors,
     locate_block,
-    masked_load,
-    masked_store,
     only_reached,
     reach_block,
     read_vector,
     readable,
-    whole_vector,
 )
 from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.vector_ops import all_lanes, masked_load, masked_store, whole_vector
 from tvmconv.workload.shape import ConvShape
 
 # Of a vector whose elements a multiply-add can take one by one, as NEON's can: then weights are loaded as vectors too.
@@ -43,11 +41,22 @@ class Taps(Enum):
     OF_UNIT = "the tap of the unit, each to a plane of its own"
 
 
-def sweep_of_step(view: PixelView, taps: Taps) -> Sweep:
+@dataclass(frozen=True)
+class PanelPlace:
+    """Where a tile goes, as TIR: the buffer, its index of the group's first channel, the panel in the group, and the
+    index of the panel's first bias."""
+
+    output: Any
+    start: Any
+    panel: Any
+    bias: Any
+
+
+def partition_of_step(view: PixelView, taps: Taps) -> Partition:
     """The tiles of one step, by panels of output channels and blocks of pixels. A step has one block of K."""
     layout = view.layout
     repeats = layout.groups * (layout.taps if taps is Taps.OF_UNIT else 1)
-    return Sweep(repeats, layout.panels, view.tiles, view.block_tiles, k_blocks=1)
+    return Partition(repeats, layout.panels, view.tiles, view.block_tiles, k_blocks=1)
 
 
 def pixel_product(
@@ -64,7 +73,7 @@ def pixel_product(
     G, P, KB, TAPS, KC, MR = layout.weights_shape
     L, V = view.lanes, view.vectors
     OC, OCG, M, PLANE = G * layout.oc, layout.oc, s.m, s.ih * s.iw
-    order = sweep_of_step(view, taps)
+    order = partition_of_step(view, taps)
     BT, B = order.block, order.blocks
     TU = TAPS if taps is Taps.OF_UNIT else 1
     SWEEPS = TAPS if taps is Taps.IN_TURN else 1
@@ -82,7 +91,7 @@ def pixel_product(
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
-        operands = declared(layout, packed, flat_bias=True)
+        buffers = packed_buffers(layout, packed, flat_bias=True)
         output = T.decl_buffer(
             (s.mb * OC * M if TO_Y else OC * TU * M,),
             "float32",
@@ -95,8 +104,8 @@ def pixel_product(
         at = allocated_vectors(view)
         for part, sweep in T.grid(order.touched(first, last), SWEEPS):
             segment: T.let[T.int32] = order.segment(part, first)
-            before: T.let[T.int32] = order.before(segment, first)
-            for it in range(order.behind(segment, last) - before):
+            before: T.let[T.int32] = order.begin(segment, first)
+            for it in range(order.end(segment, last) - before):
                 with T.sblock("tile"):
                     u = T.axis.spatial(order.segments, segment)
                     vs = T.axis.reduce(SWEEPS, sweep)
@@ -119,10 +128,10 @@ def pixel_product(
                     for r, _whole in T.grid(RUN, 1):
                         reach(base, tap + r if SHIFTED else 0, 0, at)
                         offset: T.let[T.int64] = T.cast((((g * P + p) * KB + kb) * TAPS + tap + r) * KC, "int64")
-                        multiply(acc, column, base, at, operands.weights, offset, r)
+                        multiply(acc, column, base, at, buffers.weights, offset, r)
                     pass_: T.let[T.int32] = vs + kb
                     place: T.let[T.int32] = ((n if TO_Y else 0) * OC + (g * TU + tu) * OCG) * M
-                    write_back(acc, output, operands, (g * P + p) * MR, p, place, at, pass_)
+                    write_back(acc, buffers, PanelPlace(output, place, p, (g * P + p) * MR), at, pass_)
 
     return phase_function(symbol, body)
 
@@ -143,7 +152,7 @@ def product_program(
             **(others or {}),
             "run": product,
         },
-        phases=(*before, sweep_of_step(view, Taps.ALL).phase("run")),
+        phases=(*before, partition_of_step(view, Taps.ALL).phase("run")),
         images=shape.mb * view.layout.k_blocks,
         packed_bytes=view.layout.elements * BYTES,
         memory=memory or {},
@@ -240,36 +249,38 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
         return mask if suffix else whole_vector(1, L)
 
     @T.inline
-    def store(acc, output, operands, channel, p, place, at, pass_, suffix):
+    def store(acc, buffers, to, at, pass_, suffix):
         for i, v in T.grid(MR, V):
             with T.sblock(f"write_back_pixels{suffix}"):
                 vi, vv = T.axis.remap("SS", [i, v])
                 T.reads(acc[vi, vv], at.pixel[vv], at.inside[vv], at.reached[vv])
                 T.writes()
-                if p * MR + vi < OCG:
-                    pointer: T.let[T.handle("float32")] = T.address_of(output[place + (p * MR + vi) * M + at.pixel[vv]])
+                if to.panel * MR + vi < OCG:
+                    pointer: T.let[T.handle("float32")] = T.address_of(
+                        to.output[to.start + (to.panel * MR + vi) * M + at.pixel[vv]]
+                    )
                     total = T.alloc_buffer((1,), f"float32x{L}", scope="local", annotations=ON_STACK)
                     total[0] = only_reached(view, acc[vi, vv], at.reached[vv]) if partial else acc[vi, vv]
                     if not raw:
                         if pass_ == 0:
-                            total[0] = total[0] + whole_vector(operands.bias[channel + vi], L)
+                            total[0] = total[0] + whole_vector(buffers.bias[to.bias + vi], L)
                         else:
                             total[0] = total[0] + masked_load(f"float32x{L}", pointer, taken(at.inside[vv], suffix), L)
                         if pass_ == PASSES - 1:
                             total[0] = T.max(
-                                whole_vector(operands.bounds[0], L),
-                                T.min(whole_vector(operands.bounds[1], L), total[0]),
+                                whole_vector(buffers.bounds[0], L),
+                                T.min(whole_vector(buffers.bounds[1], L), total[0]),
                             )
                     T.evaluate(masked_store(total[0], pointer, taken(at.inside[vv], suffix), L))
 
     @T.inline
-    def write_back(acc, output, operands, channel, p, place, at, pass_):
+    def write_back(acc, buffers, to, at, pass_):
         if always:
-            store(acc, output, operands, channel, p, place, at, pass_, "_masked")
+            store(acc, buffers, to, at, pass_, "_masked")
         else:
             if all_lanes([at.inside[v] for v in range(V)]):
-                store(acc, output, operands, channel, p, place, at, pass_, "")
+                store(acc, buffers, to, at, pass_, "")
             else:
-                store(acc, output, operands, channel, p, place, at, pass_, "_masked")
+                store(acc, buffers, to, at, pass_, "_masked")
 
     return write_back

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tvmconv.algorithms.microkernel.operands import declared
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import PackedLayout
-from tvmconv.algorithms.microkernel.partition import Sweep, tiles_of_block
+from tvmconv.algorithms.microkernel.partition import Partition, tiles_of_block
 from tvmconv.algorithms.microkernel.program import ON_STACK, phase_function
 from tvmconv.algorithms.microkernel.register_tile import Panel, Run, is_short, multiply_block
 from tvmconv.algorithms.microkernel.write_back import Destination, write_back_block
@@ -61,10 +61,10 @@ class MatrixView:
         return -(-self.m // self.layout.tile.mr)
 
     @property
-    def sweep(self) -> Sweep:
+    def partition(self) -> Partition:
         layout = self.layout
         block = tiles_of_block(self.tiles, layout.tile)
-        return Sweep(self.images * layout.groups, layout.panels, self.tiles, block, layout.k_blocks)
+        return Partition(self.images * layout.groups, layout.panels, self.tiles, block, layout.k_blocks)
 
 
 def row_addresses(view: MatrixView, address: Callable[..., Any]) -> Any:
@@ -91,7 +91,7 @@ def row_addresses(view: MatrixView, address: Callable[..., Any]) -> Any:
 
 
 def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = False, plane_rows: int = 0) -> Any:
-    """The phase that computes units first … last−1 of the view's sweep.
+    """The phase that computes units first … last−1 of the view's partition.
 
     rows(row, x, workspace, address, image, group, row_tile, tap) is a T.inline macro that stores the byte addresses of
     the MR rows of a row tile for a tap into row[0:MR], or that of the first row alone where the view has a row stride.
@@ -106,8 +106,8 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, (_, P, KB, TAPS, KC, _) = layout.groups, layout.weights_shape
     PLANE = plane_rows or view.m
-    sweep = view.sweep
-    BT, RB = sweep.block, sweep.blocks
+    partition = view.partition
+    BT, RB = partition.block, partition.blocks
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR, bare=to_planes, row_stride=view.row_stride)
     write_back = write_back_block(layout, bare=to_planes)
 
@@ -118,18 +118,18 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
 
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
-        operands = declared(layout, packed)
+        buffers = packed_buffers(layout, packed)
         Y = T.decl_buffer((view.images * PLANE, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
         acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((view.addresses,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
-        for part, kb in T.grid(sweep.touched(first, last), KB):
-            segment: T.let[T.int32] = sweep.segment(part, first)
-            before: T.let[T.int32] = sweep.before(segment, first)
+        for part, kb in T.grid(partition.touched(first, last), KB):
+            segment: T.let[T.int32] = partition.segment(part, first)
+            before: T.let[T.int32] = partition.begin(segment, first)
             ahead[0] = ((weights_group(image, segment) * P + segment % P) * KB + kb + 1) * layout.block
-            for it in range(sweep.behind(segment, last) - before):
+            for it in range(partition.end(segment, last) - before):
                 with T.sblock("tile"):
-                    u = T.axis.spatial(sweep.segments, segment)
+                    u = T.axis.spatial(partition.segments, segment)
                     vkb = T.axis.reduce(KB, kb)
                     vit = T.axis.spatial(BT, before + it)
                     T.reads()
@@ -142,8 +142,8 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
                     for t, whole in T.grid(TAPS, 1):
                         rows(row, x, workspace, address, (image * view.images if to_planes else image) + n, g, rt, t)
                         start: T.let[T.int64] = T.cast((panel + t) * KC, "int64")
-                        multiply(acc, operands, Panel(g, p), row, ahead, Run(start, vkb * KC, t, whole, KC // KR))
+                        multiply(acc, buffers, Panel(g, p), row, ahead, Run(start, vkb * KC, t, whole, KC // KR))
                     m: T.let[T.int64] = T.cast((n if to_planes else image + n) * PLANE + view.first_row(rt), "int64")
-                    write_back(acc, operands, Panel(g, p), Destination(Y, m, view.own_rows(rt)), vkb)
+                    write_back(acc, buffers, Panel(g, p), Destination(Y, m, view.own_rows(rt)), vkb)
 
     return phase_function(symbol, body)

@@ -9,12 +9,12 @@ nothing is read there, zeros are multiplied, nothing is written.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.microkernel.packing import PackedLayout
 from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK
+from tvmconv.algorithms.microkernel.vector_ops import any_lane, masked_load, whole_vector
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
@@ -86,51 +86,6 @@ class PixelView:
 def swapped(tile: Tile) -> Tile:
     """The tile as PackedLayout sees it: panels are as wide as a tile has output channels."""
     return Tile(mr=tile.nr, nr=tile.mr, kr=tile.kr, mc=tile.mc, kc=tile.kc, pf=tile.pf, st=tile.st)
-
-
-def whole_vector(value: Any, lanes: int) -> Any:
-    """A vector that is the value in every lane."""
-    from tvm.script import tirx as T
-
-    return T.Broadcast(value, lanes)
-
-
-def masked_load(dtype: str, pointer: Any, mask: Any, lanes: int) -> Any:
-    """The elements at a pointer where the mask is not 0, and zeros elsewhere; nothing is read there."""
-    from tvm.script import tirx as T
-
-    taken = mask != whole_vector(0, lanes)
-    return T.call_llvm_intrin(dtype, "llvm.masked.load", pointer, taken, whole_vector(T.float32(0), lanes))
-
-
-def clamped(total: Any, bounds: Any, lanes: int) -> Any:
-    """A vector within bounds[0:2]; NaN stays NaN, since the bounds come first in min and max."""
-    from tvm.script import tirx as T
-
-    return T.max(whole_vector(bounds[0], lanes), T.min(whole_vector(bounds[1], lanes), total))
-
-
-def any_lane(masks: Sequence[Any]) -> Any:
-    """Whether one of the masks is not 0 somewhere."""
-    from tvm.script import tirx as T
-
-    together = functools.reduce(lambda one, other: one | other, masks)
-    return T.call_llvm_intrin("int32", "llvm.vector.reduce.or", together) != 0
-
-
-def all_lanes(masks: Sequence[Any]) -> Any:
-    """Whether none of the masks, of ones and zeros, has a zero."""
-    from tvm.script import tirx as T
-
-    together = functools.reduce(lambda one, other: one & other, masks)
-    return T.call_llvm_intrin("int32", "llvm.vector.reduce.and", together) != 0
-
-
-def masked_store(value: Any, pointer: Any, mask: Any, lanes: int) -> Any:
-    """Writes the lanes where the mask is not 0."""
-    from tvm.script import tirx as T
-
-    return T.call_llvm_intrin("void", "llvm.masked.store", value, pointer, mask != whole_vector(0, lanes))
 
 
 def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
@@ -305,10 +260,10 @@ def readable(view: PixelView, at: Vectors, base: Any) -> Any:
 
 
 def read_vector(view: PixelView, at: Vectors, v: Any, plane: Any, readable: bool = False) -> Any:
-    """What a tap reads into vector v from the plane of that number, as reach has prepared it.
+    """The elements that a tap reads into vector v from a plane, after `reach`.
 
-    With readable, what is not valid may be read, and is replaced by zeros; or by anything, where it would only be
-    multiplied for lanes that are no pixels of the output.
+    With readable, elements that are not valid are loaded, too, and replaced by zeros. They stay where they would only
+    be multiplied in lanes outside the output.
     """
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T

@@ -52,10 +52,10 @@ class Run:
 
 
 def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_stride: int = 0, suffix: str = "") -> Any:
-    """A macro multiply(acc, operands, panel, row, ahead, run) that adds a Run of channels to a tile.
+    """A macro multiply(acc, buffers, panel, row, ahead, run) that adds a Run of channels to a tile.
 
-    operands: as declared(layout, packed); panel: the Panel of weights; row[0:MR]: the byte addresses of the rows, of
-    which the run skips `run.offset` channels. With row_stride, in elements, row[0] finds all rows, and takes one
+    buffers: as packed_buffers(layout, packed); panel: the Panel of weights; row[0:MR]: the byte addresses of the rows,
+    of which the run skips `run.offset` channels. With row_stride, in elements, row[0] finds all rows, and takes one
     register. ahead[0]: the next element of the next block of weights, which is fetched into L2 while this one is used,
     spread evenly over `steps`, the steps of all tiles that use it. With bare there is no bias. `suffix` tells the
     blocks of a function's kinds of tiles apart.
@@ -100,25 +100,25 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
                     T.evaluate(prefetch(weights[(start + vco * KR + vci + PF) * NR + vl * LINE], _L1))
 
     @T.inline
-    def multiply_by_memory(acc, operands, panel, row, ahead, run):
+    def multiply_by_memory(acc, buffers, panel, row, ahead, run):
         steps: T.let[T.int32] = opaque_trip_count(run.length)
         for co in range(steps):
-            fetch_panel(operands.weights, ahead, "")
+            fetch_panel(buffers.weights, ahead, "")
             for ci in range(KR):
-                fetch_weights(operands.weights, run.start, co, ci, "")
+                fetch_weights(buffers.weights, run.start, co, ci, "")
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"update{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSRRRR", [i, j, run.r, run.q, co, ci])
                         T.reads(row[base(vi)])
                         T.writes(acc[vi, vj])
                         with T.init():
-                            acc[vi, vj] = bias_or_zero(BIAS, operands.bias, panel, vj)
+                            acc[vi, vj] = bias_or_zero(BIAS, buffers.bias, panel, vj)
                         k: T.let[T.int32] = vco * KR + vci
                         data: T.let[T.handle("float32")] = T.reinterpret(F32, row[base(vi)])
                         A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
                         acc[vi, vj] = (
                             acc[vi, vj]
-                            + A[vi * row_stride + run.offset + k] * operands.weights[(run.start + k) * NR + vj]
+                            + A[vi * row_stride + run.offset + k] * buffers.weights[(run.start + k) * NR + vj]
                         )
 
     @T.inline
@@ -128,7 +128,7 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
         held[vi, vl] = A[T.cast(first, "int64") + vi * row_stride + vl]
 
     @T.inline
-    def multiply_by_registers(acc, operands, panel, row, ahead, run):
+    def multiply_by_registers(acc, buffers, panel, row, ahead, run):
         held = T.alloc_buffer((MR, KR), "float32", scope="local", annotations=ON_STACK)
         for i, lane in T.grid(MR, KR):
             with T.sblock(f"gather{suffix}"):
@@ -141,11 +141,11 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
         with T.sblock(f"gathered{suffix}"):
             T.reads()
             T.writes()
-            T.evaluate(prefetch(operands.weights[run.start * NR], _L1))
+            T.evaluate(prefetch(buffers.weights[run.start * NR], _L1))
         for co in range(run.length - 1):
-            fetch_panel(operands.weights, ahead, "")
+            fetch_panel(buffers.weights, ahead, "")
             for ci in range(KR):
-                fetch_weights(operands.weights, run.start, co, ci, "")
+                fetch_weights(buffers.weights, run.start, co, ci, "")
                 for i in range(MR):
                     for j in range(NR):
                         with T.sblock(f"update{suffix}"):
@@ -153,9 +153,9 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
                             T.reads(held[vi, vci])
                             T.writes(acc[vi, vj])
                             with T.init():
-                                acc[vi, vj] = bias_or_zero(BIAS, operands.bias, panel, vj)
+                                acc[vi, vj] = bias_or_zero(BIAS, buffers.bias, panel, vj)
                             k: T.let[T.int32] = vco * KR + vci
-                            acc[vi, vj] = acc[vi, vj] + held[vi, vci] * operands.weights[(run.start + k) * NR + vj]
+                            acc[vi, vj] = acc[vi, vj] + held[vi, vci] * buffers.weights[(run.start + k) * NR + vj]
                     for lane in range(KR):
                         with T.sblock(f"rotate{suffix}"):
                             vi, vl, vco, vci = T.axis.remap("SSSS", [i, lane, co, ci])
@@ -164,16 +164,16 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
                             if vci == KR - 1:
                                 hold(held, row, vi, vl, run.offset + (vco + 1) * KR)
         for co in range(1):
-            fetch_panel(operands.weights, ahead, "_last")
+            fetch_panel(buffers.weights, ahead, "_last")
             for ci in range(KR):
-                fetch_weights(operands.weights, run.start + (run.length - 1) * KR, co, ci, "_last")
+                fetch_weights(buffers.weights, run.start + (run.length - 1) * KR, co, ci, "_last")
                 for i, j in T.grid(MR, NR):
                     with T.sblock(f"update_last{suffix}"):
                         vi, vj, _r, _q, vco, vci = T.axis.remap("SSSSSS", [i, j, run.r, run.q, co, ci])
                         T.reads()
                         T.writes()
                         k: T.let[T.int32] = (run.length - 1) * KR + vci
-                        acc[vi, vj] = acc[vi, vj] + held[vi, vci] * operands.weights[(run.start + k) * NR + vj]
+                        acc[vi, vj] = acc[vi, vj] + held[vi, vci] * buffers.weights[(run.start + k) * NR + vj]
 
     return multiply_by_registers if tile.gc > 1 else multiply_by_memory
 

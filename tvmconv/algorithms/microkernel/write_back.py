@@ -27,7 +27,7 @@ def write_back_block(
     bare: bool = False,
     suffix: str = "",
 ) -> Any:
-    """A macro write_back(acc, operands, panel, to, kb) that ends a tile: row i of acc becomes row place(to.m, i) of y.
+    """A macro write_back(acc, buffers, panel, to, kb) that ends a tile: row i of acc becomes row place(to.m, i) of y.
 
     Of several blocks of K the first adds the bias, later ones the partial sum in y; the last one clamps. NaN stays NaN,
     since the bounds come first in min and max. The last panel, where NR does not divide OC, is written in pieces
@@ -90,20 +90,20 @@ def write_back_block(
     partial = last_panel() if PART else whole
 
     @T.inline
-    def write_back(acc, operands, panel, to, kb):
+    def write_back(acc, buffers, panel, to, kb):
         limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
         with T.sblock(f"limits{suffix}"):
             T.reads()
             T.writes(limits[0:2])
-            limits[0] = T.if_then_else(kb == k_blocks - 1, operands.bounds[0], T.float32(-NO_CLAMP))
-            limits[1] = T.if_then_else(kb == k_blocks - 1, operands.bounds[1], T.float32(NO_CLAMP))
+            limits[0] = T.if_then_else(kb == k_blocks - 1, buffers.bounds[0], T.float32(-NO_CLAMP))
+            limits[1] = T.if_then_else(kb == k_blocks - 1, buffers.bounds[1], T.float32(NO_CLAMP))
         if PART == 0:
-            whole(acc, operands.bias, limits, panel, to, kb)
+            whole(acc, buffers.bias, limits, panel, to, kb)
         elif PANELS == 1:
-            partial(acc, operands.bias, limits, panel, to, kb)
+            partial(acc, buffers.bias, limits, panel, to, kb)
         elif panel.p < PANELS - 1:
-            whole(acc, operands.bias, limits, panel, to, kb)
+            whole(acc, buffers.bias, limits, panel, to, kb)
         else:
-            partial(acc, operands.bias, limits, panel, to, kb)
+            partial(acc, buffers.bias, limits, panel, to, kb)
 
     return write_back

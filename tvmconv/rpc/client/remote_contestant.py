@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tvmconv.measure.contestant import SMALLEST, KernelEntry, Mismatch, Play, Ready, Right, Setup, Turn
+from tvmconv.measure.contestant import SMALLEST, Mismatch, Play, Ready, Right, Setup, Turn
+from tvmconv.measure.entries import KernelEntry
 from tvmconv.rpc.client.kernel import RemoteKernel
 from tvmconv.rpc.client.probe import DeviceProbe
 from tvmconv.rpc.client.session import DeviceSession, Sensors

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tvmconv.target.isa import x86
 from tvmconv.target.isa.base import Isa
-from tvmconv.target.isa.costs import GemmCosts, PixelCosts
+from tvmconv.target.isa.costs import GemmCosts
 
 AVX2 = Isa(
     name="avx2",
@@ -22,6 +22,6 @@ AVX2 = Isa(
     # weight and row are fitted to measurements of the tiles, the bandwidth is measured. The latency is 5 cycles on
     # Haswell and 4 on later cores.
     gemm=GemmCosts({1: 12, 2: 6, 3: 4, 4: 2}, latency=5, weight=0.1, row=0.03),
-    pixels=PixelCosts({1: 8, 2: 5, 3: 3}),
+    pixels=x86.PIXELS_OF_16_REGISTERS,
     probe_flags=("-mavx2", "-mfma"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tvmconv.target.isa import x86
 from tvmconv.target.isa.base import Isa
-from tvmconv.target.isa.costs import GemmCosts, PixelCosts
+from tvmconv.target.isa.costs import GemmCosts
 
 SSE4 = Isa(
     name="sse4",
@@ -16,7 +16,7 @@ SSE4 = Isa(
     vector_bytes=16,
     registers=16,
     gemm=GemmCosts({1: 10, 2: 5, 3: 3}, latency=4, weight=0.2, row=0.2),
-    pixels=PixelCosts({1: 8, 2: 5, 3: 3}),
+    pixels=x86.PIXELS_OF_16_REGISTERS,
     probe_flags=("-msse4.2",),
     fused=False,
 )

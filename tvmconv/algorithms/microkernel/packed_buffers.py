@@ -1,4 +1,4 @@
-"""Buffers that several phases declare alike: the parts of the packed operand."""
+"""The parts of the packed operand as TIR buffers, which several phases declare."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tvmconv.algorithms.microkernel.packing import PackedLayout
 
 
 @dataclass(frozen=True)
-class Operands:
+class PackedBuffers:
     """The packed operand's clamp bounds, bias and weights, as TIR buffers."""
 
     bounds: Any
@@ -17,8 +17,8 @@ class Operands:
     weights: Any
 
 
-def declared(layout: PackedLayout, packed: Any, flat_bias: bool = False) -> Any:
-    """Declares the parts of `packed`; Operands, as a value of the parser.
+def packed_buffers(layout: PackedLayout, packed: Any, flat_bias: bool = False) -> Any:
+    """Declares the parts of `packed`; PackedBuffers, as a value of the parser.
 
     bias has the shape [groups][panels][NR], or with flat_bias that of all its elements in a row.
     """
@@ -27,7 +27,7 @@ def declared(layout: PackedLayout, packed: Any, flat_bias: bool = False) -> Any:
     groups, panels, width = layout.bias_shape
     shape = (groups * panels * width,) if flat_bias else layout.bias_shape
     return T.meta_var(
-        Operands(
+        PackedBuffers(
             bounds=T.decl_buffer((2,), "float32", data=packed, align=4),
             bias=T.decl_buffer(shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4),
             weights=T.decl_buffer(
