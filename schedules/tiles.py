@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.program import BYTES
-from tvmconv.algorithms.winograd import Winograd
-from tvmconv.schedules import depthwise, nchw, winograd
+from tvmconv.schedules import depthwise, nchw
 from tvmconv.schedules.unsuited import Unsuited
 from tvmconv.target.isa import GemmCosts, Isa
 from tvmconv.target.targets import Target
@@ -82,9 +81,8 @@ def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, 
 
 def _row_sizes(algorithm: Algorithm, shape: ConvShape, target: Target) -> dict[str, int]:
     """MC: all rows, as panels of weights stay in L2; a band where bands of rows are made, and VL, to make them with."""
-    if algorithm.name != Winograd.name:
-        return {"mc": 0}
-    return {"mc": winograd.band(shape, target), "vl": target.isa.lanes}
+    band = algorithm.band(shape, target.l2)
+    return {"mc": 0} if band is None else {"mc": band, "vl": target.isa.lanes}
 
 
 def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: GemmCosts) -> tuple[int, int]:

@@ -416,9 +416,10 @@ def test_clusters_clocks_and_temperatures(tmp_path: Path) -> None:
 def described_by(system: Path, cpus: str) -> list[dict[str, Any]]:
     """What the server would say if that folder were /sys."""
     program = system / "machine"
-    parts = [*(SOURCES / f"machine/{name}.c" for name in ("machine", "cpus")), SOURCES / "text.c", SOURCES / "log.c"]
+    names = ("machine/machine.c", "machine/cpus.c", "text.c", "log.c")
+    parts = [*(SOURCES / name for name in names), toolchain.NATIVE / "cpu_list.c"]
     flags = (f'-DSYS="{system}"', '-DVERSION="0"', "-D_GNU_SOURCE", "-std=c11", "-Wall", "-Wextra", "-Werror")
-    includes = (f"-I{SOURCES}", f"-I{tvm_headers()}")
+    includes = (f"-I{SOURCES}", f"-I{toolchain.NATIVE}", f"-I{tvm_headers()}")
     triple = f"{platform.machine()}-linux-gnu.{GLIBC}"
     source = Path(__file__).with_name("machine.c")
     toolchain.zig_program(triple, *flags, "-fPIE", "-pie", *includes, "-o", program, source, *parts, static=False)

@@ -21,6 +21,7 @@ from tvmconv.compiler.builder import Request
 from tvmconv.database.log import Key, Log, Logs, Record
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.deploy.local_device import NativeDevice
+from tvmconv.rpc.errors import Trouble
 from tvmconv.rpc.process import Listening
 from tvmconv.target.devices import EMULATED
 from tvmconv.target.tile import Tile
@@ -28,6 +29,7 @@ from tvmconv.tune import remote_runner
 from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.remote_runner import RemoteLab
 from tvmconv.tune.runner import Pace, try_all
+from tvmconv.verify.check import cached_case
 from tvmconv.workload.shape import ConvShape
 
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
@@ -101,7 +103,7 @@ def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice)
 def test_a_candidate_that_takes_its_device_away_each_time_is_given_up(device: NativeDevice) -> None:
     with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
         lab._measure = lambda *_: [Outcome("error", "the device is gone")]  # type: ignore[method-assign]
-        lab._was_away = lambda remote: True  # type: ignore[method-assign]
+        lab._was_away = lambda *_: True  # type: ignore[method-assign]
         ((_, outcome),) = try_all(lab, REQUESTS[:1], {REQUEST.algorithm: 1.0})
     assert (outcome.status, outcome.reason) == ("error", "the device went away with it, 3 times")
 
@@ -142,19 +144,28 @@ def test_a_device_that_is_waited_for_keeps_no_outcome_of_another_back(device: Na
 
 
 @pytest.mark.parametrize("is_back", [False, True])
-def test_finals_are_repeated_where_the_device_was_gone(device: NativeDevice, is_back: bool) -> None:
-    """Also where it was back before their end."""
-    lost, right = [Outcome("error", "gone"), Outcome("error", "gone")], [Outcome("ok"), Outcome("ok")]
-    answers = [lost, right]
+def test_what_failed_is_repeated_where_the_device_was_gone(device: NativeDevice, is_back: bool) -> None:
+    """Also where it is back before anybody asks whether it is there."""
+    begun: list[Remote] = []
+    answers: list[list[Outcome]] = []
 
-    def compared(remote: Remote, *_: object) -> list[Outcome]:
+    def measured(remote: Remote, *_: object) -> list[Outcome]:
         remote.absences += is_back and len(answers) == 2
         return answers.pop(0)
 
+    def begin(remote: Remote, seconds: float) -> None:
+        begun.append(remote)
+        if not is_back and len(begun) == 1:
+            raise Trouble("lost", "it is not there")
+
     with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        lab._compared = compared  # type: ignore[method-assign]
-        lab._was_away = lambda remote: not is_back  # type: ignore[method-assign]
-        assert [*lab.finals(REQUESTS[:2])] == right
+        remote.begin = begin.__get__(remote)  # type: ignore[method-assign]
+        lab._compared = lab._measure = measured  # type: ignore[method-assign,assignment]
+        answers += [[Outcome("error", "gone")] * 2, [Outcome("ok")] * 2]
+        assert [*lab.finals(REQUESTS[:2])] == [Outcome("ok")] * 2
+        begun.clear()
+        answers += [[Outcome("error", "gone")], [Outcome("ok")]]
+        assert lab._trial(REQUESTS[0], Path("built"), cached_case(REQUESTS[0].shape)) == Outcome("ok")
 
 
 def test_a_device_that_is_gone_for_good_ends_the_search(

@@ -32,12 +32,17 @@ class Algorithm(ABC):
         """The problem as TIR with named blocks."""
 
     def work(self, shape: ConvShape, tile: Tile) -> float:
-        """Taps, summed over all tiles of one image and group: what one panel of weights is used for."""
+        """Number of (tile, tap) micro-kernel calls of one panel of weights, of one image and group."""
         view = self.view(shape, tile)
         return view.tiles * view.layout.taps
 
+    def band(self, shape: ConvShape, l2: int) -> int | None:
+        """MC of an algorithm that works in bands of rows, for a core with an L2 cache of so many bytes; None for one
+        that does not."""
+        return None
+
     def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
-        """How many rows there are that MC makes blocks of, and of how many a block is made up at least."""
+        """(rows, minimum MC): the rows that blocks of MC divide, and the fewest that a block can have."""
         return shape.m, tile.nr if self.layout == "nchw" else tile.mr
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:

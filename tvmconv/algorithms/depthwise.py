@@ -1,9 +1,14 @@
 """Depthwise convolution: each channel by itself, vectors along the channels, no extra memory.
 
-An output row is cut into tiles of MR pixels by a panel of NR channels. Padding costs nothing: rows of taps outside the
-input are left out of the loop over them, and along the width it is known at compile time which taps each pixel has, so
-that the first and the last tiles of a row are code of their own. All taps of a row are unrolled: neighbouring pixels
-share their inputs in registers.
+    for n, oh, ow, c:
+        y[n, oh, ow, c] = bias[c]
+        for r, s where x[n, oh·SH + r·DH − PH, ow·SW + s·DW − PW] exists:
+            y[n, oh, ow, c] += x[n, oh·SH + r·DH − PH, ow·SW + s·DW − PW, c] · w[c, r, s]
+
+Schedule: an output row is cut into tiles of MR pixels by a panel of NR channels. Padding costs nothing: rows of taps
+outside the input are left out of the loop over them, and along the width it is known at compile time which taps each
+pixel has, so that the first and the last tiles of a row are code of their own. All taps of a row are unrolled:
+neighbouring pixels share their inputs in registers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,12 @@
-"""The input itself is the matrix: 1x1 kernels, stride 1, no padding. Its rows are pixels in NHWC, channels in NCHW."""
+"""gemm: 1x1 kernels of stride 1 without padding, for which the input itself is the matrix.
+
+    for n, pixel, oc:
+        y[n, pixel, oc] = bias[oc] + Σ over ic of x[n, pixel, ic] · w[oc, ic]
+
+Schedule: one matrix product, without extra memory. In NHWC the rows of the matrix are the pixels of all images, and a
+register tile holds MR pixels by NR channels. In NCHW the rows are the channels of an image, and a register tile holds
+output channels by vectors of pixels.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,13 @@
 """im2row and im2col: every patch is copied into a matrix, then one GEMM. The baseline of both papers.
 
-A patch is a row of the matrix in NHWC, a column in NCHW. The matrix is built for one image at a time. Where gemm
-applies, the copy is skipped.
+    for n:
+        for oh, ow, (r, s), ic:
+            patches[(oh, ow), (r, s), ic] = x[n, oh·SH + r·DH − PH, ow·SW + s·DW − PW, ic], or 0 in the padding
+        for pixel, oc:
+            y[n, pixel, oc] = bias[oc] + Σ over k = (r, s), ic of patches[pixel, k] · w[oc, k]
+
+Schedule: the matrix is built for one image at a time, so that memory does not grow with the batch. A patch is a row of
+it in NHWC (im2row), a column in NCHW (im2col). Where gemm applies, the copy is skipped.
 """
 
 from __future__ import annotations

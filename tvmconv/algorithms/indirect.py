@@ -1,7 +1,19 @@
 """Indirect convolution: GEMM whose rows are found through a buffer of indices.
 
+    once for a workspace:
+        for pixel, (r, s):
+            index[pixel, (r, s)] = the pixel of x that tap (r, s) of the output pixel reads, or −1 in the padding
+    for n, pixel, oc:
+        y[n, pixel, oc] = bias[oc]
+        for (r, s):
+            row = x[n, index[pixel, (r, s)]], or the zero vector for −1
+            y[n, pixel, oc] += Σ over ic of row[ic] · w[oc, ic, r, s]
+
 M. Dukhan, "The Indirect Convolution Algorithm", 2019 (arXiv 1907.02129), sections 3.1 and 3.2; the order of the buffer
 is XNNPACK's. The buffer depends on the shape alone: it is built once and is valid for every input, wherever it lies.
+
+Schedule: the GEMM of im2row without its matrix. For each tap a register tile looks up the addresses of its MR rows,
+once, before its loop over channels.
 """
 
 from __future__ import annotations

@@ -1,13 +1,22 @@
 """kn2col: each tap of the kernel is a 1x1 convolution, a GEMM on the input itself, whose result is shifted and summed.
 
+    for n:
+        for (r, s), pixel, oc:
+            planes[(r, s), pixel, oc] = Σ over ic of x[n, pixel, ic] · w[oc, ic, r, s]
+        for oh, ow, oc:
+            y[n, oh, ow, oc] = bias[oc]
+            for (r, s) where x[n, oh + r·DH − PH, ow + s·DW − PW] exists:
+                y[n, oh, ow, oc] += planes[(r, s), (oh + r·DH − PH, ow + s·DW − PW), oc]
+
 kn2col: A. Vasudevan, A. Anderson, D. Gregg, "Parallel Multi Channel Convolution using General Matrix Multiplication",
 2017 (arXiv 1704.04428). kn2col-as: A. Anderson, A. Vasudevan, C. Keane, D. Gregg, "Low-memory GEMM-based convolution
-algorithms for deep neural networks", 2017 (arXiv 1709.03395), the accumulating form with O(OC·H·W) extra memory.
+algorithms for deep neural networks", 2017 (arXiv 1709.03395), the accumulating form with O(OC·H·W) extra memory: one
+plane, which is added to y before the next tap.
 
-At stride 1 a product has a row for each input pixel, and the shift is left to the sum, so that the matrix is x as it
-lies. At larger strides that would compute pixels which no output needs: there a product has a row for each output
-pixel, found in x by its row and column steps, and the plane is shifted already. Only what a tap finds inside the image
-is summed, so that nothing wraps around at the ends of rows, and x needs no zeros around it.
+Schedule: at stride 1, as above, a product has a row for each input pixel, and its matrix is x as it lies. At larger
+strides that would compute pixels which no output needs: there a product has a row for each output pixel, found in x by
+its row and column steps, and the plane is shifted already. The sum takes what a tap finds inside the image alone, so
+that nothing wraps around at the ends of rows, and x needs no zeros around it.
 """
 
 from __future__ import annotations

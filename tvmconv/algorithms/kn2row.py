@@ -1,11 +1,21 @@
-"""kn2row: a K×K convolution as K² products of 1x1 each, shifted and added.
+"""kn2row: a K×K convolution as K² products of 1x1 each, shifted and added, in NCHW.
+
+    for n:
+        for (r, s), oc, pixel:
+            planes[(r, s), oc, pixel] = Σ over ic of w[oc, ic, r, s] · x[n, ic, pixel]
+        for oc, oh, ow:
+            y[n, oc, oh, ow] = bias[oc]
+            for (r, s) where x[n, :, oh + r·DH − PH, ow + s·DW − PW] exists:
+                y[n, oc, oh, ow] += planes[(r, s), oc, (oh + r·DH − PH, ow + s·DW − PW)]
+
+kn2row-as has one plane, which is added to y before the next tap; kn2row-aa has none: each product adds to y itself.
 
 Anderson, Vasudevan, Keane, Gregg, "Low-memory GEMM-based convolution algorithms for deep neural networks", 2017
-(arXiv 1709.03395); Vasudevan, Anderson, Gregg, 2017 (arXiv 1704.04428). Tap (r, s) of a stride-1
-convolution is a 1x1 convolution whose result is shifted by (r − top)·W + (s − left) pixels. Where the paper punches
-holes into the input so that a shift does not wrap at the ends of rows, lanes are masked here, and the input is never
-written. With a stride only the pixels that a tap needs are multiplied, so nothing is left to be shifted. A single
-tap that meets no padding needs no plane.
+(arXiv 1709.03395); Vasudevan, Anderson, Gregg, 2017 (arXiv 1704.04428). Where the paper punches holes into the input so
+that a shift does not wrap at the ends of rows, lanes are masked here, and the input is never written.
+
+Schedule: a register tile holds output channels by vectors of pixels. With a stride only the pixels that a tap needs are
+multiplied, so nothing is left to be shifted. A single tap that meets no padding needs no plane.
 """
 
 from __future__ import annotations

@@ -1,9 +1,13 @@
 """kn2row-as as one phase: rows of the output are finished, tap after tap, while they lie in cache.
 
-A unit is a panel of output channels on a block of output rows. For each tap it multiplies what that tap reads for these
-rows into its part of the plane: at stride 1 all pixels of its input rows, with a stride only those that are needed.
-Then it adds the plane to the output, at stride 1 shifted along the rows. No two units share any part of the plane, so
-nothing waits for another tap.
+    for n, panel of output channels, block of output rows:
+        for (r, s):
+            plane[oc, pixel] = Σ over ic of w[oc, ic, r, s] · x[n, ic, pixel]    for the pixels that the block reads
+            y[n, oc, oh, ow] += plane[oc, (oh + r·DH − PH, ow + s·DW − PW)]     where that pixel exists
+
+Schedule: a unit is one panel on one block of rows, with a part of the plane of its own, so that nothing waits for
+another tap. At stride 1 the plane has all pixels of the tap's input rows, and is added shifted along the rows; with a
+stride it has the needed pixels alone.
 """
 
 from __future__ import annotations

@@ -1,12 +1,19 @@
 """Winograd convolution F(2x2, 3x3): 16 multiplications for four outputs of a 3x3 kernel, where the definition has 36.
 
-A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015 (arXiv 1509.09308), sections 4.1 and 5.1.
-Patches d of 4x4 pixels, 2 apart, are transformed to Bᵀ d B, weights once to G g Gᵀ; for each of the 16 places there is
-a matrix product over the channels; the 16 results give 2x2 outputs, Aᵀ m A. For integers that are small enough all of
-it is exact, as G has halves alone; else rounding errors are those of sums that are larger than the result, but shorter.
+    once for the weights:
+        for oc, ic:
+            u[place, ic, oc] = (G w[oc, ic] Gᵀ)[place]        16 places
+    for n, patch, of 4x4 pixels, 2 apart:
+        v[place, ic] = (Bᵀ x[n, patch, ic] B)[place]
+        m[place, oc] = Σ over ic of v[place, ic] · u[place, ic, oc]
+        y[n, the patch's 2x2 outputs, oc] = bias[oc] + Aᵀ m[:, oc] A
 
-An image is worked off in bands of MC patches (whole rows of them), so that a band's transformed patches and products
-stay in the cache between the three phases.
+A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015 (arXiv 1509.09308), sections 4.1 and 5.1.
+For integers that are small enough all of it is exact, as G has halves alone; else rounding errors are those of sums
+that are larger than the result, but shorter.
+
+Schedule: the patches of an image in bands of MC (whole rows of them), so that a band's transformed patches and products
+stay in the cache between the three phases; for each place one matrix product with the patches of the band as rows.
 """
 
 from __future__ import annotations
@@ -24,6 +31,8 @@ from tvmconv.algorithms.patches import PATCH, PLACES, STEP, Patches, patch_phase
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
+# Patches of a band: as few as amortise what a band costs, and more where its weights come from beyond L2.
+_NEAR, _FAR = 56, 112
 _TASKS = 8  # of a transform of a band: a patch takes a fraction of a microsecond, about as long as to take a task
 Matrix = tuple[tuple[int, ...], ...]
 # Section 4.1: weights are transformed by G, pixels by Bᵀ, products by Aᵀ.
@@ -55,6 +64,11 @@ class Winograd(Algorithm):
     def work(self, shape: ConvShape, tile: Tile) -> float:
         """Of all places and bands."""
         return self.view(shape, tile).tiles * PLACES * Patches.of(shape, tile.mc).bands
+
+    def band(self, shape: ConvShape, l2: int) -> int:
+        """Patches of a band: whole rows of them, in bands of about equal size."""
+        weights = PLACES * shape.ic * shape.oc * BYTES
+        return Patches.of(shape, _NEAR if 2 * weights <= l2 else _FAR).count
 
     def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
         """Patches; whole rows of them."""

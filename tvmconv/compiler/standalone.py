@@ -19,7 +19,7 @@ from tvmconv.support.filesystem.files import write_whole
 from tvmconv.support.filesystem.temporary import temporary_folder
 from tvmconv.target.targets import Target
 
-_SOURCES = ("standalone.c", "proof.c", "pool.c")
+_SOURCES = ("standalone.c", "proof.c", "cpu_list.c", "pool.c")
 _SIZES = ("mb", "g", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "dh", "dw", "ph", "pw")
 _FUNCTIONS = ("packed_bytes", "workspace_bytes", "pack", "clamp", "prepare", "run")
 # What the program says itself, when it runs.

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include "cpu_list.h"
 #include "pool.h"
 #include "standalone.h"
 
@@ -25,7 +26,8 @@ static const char usage[] =
     "Exit codes: 0 all exact, 1 a layer is not or failed, 2 the call was wrong.\n";
 
 typedef struct {
-    int32_t threads, runs, warmup_runs, json, cpu_count, cpus[MOST_CPUS];
+    int32_t threads, runs, warmup_runs, json;
+    int cpu_count, cpus[MOST_CPUS];
 } options;
 
 static void refuse(const char *what, const char *text, const char *right) {
@@ -43,23 +45,6 @@ static int32_t number(const char *option, const char *text, int32_t least, int32
     return 0;
 }
 
-static void parse_cpus(const char *text, options *o) {
-    for (const char *rest = text;;) {
-        char *end;
-        long first = strtol(rest, &end, 10), last = first;
-        int wrong = end == rest || first < 0;
-        if (!wrong && *end == '-') {
-            rest = end + 1;
-            last = strtol(rest, &end, 10);
-            wrong = end == rest || last < first;
-        }
-        if (wrong || last >= MOST_CPUS || (*end && *end != ',')) refuse("--cpus ", text, "is not a list of CPUs such as 0,2-3");
-        for (long cpu = first; cpu <= last && o->cpu_count < MOST_CPUS; cpu++) o->cpus[o->cpu_count++] = (int32_t)cpu;
-        if (!*end) return;
-        rest = end + 1;
-    }
-}
-
 static options parse(int argc, char **argv) {
     static const struct option known[] = {
         {"threads", required_argument, NULL, 't'}, {"cpus", required_argument, NULL, 'c'},
@@ -70,7 +55,10 @@ static options parse(int argc, char **argv) {
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "h", known, NULL)) != -1;) switch (option) {
             case 't': o.threads = number("--threads", optarg, 1, MOST_CPUS); break;
-            case 'c': parse_cpus(optarg, &o); break;
+            case 'c':
+                o.cpu_count = tvmconv_cpu_list(optarg, MOST_CPUS, o.cpus);
+                if (o.cpu_count < 0) refuse("--cpus ", optarg, "is not a list of CPUs such as 0,2-3");
+                break;
             case 'n': o.runs = number("--num_runs", optarg, 1, 100000000); break;
             case 'w': o.warmup_runs = number("--warmup_runs", optarg, 0, 100000000); break;
             case 'j': o.json = 1; break;
@@ -78,7 +66,7 @@ static options parse(int argc, char **argv) {
             default: refuse("", argv[optind - 1], "is no option, or lacks its value");
         }
     if (optind < argc) refuse("", argv[optind], "is no option: the layers are those compiled in");
-    if (o.cpu_count && o.cpu_count < o.threads) refuse("--cpus", "", "must name a CPU for each thread");
+    if (o.cpu_count && o.cpu_count < o.threads) refuse("--cpus", "", "must name a CPU for each thread, each once");
     if (o.cpu_count) o.cpu_count = o.threads;
     return o;
 }

@@ -98,7 +98,7 @@ class RemoteLab:
             built = list(self.build(requests, folder))
             outcomes = self._compared(remote, requests[0], built)
             failed_any = any(outcome.status == "error" for outcome in outcomes)
-            if failed_any and (self._was_away(remote) or remote.absences > before):
+            if failed_any and self._was_away(remote, before):
                 outcomes = self._compared(remote, requests[0], built)
         yield from outcomes
 
@@ -119,26 +119,28 @@ class RemoteLab:
         remote = self._free.get()
         try:
             for _ in range(_ATTEMPTS):
+                before = remote.absences
                 rules = Rules(self._pace.samples, self._pace.min_time, _MAX_TIME)
                 (outcome,) = self._measure(remote, request, [built], case, rules)
-                if outcome.status != "error" or self._closed.is_set() or not self._was_away(remote):
+                if outcome.status != "error" or self._closed.is_set() or not self._was_away(remote, before):
                     return outcome
             return Outcome("error", f"the device went away with it, {_ATTEMPTS} times")
         finally:
             self._free.put(remote)
 
-    def _was_away(self, remote: Remote) -> bool:
-        """Whether the device was gone; by now it is there. Raises Trouble where it does not come back."""
-        was_away, end = remote.is_away, time.monotonic() + RETURN
+    def _was_away(self, remote: Remote, absences: int) -> bool:
+        """Whether the device is missing now, or was since `absences` were counted; when this returns, it is there.
+        Raises Trouble where it does not come back."""
+        is_missed, end = False, time.monotonic() + RETURN
         while True:
             try:
                 remote.begin(_PROBED)
                 remote.leave()
-                return was_away
+                return is_missed or remote.absences > absences
             except Trouble:
                 if time.monotonic() >= end or self._closed.wait(1):
                     raise
-                was_away = True
+                is_missed = True
 
     def _measure(
         self, remote: Remote, request: Request, kernels: Sequence[Path], case: Case, rules: Rules

@@ -37,10 +37,12 @@ class Remote:
         self.described = Described()
         self.cpus: tuple[int, ...] = ()
         self.sessions = 0  # begun so far: what was put into an earlier one is gone
-        self.absences = 0  # times that it was there before and could not be had
+        self.absences = 0  # how often it was missed after it had been there, also where it soon came back
         self._say, self._warn = say, warn
         self._worker: Worker | None = None
-        self._open = self._was_there = self._is_away = False
+        self._open = False
+        self._was_there = False  # at least once
+        self._is_away = False  # it was there, and could not be had when it was last wanted
 
     def __enter__(self) -> Remote:
         return self
@@ -51,11 +53,6 @@ class Remote:
     @property
     def is_open(self) -> bool:
         return self._open
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the device was there, and could not be had when it was last wanted."""
-        return self._is_away
 
     def all_of_its_key(self) -> list[Remote]:
         """This client, and as many more as the tracker has other servers of its key. Raises Trouble."""
@@ -165,6 +162,7 @@ class Remote:
             except Trouble as trouble:
                 if time.monotonic() >= end:
                     raise
+                self.absences += self._was_there
                 self._say(f"{trouble}; asking again")
                 time.sleep(1)
         if not queue.free:

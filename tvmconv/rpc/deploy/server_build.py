@@ -23,7 +23,7 @@ _FLAGS = (
 def server(architecture: str) -> Path:
     """The program for Linux with glibc, compiled now unless the cache has it. Raises toolchain.LinkError."""
     triple = f"{architecture}-linux-gnu.{GLIBC}"
-    sources = [*sorted(SOURCES.rglob("*.c")), NATIVE / "pool.c"]
+    sources = [*sorted(SOURCES.rglob("*.c")), NATIVE / "cpu_list.c", NATIVE / "pool.c"]
     headers = [*SOURCES.glob("*.h"), *NATIVE.glob("*.h"), *tvm_headers().rglob("c_api.h")]
     flags = (*_FLAGS, f'-DVERSION="{__version__}"', *page_size(triple))
     digest = hashlib.sha256(repr((triple, flags)).encode())

@@ -1,27 +1,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "cpu_list.h"
 #include "../server.h"
 
 cpu_set_t allowed;
 
 int parse_cpus(const char *list, cpu_set_t *cpus) {
+    int numbers[CPU_SETSIZE], count = tvmconv_cpu_list(list, CPU_SETSIZE, numbers);
     CPU_ZERO(cpus);
-    for (;;) {
-        char *end;
-        if (*list < '0' || *list > '9') return -1;
-        long first = strtol(list, &end, 10), last = first;
-        if (*end == '-') {
-            list = end + 1;
-            if (*list < '0' || *list > '9') return -1;
-            last = strtol(list, &end, 10);
-        }
-        if (last < first || last >= CPU_SETSIZE) return -1;
-        for (long cpu = first; cpu <= last; cpu++) CPU_SET((size_t)cpu, cpus);
-        if (!*end) return 0;
-        if (*end != ',') return -1;
-        list = end + 1;
-    }
+    for (int i = 0; i < count; i++) CPU_SET((size_t)numbers[i], cpus);
+    return count < 0 ? -1 : 0;
 }
 
 void add_cpus(text *t, const cpu_set_t *cpus) {
