@@ -98,7 +98,7 @@ def phases() -> Iterator[Phase]:
             if layer.shape and layer.shape.flops > 50e6 and not algorithm(name).rejects(layer.shape):
                 tile = Request(layer.shape, name).check().tile
                 assert tile
-                yield algorithm(name).view(layer.shape, tile).sweep.phase("run")
+                yield algorithm(name).view(layer.shape, tile).partition.phase("run")
 
 
 @pytest.mark.parametrize("threads", [2, 4, 8])
