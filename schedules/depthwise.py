@@ -10,6 +10,7 @@ import itertools
 from typing import Any
 
 from tvmconv.schedules import gemm
+from tvmconv.target.dtype import DType
 from tvmconv.target.isa import Isa
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
@@ -33,15 +34,16 @@ def register_tile(sch: Any, lanes: int) -> None:
         sch.decompose_reduction(update, taps)
 
 
-def best_registers(shape: ConvShape, isa: Isa) -> tuple[int, int]:
+def best_registers(shape: ConvShape, isa: Isa, dtype: DType) -> tuple[int, int]:
     """MR and NR: an output row in equal tiles; panels as wide as fits the registers and wastes least by overlap.
 
     A vector of NR needs MR sums, KW weights and two inputs: one in use, one on its way.
     """
     mr = -(-shape.ow // -(-shape.ow // _PIXELS))
     most = max(1, isa.registers // (mr + shape.kw + 2))
-    widths = [min(vectors * isa.lanes, shape.oc) for vectors in range(most, 0, -1)]
-    whole = [width for width in widths if width % isa.lanes == 0] or widths[-1:]  # vectors, or all channels
+    lanes = isa.lanes(dtype)
+    widths = [min(vectors * lanes, shape.oc) for vectors in range(most, 0, -1)]
+    whole = [width for width in widths if width % lanes == 0] or widths[-1:]  # vectors, or all channels
     return mr, min(whole, key=lambda width: -(-shape.oc // width) * width)
 
 

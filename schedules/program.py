@@ -11,7 +11,8 @@ from tvmconv.target.targets import Target
 
 def schedule(program: Program, target: Target) -> dict[str, Any]:
     """The program's functions, scheduled: a register tile where there is one, else as LLVM vectorises the loops."""
-    return {name: _schedule(name, function, target.isa.lanes) for name, function in program.functions.items()}
+    lanes = target.isa.lanes(program.dtype)
+    return {name: _schedule(name, function, lanes) for name, function in program.functions.items()}
 
 
 def _schedule(name: str, function: Any, lanes: int) -> Any:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tvmconv.algorithms.base import Algorithm
-from tvmconv.algorithms.microkernel.program import BYTES
 from tvmconv.schedules import depthwise, nchw
 from tvmconv.schedules.unsuited import Unsuited
-from tvmconv.target.isa import GemmCosts, Isa
+from tvmconv.target.isa import GemmCosts
 from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
@@ -25,7 +24,8 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     """
     if algorithm.layout == "nchw":
         return nchw.choose_tile(algorithm, shape, target, wanted)
-    isa, costs = target.isa, target.gemm_costs
+    isa, costs, dtype = target.isa, target.gemm_costs, algorithm.dtype
+    lanes = isa.lanes(dtype)
     mr, nr = (wanted.mr, wanted.nr) if wanted else _best_registers(algorithm, shape, target, costs)
     if shape.depthwise:
         chosen = depthwise.completed(shape, mr, nr)
@@ -33,18 +33,18 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         chosen = _completed(algorithm, shape, target, mr, nr, costs)
     tile = replace(chosen, **wanted.decided) if wanted else chosen
     if not shape.depthwise and costs.gathered and (wanted is None or "gc" not in wanted.decided):
-        gathered = replace(tile, gc=isa.lanes)
-        tile = gathered if tile.kr == isa.lanes and isa.fits(gathered) else replace(tile, gc=1)
-    if not isa.fits(tile):
+        gathered = replace(tile, gc=lanes)
+        tile = gathered if tile.kr == lanes and isa.fits(gathered, dtype) else replace(tile, gc=1)
+    if not isa.fits(tile, dtype):
         fitting = "x".join(map(str, _best_registers(algorithm, shape, target, costs)))
         raise ValueError(
-            f"tile {tile} needs {isa.registers_of(tile)} vector registers and {isa.name} has {isa.registers}; "
+            f"tile {tile} needs {isa.registers_of(tile, dtype)} vector registers and {isa.name} has {isa.registers}; "
             f"{fitting} would fit"
         )
-    if nr % isa.lanes and not (shape.depthwise and nr < isa.lanes):
-        raise ValueError(f"tile {tile}: NR must be a multiple of the {isa.lanes} lanes of {isa.name}")
-    if tile.gc > 1 and (tile.gc, tile.kr) != (isa.lanes, isa.lanes):
-        raise ValueError(f"tile {tile}: GC must be 1, or KR and the {isa.lanes} lanes of {isa.name}")
+    if nr % lanes and not (shape.depthwise and nr < lanes):
+        raise ValueError(f"tile {tile}: NR must be a multiple of the {lanes} lanes of {isa.name}")
+    if tile.gc > 1 and (tile.gc, tile.kr) != (lanes, lanes):
+        raise ValueError(f"tile {tile}: GC must be 1, or KR and the {lanes} lanes of {isa.name}")
     layout = algorithm.view(shape, tile).layout
     if layout.channels % layout.kc or layout.kc % tile.kr:
         raise Unsuited(f"tile {tile}: KC must divide the layer's {layout.channels} channels, and KR must divide KC")
@@ -56,15 +56,16 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
 def _best_registers(algorithm: Algorithm, shape: ConvShape, target: Target, costs: GemmCosts) -> tuple[int, int]:
     """MR and NR that suit the layer best."""
     if shape.depthwise:
-        return depthwise.best_registers(shape, target.isa)
+        return depthwise.best_registers(shape, target.isa, algorithm.dtype)
     return _least_waste(algorithm, shape, target, costs)
 
 
 def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, nr: int, costs: GemmCosts) -> Tile:
     """The tile with its other sizes; K is blocked so that the weights of one block stay in L2."""
     layout, block = algorithm.view(shape, Tile(mr, nr)).layout, int(_L2_PART * target.l2)
-    unit = target.isa.lanes if _gathers(layout.channels, target.isa, costs) else 1
-    most = min(block // (layout.taps * nr * BYTES), costs.longest)
+    lanes = target.isa.lanes(algorithm.dtype)
+    unit = lanes if _gathers(layout.channels, lanes, costs) else 1
+    most = min(block // (layout.taps * nr * algorithm.dtype.bytes), costs.longest)
     kc = unit * _largest_divisor(layout.channels // unit, most // unit)
     if kc < _SHORTEST_BLOCK:  # a prime number of channels, say
         kc = layout.channels
@@ -74,7 +75,7 @@ def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, 
         kr=_largest_divisor(kc, _STEP),
         kc=0 if kc == layout.channels else kc,
         pf=costs.ahead // nr,
-        st=int(costs.streams and layout.elements * BYTES > 2 * block),
+        st=int(costs.streams and layout.bytes > 2 * block),
         **_row_sizes(algorithm, shape, target),
     )
 
@@ -82,29 +83,30 @@ def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, 
 def _row_sizes(algorithm: Algorithm, shape: ConvShape, target: Target) -> dict[str, int]:
     """MC: all rows, as panels of weights stay in L2; a band where bands of rows are made, and VL, to make them with."""
     band = algorithm.band(shape, target.l2)
-    return {"mc": 0} if band is None else {"mc": band, "vl": target.isa.lanes}
+    return {"mc": 0} if band is None else {"mc": band, "vl": target.isa.lanes(algorithm.dtype)}
 
 
 def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: GemmCosts) -> tuple[int, int]:
     """MR and NR with the fewest estimated cycles for the layer, tails computed in full; of equals the tallest."""
     isa, sizes = target.isa, _row_sizes(algorithm, shape, target)
-    gathered = _gathers(algorithm.view(shape, Tile(1, isa.lanes)).layout.channels, isa, costs)
-    of_row = isa.lanes if gathered else 1
+    lanes = isa.lanes(algorithm.dtype)
+    gathered = _gathers(algorithm.view(shape, Tile(1, lanes)).layout.channels, lanes, costs)
+    of_row = lanes if gathered else 1
 
     def cost(mr: int, vectors: int) -> float:
-        tile = Tile(mr, vectors * isa.lanes, **sizes)
+        tile = Tile(mr, vectors * lanes, **sizes)
         panels = algorithm.view(shape, tile).layout.panels
         return algorithm.work(shape, tile) * panels * costs.cycles(isa.vector_bytes, mr, vectors, of_row)
 
     rows = costs.gathered if gathered else costs.rows
     choices = [(mr, vectors) for vectors, most in rows.items() for mr in range(1, most + 1)]
     mr, vectors = min(choices, key=lambda choice: (round(cost(*choice), 6), -choice[0]))
-    return mr, vectors * isa.lanes
+    return mr, vectors * lanes
 
 
-def _gathers(channels: int, isa: Isa, costs: GemmCosts) -> bool:
+def _gathers(channels: int, lanes: int, costs: GemmCosts) -> bool:
     """Whether rows are held as vectors of channels."""
-    return bool(costs.gathered) and channels % isa.lanes == 0
+    return bool(costs.gathered) and channels % lanes == 0
 
 
 def _largest_divisor(number: int, limit: int) -> int:

@@ -8,6 +8,7 @@ from tvmconv.algorithms.microkernel.program import Phase, Program
 from tvmconv.compiler import link, lower
 from tvmconv.compiler.ffi_entries import C_FUNCTIONS, exports, ffi_entries
 from tvmconv.runtime.kernel_file.description import SCHEMA
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.targets import Target
 from tvmconv.workload.shape import ConvShape
 
@@ -20,7 +21,7 @@ def build(fault: str, target: Target, folder: Path, ffi: bool = False) -> Path:
     """The kernel with that fault, made in `folder` unless it is there. `ffi`: with entries for a device."""
     path, shim, code = (folder / f"{fault}{end}" for end in (".so", ".c", "-code.c"))
     if not path.exists():
-        program = Program({}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
+        program = Program(FLOAT32, {}, (Phase("run", 2),), 1, packed_bytes=4 * (2 + 4 * 27 + 4), memory={"zero": 4})
         description = {
             "schema": SCHEMA,
             "prefix": PREFIX,
@@ -57,7 +58,7 @@ def _entries(program: Program, target: Target, folder: Path) -> Path:
     if not path.exists():
         import tvm
 
-        functions = ffi_entries(PREFIX, SHAPE, "nhwc", program.packed_bytes, program.workspace_bytes)
+        functions = ffi_entries(PREFIX, SHAPE, "nhwc", program)
         module = tvm.IRModule({name: each.with_attr("global_symbol", name) for name, each in functions.items()})
         lower.write_object(module, target, path)
     return path

@@ -13,6 +13,7 @@ import tvmconv
 from tvmconv.algorithms import ALGORITHMS, algorithm
 from tvmconv.compiler import builder
 from tvmconv.compiler.builder import Request
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.isa import AVX2, AVX512, SSE4
 from tvmconv.target.targets import TARGETS, native
 from tvmconv.target.tile import Tile
@@ -56,8 +57,8 @@ PROBLEMS = {
 def tallest(vectors: int) -> str:
     """The tile of that many vectors and of as many rows as this machine's registers hold: 6x64, say."""
     isa = native().isa
-    nr = vectors * isa.lanes
-    return f"{max(mr for mr in range(1, isa.registers) if isa.fits(Tile(mr, nr)))}x{nr}"
+    nr = vectors * isa.lanes(FLOAT32)
+    return f"{max(mr for mr in range(1, isa.registers) if isa.fits(Tile(mr, nr), FLOAT32))}x{nr}"
 
 
 OTHER_TILES = (
@@ -65,7 +66,7 @@ OTHER_TILES = (
     *(f"{tallest(4)}_{rest}" for rest in ("kr2_mc12_kc8_pf8_st1", "kr1_pf0_st0")),
 )
 BANDS = ("5x16_mc5", f"{tallest(2)}_mc10_kc8", f"{tallest(4)}_mc0_kr1", f"{tallest(4)}_mc25")
-PIXEL_TILES = ("1x16", f"{tallest(2)}_kr1", f"{tallest(3)}_mc{3 * native().isa.lanes}")
+PIXEL_TILES = ("1x16", f"{tallest(2)}_kr1", f"{tallest(3)}_mc{3 * native().isa.lanes(FLOAT32)}")
 
 
 def requests() -> dict[str, Request]:
@@ -219,7 +220,7 @@ def test_the_default_tile_fits_every_instruction_set() -> None:
     for target in TARGETS:
         for problem in PROBLEMS.values():
             tile = Request(ConvShape.parse(problem), "direct", target.name).check().tile
-            assert tile and target.isa.fits(tile), f"{target.name} {problem} {tile}"
+            assert tile and target.isa.fits(tile, FLOAT32), f"{target.name} {problem} {tile}"
 
 
 @pytest.mark.parametrize(

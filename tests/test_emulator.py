@@ -15,6 +15,7 @@ from tvmconv.compiler.builder import Request
 from tvmconv.runtime import session
 from tvmconv.target import targets
 from tvmconv.target.devices import EMULATOR
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.verify import check as verify
 from tvmconv.verify.check import Check, Verdict
 from tvmconv.workload.shape import ConvShape
@@ -88,5 +89,5 @@ def test_instructions_are_counted() -> None:
     for rows in (8, 16):
         shape = ConvShape.parse(f"ic32ih{rows}iw8oc32oh{rows}ow8kh1kw1")
         counts.append(session.instructions(builder.build_path(Request(shape, "gemm", AARCH64.name)), seconds=60))
-        assert counts[-1] > shape.flops / (2 * AARCH64.isa.lanes)
+        assert counts[-1] > shape.flops / (2 * AARCH64.isa.lanes(FLOAT32))
     assert 1.8 < counts[1] / counts[0] <= 2

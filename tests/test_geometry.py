@@ -19,9 +19,10 @@ from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
 from tvmconv.algorithms.regions import Tiles
 from tvmconv.compiler.builder import Request
 from tvmconv.target.cpu_list import cpu_list
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.isa import AVX2, AVX512, ISAS, NEON
 from tvmconv.target.targets import TARGETS, parse
-from tvmconv.target.tile import Tile
+from tvmconv.target.tile import NchwTile, Tile
 from tvmconv.verify.reference import conv2d
 from tvmconv.workload.shape import ConvShape
 
@@ -114,7 +115,7 @@ def test_packed_weights_have_a_place_each(
     groups: int, oc: int, taps: int, channels: int, nr: int, overlap: bool, zeros: int
 ) -> None:
     assume(not overlap or nr <= oc)
-    layout = PackedLayout(groups, oc, taps, channels, Tile(1, nr, kc=0), overlap, zeros)
+    layout = PackedLayout(groups, oc, taps, channels, Tile(1, nr, kc=0), FLOAT32, overlap, zeros)
     starts = [int(layout.panel_start(panel)) for panel in range(layout.panels)]
     assert {start + column for start in starts for column in range(nr)} >= set(range(oc))
     assert not overlap or starts[-1] + nr == oc
@@ -124,8 +125,8 @@ def test_packed_weights_have_a_place_each(
 
 @given(shapes(), st.sampled_from((4, 8, 16)), st.integers(1, 4))
 def test_vectors_of_pixels_cover_the_output(shape: ConvShape, lanes: int, vectors: int) -> None:
-    tile = Tile(1, vectors * lanes, vl=lanes)
-    view = PixelView(shape, PackedLayout(1, 1, 1, 1, tile), tile)
+    tile = NchwTile(1, vectors * lanes, kr=1, block=0, kc=0, lanes=lanes)
+    view = PixelView(shape, PackedLayout(1, 1, 1, 1, tile, FLOAT32), tile)
     assert view.count * lanes >= shape.oh * shape.ow
     least = -(-shape.oh * shape.ow // lanes) if view.flat else shape.oh * -(-shape.ow // lanes)
     assert (view.count, view.tiles) == (least, -(-least // vectors))
@@ -137,7 +138,7 @@ def test_a_tile_by_hand_fits_registers_and_layer(shape: ConvShape, algorithm: An
     assume(not algorithm.rejects(shape))
     request = Request(shape, algorithm.name, target, layout=algorithm.layout).check()
     tile, isa = request.tile, request.made_for.isa
-    assert tile and isa.fits(tile) and request.check() == request
+    assert tile and isa.fits(tile, FLOAT32) and request.check() == request
     layout = algorithm.view(shape, tile).layout
     assert layout.kc * layout.k_blocks == layout.channels and layout.kc % tile.kr == 0
     assert Tile.parse(str(tile)) == tile
@@ -154,7 +155,7 @@ def test_costs_are_bounded_by_the_ports(isa: Any, mr: int, vectors: int) -> None
 def test_registers_of_known_tiles() -> None:
     """As the instruction sets' files say."""
     known = [(AVX512, Tile(6, 64), 29), (AVX2, Tile(6, 16), 15), (AVX2, Tile(4, 24), 16), (NEON, Tile(9, 8, gc=4), 30)]
-    assert [isa.registers_of(tile) for isa, tile, _ in known] == [registers for *_, registers in known]
+    assert [isa.registers_of(tile, FLOAT32) for isa, tile, _ in known] == [registers for *_, registers in known]
 
 
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=9))

@@ -18,6 +18,7 @@ KERNEL = {
     "workload": str(SHAPE),
     "algorithm": "direct",
     "layout": "nhwc",
+    "dtype": "float32",
     "x_shape": SHAPE.x_shape,
     "y_shape": SHAPE.y_shape,
     "w_shape": SHAPE.w_shape,

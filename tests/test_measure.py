@@ -22,6 +22,7 @@ from tvmconv.compiler.builder import Request
 from tvmconv.measure import probe
 from tvmconv.measure.contestant import Check, Play, Ready, Right, Turn, core_time
 from tvmconv.measure.interleaved import Best, Outcome, Rules, chosen, measure
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.isa import AVX2, AVX512, SSE4, Isa
 from tvmconv.target.targets import host_features, native
 from tvmconv.tune.runner import LocalLab, try_all
@@ -357,7 +358,7 @@ def test_probe_measures_vectors(isa: Isa) -> None:
     """The clock is unknown, but a scalar loop or one that spills is under half of one vector's FMA a nanosecond."""
     for measure_speed in (probe.fma_peak, probe.tile_speed):
         best = max(measure_speed(isa) for _ in range(10))
-        assert isa.lanes < best < 100 * isa.lanes
+        assert isa.lanes(FLOAT32) < best < 100 * isa.lanes(FLOAT32)
 
 
 def test_probe_may_be_compiled_by_several_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

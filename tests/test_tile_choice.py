@@ -13,6 +13,7 @@ from tvmconv.database.log import Key
 from tvmconv.schedules import depthwise
 from tvmconv.schedules.tiles import choose_tile
 from tvmconv.schedules.unsuited import Unsuited
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.isa import ISAS, Isa
 from tvmconv.target.targets import parse
 from tvmconv.target.tile import Tile
@@ -30,13 +31,13 @@ def square(ic: int, oc: int, side: int, kernel: int, groups: int = 1) -> ConvSha
 @given(CHANNELS, SIDES, st.sampled_from((1, 3, 5)), st.sampled_from(ISAS))
 def test_depthwise_cuts_rows_evenly_and_overlaps_least(channels: int, side: int, kernel: int, isa: Isa) -> None:
     shape = square(channels + 1, channels + 1, side, kernel, channels + 1)
-    mr, nr = depthwise.best_registers(shape, isa)
+    mr, nr = depthwise.best_registers(shape, isa, FLOAT32)
     tiles = -(-side // mr)
     assert tiles == -(-side // 8) and tiles * mr - side < tiles
-    assert nr <= shape.oc and (nr % isa.lanes == 0 or nr == shape.oc)
-    vectors = -(-nr // isa.lanes)
+    assert nr <= shape.oc and (nr % isa.lanes(FLOAT32) == 0 or nr == shape.oc)
+    vectors = -(-nr // isa.lanes(FLOAT32))
     assert vectors == 1 or vectors * (mr + kernel + 2) <= isa.registers
-    assert nr == shape.oc or -(-shape.oc // nr) * nr <= -(-shape.oc // isa.lanes) * isa.lanes
+    assert nr == shape.oc or -(-shape.oc // nr) * nr <= -(-shape.oc // isa.lanes(FLOAT32)) * isa.lanes(FLOAT32)
 
 
 @given(CHANNELS, SIDES)
@@ -55,10 +56,10 @@ def test_nhwc_blocks_of_k_stay_in_l2(ic: int, oc: int, side: int, name: str) -> 
     shape, target = square(ic, oc, side, 3), parse(name)
     tile = choose_tile(algorithm("indirect"), shape, target, None)
     kc = tile.kc or ic
-    assert target.isa.fits(tile) and tile.nr % target.isa.lanes == 0 and tile.mr in range(1, 31)
-    assert ic % kc == 0 and kc % tile.kr == 0 and tile.kr in (1, 2, 3, 4, target.isa.lanes)
+    assert target.isa.fits(tile, FLOAT32) and tile.nr % target.isa.lanes(FLOAT32) == 0 and tile.mr in range(1, 31)
+    assert ic % kc == 0 and kc % tile.kr == 0 and tile.kr in (1, 2, 3, 4, target.isa.lanes(FLOAT32))
     assert kc == ic or (kc >= 16 and shape.taps * kc * tile.nr * 4 <= 0.3 * target.l2)
-    assert tile.gc in (-1, 1, target.isa.lanes)
+    assert tile.gc in (-1, 1, target.isa.lanes(FLOAT32))
 
 
 @given(CHANNELS, CHANNELS, SIDES, st.sampled_from(GENERIC))
@@ -68,7 +69,7 @@ def test_nchw_tiles_are_whole_vectors_of_pixels(ic: int, oc: int, side: int, nam
         tile = choose_tile(algorithm(known, "nchw"), shape, target, None)
         layout = algorithm(known, "nchw").view(shape, tile).layout
         kc = tile.kc or layout.channels
-        assert target.isa.fits(tile) and tile.vl == target.isa.lanes and tile.nr % tile.vl == 0
+        assert target.isa.fits(tile, FLOAT32) and tile.vl == target.isa.lanes(FLOAT32) and tile.nr % tile.vl == 0
         assert tile.mc % tile.nr == 0 and tile.mc >= tile.nr
         assert layout.channels % kc == 0 and kc % tile.kr == 0
         assert kc == layout.channels or 64 <= kc <= 512

@@ -16,6 +16,7 @@ from tests.tuning import record
 from tvmconv.compiler.builder import Request, build_all
 from tvmconv.database.log import Key, Log
 from tvmconv.database.log.best import Sourced, decide
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.targets import parse
 from tvmconv.target.tile import Tile
 from tvmconv.tune import METASCHEDULE, RANDOM, XGB, tuner
@@ -357,7 +358,7 @@ def test_every_tile_of_a_space_fits_the_registers_and_the_layer(target: str) -> 
         space = Space(request(text, name, target))
         tiles = some_tiles(space)
         for tile in (space.default, *tiles):
-            assert parse(target).isa.fits(tile) and space.contains(tile), (text, name, tile)
+            assert parse(target).isa.fits(tile, FLOAT32) and space.contains(tile), (text, name, tile)
 
 
 def test_tiles_of_a_space_build_and_are_exact() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.direct import Direct, DirectNchw
 from tvmconv.algorithms.gemm import Gemm, GemmNchw
@@ -11,6 +13,7 @@ from tvmconv.algorithms.kn2col import Kn2col, Kn2colAs
 from tvmconv.algorithms.kn2row import Kn2row, Kn2rowAa, Kn2rowAs
 from tvmconv.algorithms.winograd import Winograd
 from tvmconv.support.text import unknown
+from tvmconv.target.dtype import FLOAT32, DType
 
 ALGORITHMS: tuple[Algorithm, ...] = (
     *(Indirect(), Im2row(), Gemm(), Direct(), Kn2col(), Kn2colAs(), Winograd()),
@@ -18,8 +21,9 @@ ALGORITHMS: tuple[Algorithm, ...] = (
 )
 
 
-def algorithm(name: str, layout: str | None = None) -> Algorithm:
-    """The algorithm of that name for that layout; without one nhwc, or nchw where it knows only that.
+def algorithm(name: str, layout: str | None = None, dtype: DType = FLOAT32) -> Algorithm:
+    """The algorithm of that name for that layout and element type; without a layout nhwc, or nchw where it knows only
+    that.
 
     Raises ValueError for an unknown name, and for a layout that the algorithm does not know.
     """
@@ -28,5 +32,5 @@ def algorithm(name: str, layout: str | None = None) -> Algorithm:
         raise ValueError(unknown("algorithm", name, list(dict.fromkeys(known.name for known in ALGORITHMS))))
     for known in sorted(named, key=lambda known: known.layout, reverse=True):
         if layout in (None, known.layout):
-            return known
+            return replace(known, dtype=dtype)
     raise ValueError(f"{name} has no {layout} form: use layout {named[0].layout}")

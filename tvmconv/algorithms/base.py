@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
 from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
 from tvmconv.algorithms.microkernel.program import Program
+from tvmconv.target.dtype import FLOAT32, DType
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
 
+@dataclass(frozen=True)
 class Algorithm(ABC):
-    """One algorithm for one layout."""
+    """One algorithm for one layout and one choice of element types."""
+
+    dtype: DType = FLOAT32
 
     name: ClassVar[str]
     layout: ClassVar[str]

@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
 from tvmconv.algorithms.microkernel.partition import Partition
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.program import ON_STACK, Program, no_preparation, phase_function
+from tvmconv.target.dtype import DType
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
@@ -68,36 +70,37 @@ def inside(shape: ConvShape, pixel: Any, tap: Any) -> Any:
     return (column >= 0) & (column < shape.iw)
 
 
-def packed_layout(shape: ConvShape, tile: Tile) -> PackedLayout:
+def packed_layout(shape: ConvShape, tile: Tile, dtype: DType) -> PackedLayout[Tile]:
     """One group, whose output channels are all channels, with one input channel each."""
-    return PackedLayout(1, shape.oc, shape.taps, 1, replace(tile, kc=0), overlap=True)
+    return PackedLayout(1, shape.oc, shape.taps, 1, replace(tile, kc=0), dtype, overlap=True)
 
 
-def program(shape: ConvShape, tile: Tile) -> Program:
+def program(shape: ConvShape, tile: Tile, dtype: DType) -> Program:
     """The layer as TIR. Groups of KC/NR panels are swept over blocks of MC/OW output rows, groups fastest."""
-    layout = packed_layout(shape, tile)
+    layout = packed_layout(shape, tile, dtype)
     rows = min(shape.oh, -(-tile.mc // shape.ow)) if tile.mc > 0 else shape.oh
     group = min(layout.panels, -(-tile.kc // tile.nr)) if tile.kc > 0 else layout.panels
     order = Partition(shape.mb, -(-layout.panels // group), shape.oh, rows, k_blocks=1)
     return Program(
+        dtype=dtype,
         functions={
             "pack": pack_function(shape, layout),
-            "prepare": no_preparation(),
+            "prepare": no_preparation(dtype),
             "run": loop_nest(shape, layout, order, group),
         },
         phases=(order.phase("run"),),
         images=1,
-        packed_bytes=layout.elements * BYTES,
+        packed_bytes=layout.bytes,
     )
 
 
-def loop_nest(shape: ConvShape, layout: PackedLayout, order: Partition, group: int) -> Any:
+def loop_nest(shape: ConvShape, layout: PackedLayout[Tile], order: Partition, group: int) -> Any:
     """The phase that computes units first … last−1 of an order whose tiles are output rows, for groups of panels."""
     from tvm.script import tirx as T
 
     P, OH, OW, C = layout.panels, shape.oh, shape.ow, shape.oc
     ROWS, BLOCKS, GROUPS = order.block, order.blocks, order.panels
-    ROW, MARGIN = shape.iw * C * BYTES, shape.pw * C * BYTES
+    ROW, MARGIN = shape.iw * C * layout.dtype.bytes, shape.pw * C * layout.dtype.bytes
     KH, DH, IH = shape.kh, shape.dh + 1, shape.ih
     sweep = _one_after_another(
         [_sweep(shape, layout, stretch, number) for number, stretch in enumerate(stretches(shape, layout.tile.mr))]
@@ -125,7 +128,7 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, order: Partition, group: i
                     start: T.let[T.int32] = u % GROUPS * group
                     sweep(packed, y, x + corner, out, start, T.min(group, P - start), r0, r1 - r0)
 
-    return phase_function("run", run)
+    return phase_function("run", run, layout.dtype)
 
 
 def _one_after_another(macros: list[Any]) -> Any:
@@ -145,7 +148,7 @@ def _one_after_another(macros: list[Any]) -> Any:
     return both
 
 
-def _sweep(shape: ConvShape, layout: PackedLayout, stretch: Stretch, number: int) -> Any:
+def _sweep(shape: ConvShape, layout: PackedLayout[Tile], stretch: Stretch, number: int) -> Any:
     """A macro for the tiles of one stretch in one output row.
 
     origin is the address of the input pixel under the row's first pixel and its tap (r0, 0), out the index in y of its
@@ -157,44 +160,46 @@ def _sweep(shape: ConvShape, layout: PackedLayout, stretch: Stretch, number: int
 
     MR, NR, KW, C = stretch.pixels, layout.tile.nr, shape.kw, shape.oc
     START, SW, DW = stretch.start, shape.sw, shape.dw + 1
-    STEP = (shape.dh + 1) * shape.iw * C * BYTES
-    F32 = PointerType(PrimType("float32"))
+    D = layout.dtype
+    STEP = (shape.dh + 1) * shape.iw * C * D.bytes
+    POINTER = PointerType(PrimType(D.storage))
     TILE, TAPS, WRITE_BACK = (f"{name}_{number}" for name in ("tile", "taps", "write_back"))
 
     @T.inline
     def tiles(packed, y, origin, out, first, panels, r0, taps):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer(layout.bias_shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4)
+        buffers = packed_buffers(layout, packed)
         weights = T.decl_buffer(
-            (layout.panels, shape.kh, KW, NR), "float32", data=packed, elem_offset=layout.weights_offset, align=4
+            (layout.panels, shape.kh, KW, NR), D.storage, data=packed, elem_offset=layout.weights_offset, align=D.bytes
         )
-        Y = T.decl_buffer((T.int64(shape.mb * shape.m * C),), "float32", data=y, align=4)
+        Y = T.decl_buffer((T.int64(shape.mb * shape.m * C),), D.storage, data=y, align=D.bytes)
         for it, panel in T.grid(stretch.tiles, panels):
             with T.sblock(TILE):
                 vit, vpanel = T.axis.remap("SS", [it, panel])
                 T.reads()
                 T.writes()
-                acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
+                acc = T.alloc_buffer((MR, NR), D.accumulator, scope="local", annotations=ON_STACK)
                 p: T.let[T.int32] = first + vpanel
                 channel: T.let[T.int64] = T.cast(layout.panel_start(p), "int64")
                 pixel: T.let[T.int64] = T.cast(START + vit * MR, "int64")
-                corner: T.let[T.int64] = origin + (pixel * (SW * C) + channel) * BYTES
+                corner: T.let[T.int64] = origin + (pixel * (SW * C) + channel) * D.bytes
                 for r, i, s, j in T.grid(taps, MR, KW, NR):
                     with T.sblock(TAPS):
                         vr, vi, vs, vj = T.axis.remap("RSRS", [r, i, s, j])
                         T.reads()
                         T.writes(acc[vi, vj])
                         with T.init():
-                            acc[vi, vj] = bias[0, p, vj]
+                            acc[vi, vj] = buffers.bias[0, p, vj]
                         if inside(shape, START + vi, vs):
-                            data: T.let[T.handle("float32")] = T.reinterpret(F32, corner + T.cast(vr, "int64") * STEP)
-                            X = T.decl_buffer((C * shape.iw,), "float32", data=data, align=4)
+                            data: T.let = T.reinterpret(POINTER, corner + T.cast(vr, "int64") * STEP)
+                            X = T.decl_buffer((C * shape.iw,), D.storage, data=data, align=D.bytes)
                             acc[vi, vj] = acc[vi, vj] + X[(vi * SW + vs * DW) * C + vj] * weights[p, r0 + vr, vs, vj]
                 for i, j in T.grid(MR, NR):
                     with T.sblock(WRITE_BACK):
                         vi, vj = T.axis.remap("SS", [i, j])
                         T.reads(acc[vi, vj])
                         T.writes()
-                        Y[out + (pixel + vi) * C + channel + vj] = T.max(bounds[0], T.min(bounds[1], acc[vi, vj]))
+                        Y[out + (pixel + vi) * C + channel + vj] = T.max(
+                            buffers.bounds[0], T.min(buffers.bounds[1], acc[vi, vj])
+                        )
 
     return tiles

@@ -27,12 +27,12 @@ from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
 from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
 from tvmconv.algorithms.microkernel.partition import Partition, tiles_of_block
-from tvmconv.algorithms.microkernel.pixel_vectors import PixelView, swapped
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
+from tvmconv.algorithms.microkernel.program import ON_STACK, Program, no_preparation, phase_function
 from tvmconv.algorithms.microkernel.register_tile import Panel, Run, is_short, multiply_block
 from tvmconv.algorithms.microkernel.write_back import Destination, write_back_block
 from tvmconv.algorithms.regions import COUNT, END, OX, OY, R0, R1, S0, S1, Tiles, allocated_location, locate_blocks
-from tvmconv.target.tile import Tile
+from tvmconv.target.tile import NchwTile, Tile
 from tvmconv.workload.shape import ConvShape
 
 
@@ -66,8 +66,8 @@ class Direct(Algorithm):
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         if shape.depthwise:
-            return MatrixView(1, shape.m, depthwise.packed_layout(shape, tile))
-        layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, tile)
+            return MatrixView(1, shape.m, depthwise.packed_layout(shape, tile, self.dtype))
+        layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, tile, self.dtype)
         zeros = max(layout.kc, tile.nr) if Tiles.of(shape, tile.mr).remainders else 0
         return MatrixView(1, shape.m, replace(layout, zeros=zeros))
 
@@ -76,18 +76,19 @@ class Direct(Algorithm):
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         if shape.depthwise:
-            return depthwise.program(shape, tile)
+            return depthwise.program(shape, tile, self.dtype)
         view = self.view(shape, tile)
         tiles = Tiles.of(shape, tile.mr)
         return Program(
+            dtype=self.dtype,
             functions={
                 "pack": pack_function(shape, view.layout),
-                "prepare": no_preparation(),
+                "prepare": no_preparation(self.dtype),
                 "run": loop_nest(shape, view.layout, tiles),
             },
             phases=(partition(shape, view.layout, tiles).phase("run"),),
             images=1,
-            packed_bytes=view.layout.elements * BYTES,
+            packed_bytes=view.layout.bytes,
         )
 
 
@@ -102,29 +103,26 @@ class DirectNchw(Algorithm):
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> PixelView:
-        return PixelView(
-            shape,
-            PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, swapped(tile)),
-            tile,
-            in_blocks=shape.taps == 1,
-        )
+        sizes = NchwTile.of(tile)
+        layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, sizes, self.dtype)
+        return PixelView(shape, layout, sizes, in_blocks=shape.taps == 1)
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         view = self.view(shape, tile)
         return product_program(shape, view, pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks))
 
 
-def partition(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Partition:
+def partition(shape: ConvShape, layout: PackedLayout[Tile], tiles: Tiles) -> Partition:
     """The order of the tiles of all images."""
     block = tiles_of_block(tiles.count, layout.tile)
     return Partition(shape.mb * layout.groups, layout.panels, tiles.count, block, layout.k_blocks)
 
 
-def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
+def loop_nest(shape: ConvShape, layout: PackedLayout[Tile], tiles: Tiles) -> Any:
     """The phase that computes units first … last−1 of the partition."""
     from tvm.script import tirx as T
 
-    MR = layout.tile.mr
+    MR, D = layout.tile.mr, layout.dtype
     G, P, KB, *_ = layout.weights_shape
     order = partition(shape, layout, tiles)
     TB, BT = order.blocks, order.block
@@ -137,7 +135,7 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
         buffers = packed_buffers(layout, packed)
-        Y = T.decl_buffer((shape.mb * shape.m, shape.oc), "float32", data=y, align=4)
+        Y = T.decl_buffer((shape.mb * shape.m, shape.oc), D.storage, data=y, align=D.bytes)
         place = allocated_location(MR)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(order.touched(first, last), KB):
@@ -168,16 +166,17 @@ def loop_nest(shape: ConvShape, layout: PackedLayout, tiles: Tiles) -> Any:
                         else:
                             remainder(x, operand, buffers, Y, ahead, place, unit)
 
-    return phase_function("run", run)
+    return phase_function("run", run, D)
 
 
-def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int, kind: TileKind) -> Any:
+def _tile_block(shape: ConvShape, layout: PackedLayout[Tile], tiles: Tiles, steps: int, kind: TileKind) -> Any:
     """A macro compute(x, operand, buffers, Y, ahead, place, unit): a located tile, from addresses to write-back."""
     from tvm.script import tirx as T
 
     is_remainder, is_contiguous, suffix = kind is TileKind.REMAINDER, kind is TileKind.CONTIGUOUS, kind.value
     MR, NR = tiles.remainder_height if is_remainder else tiles.mr, layout.tile.nr
     layout = replace(layout, tile=replace(layout.tile, mr=MR))
+    D, ELEMENT = layout.dtype, layout.dtype.bytes
     KR, KC, KB, TAPS, P = layout.tile.kr, layout.kc, layout.k_blocks, layout.taps, layout.panels
     KW, DH, DW = shape.kw, shape.dh + 1, shape.dw + 1
     IH, IW, IC, OW = shape.ih, shape.iw, shape.ic, shape.ow
@@ -195,7 +194,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
 
     @T.inline
     def compute(x, operand, buffers, Y, ahead, place, unit):
-        acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
+        acc = T.alloc_buffer((MR, NR), D.accumulator, scope="local", annotations=ON_STACK)
         pixel = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
         run_row = T.alloc_buffer((ROWS,), "int64", scope="local", annotations=ON_STACK)
@@ -212,7 +211,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
                 T.writes(row[vi], pixel[vi])
                 h: T.let[T.int64] = T.cast(unit.n * IH + place.oy[vi] * shape.sh - shape.ph, "int64")
                 w: T.let[T.int32] = place.ox[vi] * shape.sw - shape.pw
-                row[vi] = x + ((h * IW + w) * IC + channel) * BYTES
+                row[vi] = x + ((h * IW + w) * IC + channel) * ELEMENT
                 pixel[vi] = T.cast(unit.n * shape.m + place.oy[vi] * OW + place.ox[vi], "int64")
         for r, q in T.grid(r1 - r0, 1 if MERGED else s1 - s0):
             for i in range(ROWS):
@@ -221,7 +220,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
                     T.reads(row[vi])
                     T.writes(run_row[vi])
                     tap: T.let[T.int32] = (r0 + vr) * DH * IW + (s0 + vq) * DW
-                    run_row[vi] = row[vi] + T.cast(tap, "int64") * (IC * BYTES)
+                    run_row[vi] = row[vi] + T.cast(tap, "int64") * (IC * ELEMENT)
             if is_remainder:
                 for i in range(MR):
                     with T.sblock(f"zero_rows{suffix}"):
@@ -231,7 +230,7 @@ def _tile_block(shape: ConvShape, layout: PackedLayout, tiles: Tiles, steps: int
                         h: T.let[T.int32] = place.oy[vi] * shape.sh - shape.ph + vr * DH
                         w: T.let[T.int32] = place.ox[vi] * shape.sw - shape.pw + vq * DW
                         if T.Or(T.Or(h < 0, h >= IH), T.Or(w < 0, w >= IW)):
-                            run_row[vi] = operand + layout.zeros_offset * BYTES
+                            run_row[vi] = operand + layout.zeros_offset * ELEMENT
             start: T.let[T.int64] = T.cast((panel + (r0 + r) * KW + s0 + q) * KC, "int64")
             length: T.let[T.int32] = (s1 - s0) * (IC // KR) if MERGED else KC // KR
             multiply(acc, buffers, Panel(unit.g, unit.p), run_row, ahead, Run(start, 0, r, q, length))

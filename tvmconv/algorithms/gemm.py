@@ -16,9 +16,9 @@ from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, product_program
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
-from tvmconv.algorithms.microkernel.pixel_vectors import PixelView, swapped
-from tvmconv.algorithms.microkernel.program import BYTES, Program, no_preparation
-from tvmconv.target.tile import Tile
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
+from tvmconv.algorithms.microkernel.program import Program, no_preparation
+from tvmconv.target.tile import NchwTile, Tile
 from tvmconv.workload.shape import ConvShape
 
 
@@ -44,25 +44,27 @@ class Gemm(Algorithm):
         return why_not_gemm(shape)
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        return MatrixView(1, shape.mb * shape.m, PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile), shape.ic)
+        layout = PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile, self.dtype)
+        return MatrixView(1, shape.mb * shape.m, layout, shape.ic)
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T
 
-        view = self.view(shape, tile)
+        view, element = self.view(shape, tile), self.dtype.bytes
 
         def pixel(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
-            return x + T.cast(m, "int64") * (shape.ic * BYTES) + T.cast(g, "int64") * (shape.icg * BYTES)
+            return x + T.cast(m, "int64") * (shape.ic * element) + T.cast(g, "int64") * (shape.icg * element)
 
         return Program(
+            dtype=self.dtype,
             functions={
                 "pack": pack_function(shape, view.layout),
-                "prepare": no_preparation(),
+                "prepare": no_preparation(self.dtype),
                 "run": matrix_product("run", view, row_addresses(view, pixel)),
             },
             phases=(view.partition.phase("run"),),
             images=1,
-            packed_bytes=view.layout.elements * BYTES,
+            packed_bytes=view.layout.bytes,
         )
 
 
@@ -77,7 +79,9 @@ class GemmNchw(Algorithm):
         return why_not_gemm(shape)
 
     def view(self, shape: ConvShape, tile: Tile) -> PixelView:
-        return PixelView(shape, PackedLayout(shape.g, shape.ocg, 1, shape.icg, swapped(tile)), tile, in_blocks=True)
+        sizes = NchwTile.of(tile)
+        layout = PackedLayout(shape.g, shape.ocg, 1, shape.icg, sizes, self.dtype)
+        return PixelView(shape, layout, sizes, in_blocks=True)
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         view = self.view(shape, tile)

@@ -19,9 +19,10 @@ from tvmconv.algorithms.gemm import Gemm, GemmNchw, why_not_gemm
 from tvmconv.algorithms.microkernel.gemm_nchw import Taps, pixel_product, product_program
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product, row_addresses
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
-from tvmconv.algorithms.microkernel.pixel_vectors import PixelView, swapped
-from tvmconv.algorithms.microkernel.program import BYTES, Phase, Program, no_preparation, phase_function
-from tvmconv.target.tile import Tile
+from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
+from tvmconv.algorithms.microkernel.program import Phase, Program, constant, no_preparation, phase_function
+from tvmconv.target.dtype import DType
+from tvmconv.target.tile import NchwTile, Tile
 from tvmconv.workload.shape import ConvShape
 
 
@@ -40,42 +41,43 @@ class Im2row(Algorithm):
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
         """An ungrouped patch is one long row; with groups each tap's channels of a group are apart."""
         if why_not_gemm(shape) is None:
-            return Gemm().view(shape, tile)
+            return Gemm(self.dtype).view(shape, tile)
         taps, channels = (1, shape.k) if shape.g == 1 else (shape.taps, shape.icg)
-        layout = PackedLayout(shape.g, shape.ocg, taps, channels, tile)
+        layout = PackedLayout(shape.g, shape.ocg, taps, channels, tile, self.dtype)
         return MatrixView(1, shape.m, layout, shape.taps * shape.ic)
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if why_not_gemm(shape) is None:
             return {}
-        return {"patches": shape.m * shape.taps * shape.ic * BYTES}
+        return {"patches": shape.m * shape.taps * shape.ic * self.dtype.bytes}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T
 
         if why_not_gemm(shape) is None:
-            return Gemm().module(shape, tile)
-        view = self.view(shape, tile)
+            return Gemm(self.dtype).module(shape, tile)
+        view, element = self.view(shape, tile), self.dtype.bytes
 
         def patch(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
-            start = workspace + T.cast(m, "int64") * (shape.taps * shape.ic * BYTES)
-            return start + T.cast(tap, "int64") * (shape.ic * BYTES) + T.cast(g, "int64") * (shape.icg * BYTES)
+            start = workspace + T.cast(m, "int64") * (shape.taps * shape.ic * element)
+            return start + T.cast(tap, "int64") * (shape.ic * element) + T.cast(g, "int64") * (shape.icg * element)
 
         return Program(
+            dtype=self.dtype,
             functions={
                 "pack": pack_function(shape, view.layout),
-                "prepare": no_preparation(),
-                "copy": copy_patches(shape),
+                "prepare": no_preparation(self.dtype),
+                "copy": copy_patches(shape, self.dtype),
                 "run": matrix_product("run", view, row_addresses(view, patch)),
             },
             phases=(Phase("copy", shape.oh), view.partition.phase("run")),
             images=shape.mb,
-            packed_bytes=view.layout.elements * BYTES,
+            packed_bytes=view.layout.bytes,
             memory=self.memory(shape, tile),
         )
 
 
-def copy_patches(shape: ConvShape) -> Any:
+def copy_patches(shape: ConvShape, dtype: DType) -> Any:
     """The phase that fills rows first … last−1 of output pixels' patches; padding becomes zeros.
 
     Without dilation the columns of a patch's row lie together in x, so they are copied in one run.
@@ -83,18 +85,18 @@ def copy_patches(shape: ConvShape) -> Any:
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
-    F32 = PointerType(PrimType("float32"))
+    POINTER, ZERO = PointerType(PrimType(dtype.storage)), constant(0, dtype.storage)
     IH, IW, IC, OH, OW = shape.ih, shape.iw, shape.ic, shape.oh, shape.ow
     KH, DH, DW = shape.kh, shape.dh + 1, shape.dw + 1
     # A patch's row as RUNS runs of WIDTH pixels that lie together.
     RUNS, WIDTH = (1, shape.kw) if DW == 1 else (shape.kw, 1)
-    IMAGE = IH * IW * IC * BYTES
+    IMAGE = IH * IW * IC * dtype.bytes
 
     @T.inline
     def copy(x, operand, packed, y, workspace, address, image, first, last):
-        patches = T.decl_buffer((OH * OW, KH, RUNS, WIDTH * IC), "float32", data=workspace, align=4)
-        start: T.let[T.handle("float32")] = T.reinterpret(F32, x + T.cast(image, "int64") * IMAGE)
-        X = T.decl_buffer((IH, IW * IC), "float32", data=start, align=4)
+        patches = T.decl_buffer((OH * OW, KH, RUNS, WIDTH * IC), dtype.storage, data=workspace, align=dtype.bytes)
+        start: T.let = T.reinterpret(POINTER, x + T.cast(image, "int64") * IMAGE)
+        X = T.decl_buffer((IH, IW * IC), dtype.storage, data=start, align=dtype.bytes)
         for rows, ow, r, s in T.grid(last - first, OW, KH, RUNS):
             with T.sblock("patch_row"):
                 oh = T.axis.spatial(OH, first + rows)
@@ -112,13 +114,13 @@ def copy_patches(shape: ConvShape) -> Any:
                         patches[m, vr, vs, c] = X[h, w * IC + c]
                 else:
                     for c in range(left):
-                        patches[m, vr, vs, c] = T.float32(0)
+                        patches[m, vr, vs, c] = ZERO
                     for c in range(right - left):
                         patches[m, vr, vs, left + c] = X[h, w * IC + left + c]
                     for c in range(WIDTH * IC - right):
-                        patches[m, vr, vs, right + c] = T.float32(0)
+                        patches[m, vr, vs, right + c] = ZERO
 
-    return phase_function("copy", copy)
+    return phase_function("copy", copy, dtype)
 
 
 class Im2col(Algorithm):
@@ -136,31 +138,31 @@ class Im2col(Algorithm):
     def view(self, shape: ConvShape, tile: Tile) -> PixelView:
         """The matrix as an image of one row, of which every element of a patch is a channel."""
         if why_not_gemm(shape) is None:
-            return GemmNchw().view(shape, tile)
+            return GemmNchw(self.dtype).view(shape, tile)
         matrix = ConvShape(
             g=shape.g, mb=shape.mb, ic=shape.taps * shape.ic, ih=1, iw=shape.m,
             oc=shape.oc, oh=1, ow=shape.m, kh=1, kw=1,
         )  # fmt: skip
-        return PixelView(
-            matrix, PackedLayout(shape.g, shape.ocg, 1, shape.taps * shape.icg, swapped(tile)), tile, in_blocks=True
-        )
+        sizes = NchwTile.of(tile)
+        layout = PackedLayout(shape.g, shape.ocg, 1, shape.taps * shape.icg, sizes, self.dtype)
+        return PixelView(matrix, layout, sizes, in_blocks=True)
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if why_not_gemm(shape) is None:
             return {}
-        return {"patches": shape.m * shape.taps * shape.ic * BYTES}
+        return {"patches": shape.m * shape.taps * shape.ic * self.dtype.bytes}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         if why_not_gemm(shape) is None:
-            return GemmNchw().module(shape, tile)
+            return GemmNchw(self.dtype).module(shape, tile)
         view = self.view(shape, tile)
         product = pixel_product("run", view, Taps.ALL, steps=view.layout.k_blocks, from_workspace=True)
-        copy = copy_columns(shape, view.layout.k_blocks)
+        copy = copy_columns(shape, view.layout.k_blocks, self.dtype)
         phases = (Phase("copy", shape.g * view.layout.kc),)
         return product_program(shape, view, product, {"copy": copy}, phases, self.memory(shape, tile))
 
 
-def copy_columns(shape: ConvShape, steps: int) -> Any:
+def copy_columns(shape: ConvShape, steps: int, dtype: DType) -> Any:
     """The phase that fills rows first … last−1 of a block of K of all groups: what one tap reads of one channel.
 
     Padding becomes zeros; without a stride along the width a row's inside is copied in one run.
@@ -168,18 +170,16 @@ def copy_columns(shape: ConvShape, steps: int) -> Any:
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
-    F32 = PointerType(PrimType("float32"))
+    POINTER, ZERO = PointerType(PrimType(dtype.storage)), constant(0, dtype.storage)
     IH, IW, ICG, OH, OW, K = shape.ih, shape.iw, shape.icg, shape.oh, shape.ow, shape.taps * shape.icg
     KC = K // steps
     KW, SH, SW, DH, DW = shape.kw, shape.sh, shape.sw, shape.dh + 1, shape.dw + 1
 
     @T.inline
     def copy(x, operand, packed, y, workspace, address, image, first, last):
-        patches = T.decl_buffer((shape.g * K, OH, OW), "float32", data=workspace, align=4)
-        start: T.let[T.handle("float32")] = T.reinterpret(
-            F32, x + T.cast(image // steps, "int64") * (shape.ic * IH * IW * BYTES)
-        )
-        X = T.decl_buffer((shape.ic, IH, IW), "float32", data=start, align=4)
+        patches = T.decl_buffer((shape.g * K, OH, OW), dtype.storage, data=workspace, align=dtype.bytes)
+        start: T.let = T.reinterpret(POINTER, x + T.cast(image // steps, "int64") * (shape.ic * IH * IW * dtype.bytes))
+        X = T.decl_buffer((shape.ic, IH, IW), dtype.storage, data=start, align=dtype.bytes)
         for row, oh in T.grid(last - first, OH):
             with T.sblock("patch_row"):
                 u = T.axis.spatial(shape.g * KC, first + row)
@@ -195,10 +195,10 @@ def copy_columns(shape: ConvShape, steps: int) -> Any:
                 left: T.let[T.int32] = T.Select(inside, T.min(T.max((SW - 1 - dx) // SW, 0), OW), OW)
                 right: T.let[T.int32] = T.max(T.Select(inside, T.max(T.min((IW + SW - 1 - dx) // SW, OW), 0), 0), left)
                 for w in range(left):
-                    patches[g * K + k, voh, w] = T.float32(0)
+                    patches[g * K + k, voh, w] = ZERO
                 for w in range(right - left):
                     patches[g * K + k, voh, left + w] = X[channel, h, (left + w) * SW + dx]
                 for w in range(OW - right):
-                    patches[g * K + k, voh, right + w] = T.float32(0)
+                    patches[g * K + k, voh, right + w] = ZERO
 
-    return phase_function("copy", copy)
+    return phase_function("copy", copy, dtype)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
-from tvmconv.algorithms.microkernel.program import BYTES, PLAIN_C, Program
+from tvmconv.algorithms.microkernel.program import INDEX_BYTES, PLAIN_C, Program, constant
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
@@ -45,32 +45,37 @@ class Indirect(Algorithm):
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        return MatrixView(shape.mb, shape.m, PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, tile))
+        return MatrixView(shape.mb, shape.m, PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, tile, self.dtype))
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         return {
-            "zero_vector": shape.icg * BYTES,
-            "indirection": shape.taps * self.view(shape, tile).tiles * tile.mr * BYTES,
+            "zero_vector": self._zero_bytes(shape),
+            "indirection": shape.taps * self.view(shape, tile).tiles * tile.mr * INDEX_BYTES,
         }
+
+    def _zero_bytes(self, shape: ConvShape) -> int:
+        """Of the zero vector, behind which the indices lie."""
+        return -(-shape.icg * self.dtype.bytes // INDEX_BYTES) * INDEX_BYTES
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         from tvm.script import tirx as T
 
-        view = self.view(shape, tile)
+        view, D = self.view(shape, tile), self.dtype
         RT, TAPS, MR = view.tiles, shape.taps, tile.mr
         M, ICG, OW = shape.m, shape.icg, shape.ow
-        PIXEL, IMAGE = shape.ic * BYTES, shape.ih * shape.iw * shape.ic * BYTES
+        PIXEL, IMAGE = shape.ic * D.bytes, shape.ih * shape.iw * shape.ic * D.bytes
+        INDICES, ZERO = self._zero_bytes(shape) // INDEX_BYTES, constant(0, D.storage)
         DH, DW = shape.dh + 1, shape.dw + 1
 
         @T.prim_func(s_tir=True)
-        def prepare(workspace: T.handle("float32"), words: T.handle("int32")):
+        def prepare(workspace: T.handle(D.storage), words: T.handle("int32")):
             T.func_attr({"global_symbol": "prepare", "tirx.noalias": True, "calling_conv": PLAIN_C})
-            zero = T.decl_buffer((ICG,), "float32", data=workspace, align=4)
-            indices = T.decl_buffer((RT, TAPS, MR), "int32", data=words, elem_offset=ICG, align=4)
+            zero = T.decl_buffer((ICG,), D.storage, data=workspace, align=D.bytes)
+            indices = T.decl_buffer((RT, TAPS, MR), "int32", data=words, elem_offset=INDICES, align=INDEX_BYTES)
             for c in range(ICG):
                 with T.sblock("zero_vector"):
                     vc = T.axis.spatial(ICG, c)
-                    zero[vc] = T.float32(0)
+                    zero[vc] = ZERO
             for it, t, i in T.grid(RT, TAPS, MR):
                 with T.sblock("indirection"):
                     vit, vt, vi = T.axis.remap("SSS", [it, t, i])
@@ -82,17 +87,18 @@ class Indirect(Algorithm):
 
         @T.inline
         def rows(row, x, workspace, address, n, g, rt, t):
-            indices = T.decl_buffer((RT, TAPS, MR), "int32", data=workspace, elem_offset=ICG, align=4)
+            indices = T.decl_buffer((RT, TAPS, MR), "int32", data=workspace, elem_offset=INDICES, align=INDEX_BYTES)
             for i in range(MR):
                 with T.sblock("rows"):
                     vi, vt = T.axis.remap("SS", [i, t])
                     T.reads()
                     T.writes(row[vi])
                     pixel: T.let[T.int64] = T.cast(indices[rt, vt, vi], "int64")
-                    start: T.let[T.int64] = x + T.cast(n, "int64") * IMAGE + T.cast(g, "int64") * (ICG * BYTES)
+                    start: T.let[T.int64] = x + T.cast(n, "int64") * IMAGE + T.cast(g, "int64") * (ICG * D.bytes)
                     row[vi] = T.Select(pixel < 0, address, start + pixel * PIXEL)
 
         return Program(
+            dtype=self.dtype,
             functions={
                 "pack": pack_function(shape, view.layout),
                 "prepare": prepare,
@@ -100,6 +106,6 @@ class Indirect(Algorithm):
             },
             phases=(view.partition.phase("run"),),
             images=1,
-            packed_bytes=view.layout.elements * BYTES,
+            packed_bytes=view.layout.bytes,
             memory=self.memory(shape, tile),
         )

@@ -25,8 +25,9 @@ from typing import Any
 
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product, row_addresses
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.program import ON_STACK, Phase, Program, no_preparation, phase_function
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
 
@@ -53,7 +54,7 @@ class Kn2col(Algorithm):
         return shape.taps
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        layout = PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile, planes=shape.taps)
+        layout = PackedLayout(shape.g, shape.ocg, 1, shape.icg, tile, self.dtype, planes=shape.taps)
         if _single(shape):
             return MatrixView(shape.mb, shape.m, layout, _uniform_stride(shape))
         return MatrixView(self.planes(shape), _pixels(shape), layout, _uniform_stride(shape))
@@ -61,13 +62,13 @@ class Kn2col(Algorithm):
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         if _single(shape):
             return {}
-        return {"planes": self.planes(shape) * _pixels(shape) * shape.oc * BYTES}
+        return {"planes": self.planes(shape) * _pixels(shape) * shape.oc * self.dtype.accumulator_bytes}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         view, single = self.view(shape, tile), _single(shape)
         functions = {
             "pack": pack_function(shape, view.layout),
-            "prepare": no_preparation(),
+            "prepare": no_preparation(self.dtype),
             "product": matrix_product("product", view, pixel_rows(shape, view), to_planes=not single),
         }
         phases = [view.partition.phase("product")]
@@ -75,10 +76,11 @@ class Kn2col(Algorithm):
             functions["sum"] = shifted_sum(shape, view)
             phases.append(Phase("sum", shape.oh))
         return Program(
+            dtype=self.dtype,
             functions=functions,
             phases=tuple(phases),
             images=1 if single else shape.mb * shape.taps // view.images,
-            packed_bytes=view.layout.elements * BYTES,
+            packed_bytes=view.layout.bytes,
             memory=self.memory(shape, tile),
         )
 
@@ -125,6 +127,7 @@ def pixel_rows(shape: ConvShape, view: MatrixView) -> Any:
     """
     from tvm.script import tirx as T
 
+    element = view.layout.dtype.bytes
     taps, iw, last_h, last_w = shape.taps, shape.iw, shape.ih - 1, shape.iw - 1
 
     def near(m: Any, tap: Any) -> Any:
@@ -133,9 +136,9 @@ def pixel_rows(shape: ConvShape, view: MatrixView) -> Any:
         return T.max(T.min(h, last_h), 0) * iw + T.max(T.min(w, last_w), 0)
 
     def pixel(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
-        image = T.cast(n // taps, "int64") * (shape.ih * iw * shape.ic * BYTES)
+        image = T.cast(n // taps, "int64") * (shape.ih * iw * shape.ic * element)
         number = m if _whole(shape) else near(m, n % taps)
-        return x + image + T.cast(g, "int64") * (shape.icg * BYTES) + T.cast(number, "int64") * (shape.ic * BYTES)
+        return x + image + T.cast(g, "int64") * (shape.icg * element) + T.cast(number, "int64") * (shape.ic * element)
 
     return row_addresses(view, pixel)
 
@@ -148,6 +151,7 @@ def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:
     from tvm.script import tirx as T
 
     G, P, NR = view.layout.bias_shape
+    D = view.layout.dtype
     OC, OCG, OH, OW, KW = shape.oc, shape.ocg, shape.oh, shape.ow, shape.kw
     IH, IW, SH, SW, DH, DW = shape.ih, shape.iw, shape.sh, shape.sw, shape.dh + 1, shape.dw + 1
     TAPS, PLANES, PIXELS, WHOLE = shape.taps, view.images, view.m, _whole(shape)
@@ -155,11 +159,10 @@ def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:
 
     @T.inline
     def sum_planes(x, operand, packed, y, workspace, address, image, first, last):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer((G, P * NR), "float32", data=packed, elem_offset=view.layout.bias_offset, align=4)
-        Y = T.decl_buffer((shape.mb * OH * OW, OC), "float32", data=y, align=4)
-        flat = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
-        planes = T.decl_buffer((PLANES * PIXELS * OC,), "float32", data=workspace, align=4)
+        buffers = packed_buffers(view.layout, packed, flat_bias=True)
+        Y = T.decl_buffer((shape.mb * OH * OW, OC), D.storage, data=y, align=D.bytes)
+        flat = T.decl_buffer((shape.mb * OH * OW * OC,), D.storage, data=y, align=D.bytes)
+        planes = T.decl_buffer((PLANES * PIXELS * OC,), D.accumulator, data=workspace, align=D.accumulator_bytes)
         # Through memory, since TVM's simplifier takes the longer over them the more taps there are.
         shift = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for row, stretch in T.grid(last - first, -(-OW // STRETCH)):
@@ -174,7 +177,7 @@ def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:
                 end: T.let[T.int32] = T.min(begin + STRETCH, OW)
                 if tap == 0:
                     for ow, g, c in T.grid(end - begin, G, OCG):
-                        Y[m + begin + ow, g * OCG + c] = bias[g, c]
+                        Y[m + begin + ow, g * OCG + c] = buffers.bias[g * (P * NR) + c]
                 for t in range(PLANES):
                     h: T.let[T.int32] = oh * SH - shape.ph + (tap + t) // KW * DH
                     shift[0] = (tap + t) % KW * DW - shape.pw
@@ -186,7 +189,7 @@ def shifted_sum(shape: ConvShape, view: MatrixView) -> Any:
                         flat[(m + left) * OC + e] = flat[(m + left) * OC + e] + planes[pixel * OC + e]
                 if tap + PLANES == TAPS:
                     for e in range((end - begin) * OC):
-                        total: T.let[T.float32] = flat[(m + begin) * OC + e]
-                        flat[(m + begin) * OC + e] = T.max(bounds[0], T.min(bounds[1], total))
+                        total: T.let = flat[(m + begin) * OC + e]
+                        flat[(m + begin) * OC + e] = T.max(buffers.bounds[0], T.min(buffers.bounds[1], total))
 
-    return phase_function("sum", sum_planes)
+    return phase_function("sum", sum_planes, D)

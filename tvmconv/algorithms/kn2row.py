@@ -27,6 +27,7 @@ from typing import Any
 
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nchw import Taps, partition_of_step, pixel_product
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
 from tvmconv.algorithms.microkernel.pixel_vectors import (
     PixelView,
@@ -34,12 +35,11 @@ from tvmconv.algorithms.microkernel.pixel_vectors import (
     locate_block,
     reach_block,
     read_vector,
-    swapped,
 )
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.program import ON_STACK, Phase, Program, no_preparation, phase_function
 from tvmconv.algorithms.microkernel.vector_ops import clamped, masked_store, whole_vector
 from tvmconv.algorithms.shift_and_add import RowBlocks, shift_and_add
-from tvmconv.target.tile import Tile
+from tvmconv.target.tile import NchwTile, Tile
 from tvmconv.workload.shape import ConvShape
 
 
@@ -54,8 +54,9 @@ class _Family(Algorithm):
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> PixelView:
-        layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, swapped(tile))
-        return PixelView(self.source(shape), layout, tile, in_blocks=_one_product(shape))
+        sizes = NchwTile.of(tile)
+        layout = PackedLayout(shape.g, shape.ocg, shape.taps, shape.icg, sizes, self.dtype)
+        return PixelView(self.source(shape), layout, sizes, in_blocks=_one_product(shape))
 
     def source(self, shape: ConvShape) -> ConvShape:
         """What a tap's product computes: at stride 1 all pixels of the input, else those that the tap reads."""
@@ -65,10 +66,15 @@ class _Family(Algorithm):
         view = self.view(shape, tile)
         parts = _single_product(view) if _one_product(shape) else self.parts(shape, view)
         return Program(
-            functions={"pack": pack_function(shape, view.layout), "prepare": no_preparation(), **parts.functions},
+            dtype=self.dtype,
+            functions={
+                "pack": pack_function(shape, view.layout),
+                "prepare": no_preparation(self.dtype),
+                **parts.functions,
+            },
             phases=parts.phases,
             images=shape.mb * parts.steps,
-            packed_bytes=view.layout.elements * BYTES,
+            packed_bytes=view.layout.bytes,
             memory=self.memory(shape, tile),
         )
 
@@ -118,7 +124,7 @@ class Kn2row(_Family):
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         planes = shape.taps * shape.oc * self.source(shape).m
-        return {} if _one_product(shape) else {"planes": planes * BYTES}
+        return {} if _one_product(shape) else {"planes": planes * self.dtype.accumulator_bytes}
 
     def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
         product = pixel_product("run", view, Taps.OF_UNIT, planes=0)
@@ -134,7 +140,7 @@ class Kn2rowAs(_Family):
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         plane = RowBlocks(shape, self.view(shape, tile)).plane
-        return {} if _one_product(shape) else {"plane": shape.oc * plane * BYTES}
+        return {} if _one_product(shape) else {"plane": shape.oc * plane * self.dtype.accumulator_bytes}
 
     def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
         blocks = RowBlocks(shape, view)
@@ -159,21 +165,19 @@ def add_planes(shape: ConvShape, products: PixelView) -> Any:
     """The phase that sums the planes of all taps, shifted, for output channels first … last−1, with bias and clamp."""
     from tvm.script import tirx as T
 
-    TAPS, OC, OCG, M, MR, P = shape.taps, shape.oc, shape.ocg, shape.m, products.layout.tile.nr, products.layout.panels
+    TAPS, OC, OCG, M = shape.taps, shape.oc, shape.ocg, shape.m
+    P, WIDTH = products.layout.panels, products.layout.tile.panel
     # With a stride the planes' pixels are the output's already.
     planes = shape if _shifted(shape) else _pixel_by_pixel(shape, shape.oh, shape.ow)
-    view = PixelView(planes, products.layout, replace(products.tile, nr=products.lanes))
-    L = view.lanes
-    VECTOR = f"float32x{L}"
+    view = PixelView(planes, products.layout, replace(products.tile, pixels=products.lanes))
+    L, D = view.lanes, view.layout.dtype
+    VECTOR = f"{D.accumulator}x{L}"
     locate, reach = locate_block(view), reach_block(view)
 
     @T.inline
     def add(x, operand, packed, y, workspace, address, image, first, last):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer(
-            (shape.g * P * MR,), "float32", data=packed, elem_offset=products.layout.bias_offset, align=4
-        )
-        Y = T.decl_buffer((shape.mb * OC * M,), "float32", data=y, align=4)
+        buffers = packed_buffers(products.layout, packed, flat_bias=True)
+        Y = T.decl_buffer((shape.mb * OC * M,), D.storage, data=y, align=D.bytes)
         total = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
         at = allocated_vectors(view)
         for channel, q in T.grid(last - first, view.count):
@@ -184,13 +188,13 @@ def add_planes(shape: ConvShape, products: PixelView) -> Any:
                 T.writes()
                 g: T.let[T.int32] = o // OCG
                 locate(vq, at)
-                pointer: T.let[T.handle("float32")] = T.address_of(Y[(image * OC + o) * M + at.pixel[0]])
-                total[0] = whole_vector(bias[g * P * MR + o % OCG], L)
+                pointer: T.let = T.address_of(Y[(image * OC + o) * M + at.pixel[0]])
+                total[0] = whole_vector(buffers.bias[g * P * WIDTH + o % OCG], L)
                 for t in range(TAPS):
                     plane: T.let[T.int32] = (g * TAPS + t) * OCG + o % OCG
                     reach(address, t % planes.taps, 0, at)
                     total[0] = total[0] + read_vector(view, at, 0, plane)
-                total[0] = clamped(total[0], bounds, L)
+                total[0] = clamped(total[0], buffers.bounds, L)
                 T.evaluate(masked_store(total[0], pointer, at.inside[0], L))
 
-    return phase_function("add", add)
+    return phase_function("add", add, D)

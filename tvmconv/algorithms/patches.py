@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.microkernel.program import phase_function
+from tvmconv.target.dtype import DType
 from tvmconv.workload.shape import ConvShape
 
 PATCH, STEP = 4, 2  # pixels in a row of a patch; of its outputs, by which patches are apart
@@ -47,7 +48,7 @@ class Patches:
         return PLACES * self.plane_stride
 
 
-def patch_phase(symbol: str, patches: Patches, work: Any, noalias: bool = True) -> Any:
+def patch_phase(symbol: str, patches: Patches, work: Any, dtype: DType, noalias: bool = True) -> Any:
     """The phase that does some work for patches first … last−1 of a band.
 
     work(x, operand, packed, y, workspace, m, n, oh, ow) is a macro, for patch m of the band, which is one of image n,
@@ -68,4 +69,4 @@ def patch_phase(symbol: str, patches: Patches, work: Any, noalias: bool = True) 
                     ow: T.let[T.int32] = m % patches.columns * STEP
                     work(x, operand, packed, y, workspace, m, image // patches.bands, oh, ow)
 
-    return phase_function(symbol, body, noalias)
+    return phase_function(symbol, body, dtype, noalias)

@@ -24,7 +24,7 @@ from tvmconv.algorithms.microkernel.pixel_vectors import (
     only_reached,
     reach_block,
 )
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, phase_function
+from tvmconv.algorithms.microkernel.program import ON_STACK, phase_function
 from tvmconv.algorithms.microkernel.vector_ops import masked_load, masked_store, whole_vector
 from tvmconv.workload.shape import ConvShape
 
@@ -39,7 +39,7 @@ class RowBlocks:
     @property
     def rows(self) -> int:
         """Rows of one block, of MC pixels together."""
-        return max(1, min(self.shape.oh, self.view.tile.mc // self.width))
+        return max(1, min(self.shape.oh, self.view.tile.block // self.width))
 
     @property
     def shifted(self) -> bool:
@@ -77,7 +77,7 @@ class RowBlocks:
         along_rows = replace(self.shape, ih=self.rows, oh=self.rows, kh=1, ph=0, dh=0)
         if not self.shifted:
             along_rows = replace(along_rows, iw=self.shape.ow, kw=1, sh=1, sw=1, pw=0, dw=0)
-        return replace(self.view, source=along_rows, tile=replace(self.view.tile, nr=self.view.lanes))
+        return replace(self.view, source=along_rows, tile=replace(self.view.tile, pixels=self.view.lanes))
 
 
 def shift_and_add(blocks: RowBlocks) -> Any:
@@ -91,7 +91,8 @@ def shift_and_add(blocks: RowBlocks) -> Any:
     OC, OCG, OH, OW, IH, IW = shape.oc, layout.oc, shape.oh, shape.ow, shape.ih, shape.iw
     R, B, PLANE, WIDTH = blocks.rows, blocks.blocks, blocks.plane, blocks.width
     ALONG_ROW = shape.kw // products.source.kw  # taps along a row that products leave to the shift
-    VECTOR, F32 = f"float32x{L}", PointerType(PrimType("float32"))
+    D, SUM, SUM_BYTES = layout.dtype, layout.dtype.accumulator, layout.dtype.accumulator_bytes
+    VECTOR, POINTER = f"{SUM}x{L}", PointerType(PrimType(SUM))
     locate, reach, locate_sum, reach_sum = (
         *(locate_block(products), reach_block(products)),
         *(locate_block(sums), reach_block(sums)),
@@ -105,8 +106,8 @@ def shift_and_add(blocks: RowBlocks) -> Any:
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
         buffers = packed_buffers(layout, packed, flat_bias=True)
-        plane = T.decl_buffer((OC * PLANE,), "float32", data=workspace, align=4)
-        Y = T.decl_buffer((shape.mb * OC * OH * OW,), "float32", data=y, align=4)
+        plane = T.decl_buffer((OC * PLANE,), SUM, data=workspace, align=SUM_BYTES)
+        Y = T.decl_buffer((shape.mb * OC * OH * OW,), D.storage, data=y, align=D.bytes)
         acc = T.alloc_buffer((MR, V), VECTOR, scope="local", annotations=ON_STACK)
         column = T.alloc_buffer((V,), VECTOR, scope="local", annotations=ON_STACK)
         total = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
@@ -123,7 +124,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     g: T.let[T.int32] = u // (P * B)
                     row: T.let[T.int32] = u // P % B * R
                     base: T.let[T.int64] = (
-                        x + T.cast((image * shape.ic + g * layout.channels) * IH * IW, "int64") * BYTES
+                        x + T.cast((image * shape.ic + g * layout.channels) * IH * IW, "int64") * D.bytes
                     )
                     locate(vt, at)
                     reach(base, vtap // ALONG_ROW, row, at)
@@ -139,7 +140,7 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                             T.writes()
                             if p * MR + vi < OCG:
                                 pixel: T.let[T.int32] = place + vi * PLANE + at.pixel[vv]
-                                into: T.let[T.handle("float32")] = T.address_of(plane[pixel])
+                                into: T.let = T.address_of(plane[pixel])
                                 product = T.alloc_buffer((1,), VECTOR, scope="local", annotations=ON_STACK)
                                 product[0] = only_reached(products, acc[vi, vv], at.reached[vv])
                                 T.evaluate(masked_store(product[0], into, at.inside[vv], L))
@@ -155,22 +156,20 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                     row: T.let[T.int32] = u // P % B * R
                     channel: T.let[T.int32] = g * OCG + p * MR
                     locate_sum(vq, at)
-                    base: T.let[T.int64] = address + T.cast(channel * PLANE + row * WIDTH, "int64") * BYTES
+                    base: T.let[T.int64] = address + T.cast(channel * PLANE + row * WIDTH, "int64") * SUM_BYTES
                     reach_sum(base, vtap % sums.source.kw, 0, at)
                     at.inside[0] = both(at.inside[0], at.oh[0] < whole_vector(OH - row, L))
                     at.valid[0, 0] = both(at.inside[0], at.valid[0, 0] != whole_vector(0, L))
                     for o in range(T.min(MR, OCG - p * MR)):
-                        into: T.let[T.handle("float32")] = T.address_of(
-                            Y[((image * OC + channel + o) * OH + row) * OW + at.pixel[0]]
-                        )
-                        shifted: T.let[T.handle("float32")] = T.reinterpret(
-                            F32, at.address[0] + T.cast(o, "int64") * (PLANE * BYTES)
+                        into: T.let = T.address_of(Y[((image * OC + channel + o) * OH + row) * OW + at.pixel[0]])
+                        shifted: T.let = T.reinterpret(
+                            POINTER, at.address[0] + T.cast(o, "int64") * (PLANE * SUM_BYTES)
                         )
                         if vtap == 0:
                             total[0] = whole_vector(buffers.bias[(g * P + p) * MR + o], L)
                         else:
-                            total[0] = masked_load(VECTOR, into, at.inside[0], L)
-                        total[0] = total[0] + masked_load(VECTOR, shifted, at.valid[0, 0], L)
+                            total[0] = masked_load(SUM, into, at.inside[0], L)
+                        total[0] = total[0] + masked_load(SUM, shifted, at.valid[0, 0], L)
                         if vtap == TAPS - 1:
                             total[0] = T.max(
                                 whole_vector(buffers.bounds[0], L),
@@ -178,4 +177,4 @@ def shift_and_add(blocks: RowBlocks) -> Any:
                             )
                         T.evaluate(masked_store(total[0], into, at.inside[0], L))
 
-    return phase_function("run", run, noalias=False)  # the plane is read by address
+    return phase_function("run", run, D, noalias=False)  # the plane is read by address

@@ -25,8 +25,9 @@ from typing import Any
 
 from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView, matrix_product, row_addresses
+from tvmconv.algorithms.microkernel.packed_buffers import packed_buffers
 from tvmconv.algorithms.microkernel.packing import PackedLayout, pack_function
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation
+from tvmconv.algorithms.microkernel.program import ON_STACK, Phase, Program, constant, no_preparation
 from tvmconv.algorithms.patches import PATCH, PLACES, STEP, Patches, patch_phase
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
@@ -58,7 +59,7 @@ class Winograd(Algorithm):
         return None
 
     def view(self, shape: ConvShape, tile: Tile) -> MatrixView:
-        layout = PackedLayout(1, shape.oc, 1, shape.ic, tile, zeros=shape.ic, planes=PLACES)
+        layout = PackedLayout(1, shape.oc, 1, shape.ic, tile, self.dtype, zeros=shape.ic, planes=PLACES)
         return MatrixView(PLACES, Patches.of(shape, tile.mc).count, layout, shape.ic)
 
     def work(self, shape: ConvShape, tile: Tile) -> float:
@@ -67,7 +68,7 @@ class Winograd(Algorithm):
 
     def band(self, shape: ConvShape, l2: int) -> int:
         """Patches of a band: whole rows of them, in bands of about equal size."""
-        weights = PLACES * shape.ic * shape.oc * BYTES
+        weights = PLACES * shape.ic * shape.oc * self.dtype.bytes
         return Patches.of(shape, _NEAR if 2 * weights <= l2 else _FAR).count
 
     def row_blocks(self, shape: ConvShape, tile: Tile) -> tuple[int, int]:
@@ -77,14 +78,15 @@ class Winograd(Algorithm):
 
     def memory(self, shape: ConvShape, tile: Tile) -> dict[str, int]:
         rows = Patches.of(shape, tile.mc).plane_rows
-        return {"products": rows * shape.oc * BYTES, "patches": rows * shape.ic * BYTES}
+        return {"products": rows * shape.oc * self.dtype.bytes, "patches": rows * shape.ic * self.dtype.bytes}
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
         view, patches = self.view(shape, tile), Patches.of(shape, tile.mc)
         return Program(
+            dtype=self.dtype,
             functions={
                 "pack": pack_function(shape, view.layout, transformed_weight),
-                "prepare": no_preparation(),
+                "prepare": no_preparation(self.dtype),
                 "input": input_transform(shape, patches, view.layout),
                 "product": matrix_product(
                     "product", view, patch_rows(shape, patches, view), True, patches.plane_stride
@@ -97,7 +99,7 @@ class Winograd(Algorithm):
                 Phase("output", patches.count, _TASKS),
             ),
             images=shape.mb * patches.bands,
-            packed_bytes=view.layout.elements * BYTES,
+            packed_bytes=view.layout.bytes,
             memory=self.memory(shape, tile),
         )
 
@@ -106,18 +108,22 @@ def transformed_weight(weights: Any, place: Any, channel: Any, oc: Any) -> Any:
     """G g Gᵀ at a place, of one channel and output channel."""
     from tvm.script import tirx as T
 
+    zero = constant(0, weights.dtype)
+
     def factor(row: Any, tap: int) -> Any:
         """G[row][tap], where row is TIR."""
-        chosen = T.float32(_G[-1][tap])
+        chosen = constant(_G[-1][tap], weights.dtype)
         for number in reversed(range(PATCH - 1)):
-            chosen = T.Select(row == number, T.float32(_G[number][tap]), chosen)
+            chosen = T.Select(row == number, constant(_G[number][tap], weights.dtype), chosen)
         return chosen
 
     def row(r: int) -> Any:
         """The taps of a row, with the factors of the place's column."""
-        return sum((factor(place % PATCH, s) * weights[oc, channel, r, s] for s in range(3)), T.float32(0))
+        return sum(
+            (factor(place % PATCH, s) * weights[oc, channel, r, s] for s in range(3)), constant(0, weights.dtype)
+        )
 
-    return sum((factor(place // PATCH, r) * row(r) for r in range(3)), T.float32(0))
+    return sum((factor(place // PATCH, r) * row(r) for r in range(3)), zero)
 
 
 def transform(matrix: Matrix, v: Any, result: Any, index: Callable[[Any, int], list[Any]]) -> None:
@@ -145,21 +151,23 @@ def patch_rows(shape: ConvShape, patches: Patches, view: MatrixView) -> Any:
     from tvm.script import tirx as T
 
     before = patches.plane_rows * shape.oc  # elements: the products
+    element = view.layout.dtype.bytes
 
     def patch(x: Any, workspace: Any, n: Any, g: Any, m: Any, tap: Any) -> Any:
-        return workspace + T.cast((n % PLACES * patches.plane_stride + m) * shape.ic + before, "int64") * BYTES
+        return workspace + T.cast((n % PLACES * patches.plane_stride + m) * shape.ic + before, "int64") * element
 
     return row_addresses(view, patch)
 
 
-def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
+def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout[Tile]) -> Any:
     """The phase that transforms patches of pixels: Bᵀ d B. Pixels outside the image are zeros."""
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
     IH, IW, IC, PH, PW = shape.ih, shape.iw, shape.ic, shape.ph, shape.pw
-    ZEROS = layout.zeros_offset * BYTES
-    F32 = PointerType(PrimType("float32"))
+    D = layout.dtype
+    ZEROS = layout.zeros_offset * D.bytes
+    POINTER = PointerType(PrimType(D.storage))
 
     def row_of(i: Any, j: int, m: Any) -> Any:
         """The row of place (i, j) of patch m."""
@@ -168,23 +176,27 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
     @T.inline
     def transform_patch(x, operand, packed, y, workspace, m, n, oh, ow):
         transformed = T.decl_buffer(
-            (patches.plane_rows * IC,), "float32", data=workspace, elem_offset=patches.plane_rows * shape.oc, align=4
+            (patches.plane_rows * IC,),
+            D.storage,
+            data=workspace,
+            elem_offset=patches.plane_rows * shape.oc,
+            align=D.bytes,
         )
         pixel = T.alloc_buffer((PLACES,), "int64", scope="local", annotations=ON_STACK)
-        start: T.let[T.int64] = x + T.cast(n, "int64") * (IH * IW * IC * BYTES)
+        start: T.let[T.int64] = x + T.cast(n, "int64") * (IH * IW * IC * D.bytes)
         for i, j in T.grid(PATCH, PATCH):
             h: T.let[T.int32] = oh - PH + i
             w: T.let[T.int32] = ow - PW + j
             inside: T.let[T.bool] = T.And(T.And(h >= 0, h < IH), T.And(w >= 0, w < IW))
-            there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * BYTES)
+            there: T.let[T.int64] = start + T.cast(h * IW + w, "int64") * (IC * D.bytes)
             pixel[i * PATCH + j] = T.Select(inside, there, operand + ZEROS)
 
         @T.inline
         def transform_channels(lanes, channel):
-            d = T.alloc_buffer((PATCH, PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            d = T.alloc_buffer((PATCH, PATCH), f"{D.accumulator}x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
-                data: T.let[T.handle("float32")] = T.reinterpret(F32, pixel[k])
-                A = T.decl_buffer((IC,), "float32", data=data, align=4)
+                data: T.let = T.reinterpret(POINTER, pixel[k])
+                A = T.decl_buffer((IC,), D.storage, data=data, align=D.bytes)
                 d[k // PATCH, k % PATCH] = A[vector(channel, lanes)]
             transform(
                 _BT,
@@ -195,33 +207,33 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) ->
 
         over_channels(IC, layout.tile.vl, transform_channels)
 
-    return patch_phase("input", patches, transform_patch, noalias=False)
+    return patch_phase("input", patches, transform_patch, D, noalias=False)
 
 
-def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -> Any:
+def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout[Tile]) -> Any:
     """The phase that makes outputs of patches of products: Aᵀ m A, then bias and clamp."""
     from tvm.script import tirx as T
 
-    OC, OH, OW = shape.oc, shape.oh, shape.ow
-    BIAS = layout.panels * layout.tile.nr  # elements
+    OC, OH, OW, D = shape.oc, shape.oh, shape.ow, layout.dtype
 
     @T.inline
     def transform_patch(x, operand, packed, y, workspace, m, n, oh, ow):
-        bounds = T.decl_buffer((2,), "float32", data=packed, align=4)
-        bias = T.decl_buffer((BIAS,), "float32", data=packed, elem_offset=layout.bias_offset, align=4)
-        products = T.decl_buffer((patches.plane_rows * OC,), "float32", data=workspace, align=4)
-        Y = T.decl_buffer((shape.mb * OH * OW * OC,), "float32", data=y, align=4)
+        buffers = packed_buffers(layout, packed, flat_bias=True)
+        products = T.decl_buffer((patches.plane_rows * OC,), D.storage, data=workspace, align=D.bytes)
+        Y = T.decl_buffer((shape.mb * OH * OW * OC,), D.storage, data=y, align=D.bytes)
 
         @T.inline
         def transform_channels(lanes, channel):
-            p = T.alloc_buffer((PATCH, PATCH), f"float32x{lanes}", scope="local", annotations=ON_STACK)
-            out = T.alloc_buffer((STEP, STEP), f"float32x{lanes}", scope="local", annotations=ON_STACK)
+            p = T.alloc_buffer((PATCH, PATCH), f"{D.accumulator}x{lanes}", scope="local", annotations=ON_STACK)
+            out = T.alloc_buffer((STEP, STEP), f"{D.accumulator}x{lanes}", scope="local", annotations=ON_STACK)
             for k in T.unroll(PLACES):
                 p[k // PATCH, k % PATCH] = products[vector((k * patches.plane_stride + m) * OC + channel, lanes)]
             transform(_AT, p, out, lambda i, j: [i, j])
             for i in T.unroll(STEP):
                 for j in T.unroll(STEP):
-                    out[i, j] = T.max(bounds[0], T.min(bounds[1], out[i, j] + bias[vector(channel, lanes)]))
+                    out[i, j] = T.max(
+                        buffers.bounds[0], T.min(buffers.bounds[1], out[i, j] + buffers.bias[vector(channel, lanes)])
+                    )
             for i in T.unroll(STEP):
                 for j in T.unroll(STEP):
                     if T.And(oh + i < OH, ow + j < OW):
@@ -229,7 +241,7 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout) -
 
         over_channels(OC, layout.tile.vl, transform_channels)
 
-    return patch_phase("output", patches, transform_patch)
+    return patch_phase("output", patches, transform_patch, D)
 
 
 def vector(first: Any, lanes: int) -> Any:

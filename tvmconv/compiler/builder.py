@@ -15,7 +15,7 @@ from typing import Any
 from tvmconv import schedules
 from tvmconv.algorithms import algorithm as find_algorithm
 from tvmconv.algorithms.base import Algorithm
-from tvmconv.algorithms.microkernel.program import BYTES, Program
+from tvmconv.algorithms.microkernel.program import Program
 from tvmconv.compiler import cache_key, link
 from tvmconv.compiler.parser_cache import parsed_quickly
 from tvmconv.native.toolchain import cache, workplace
@@ -29,6 +29,7 @@ from tvmconv.support.text import last_words
 from tvmconv.support.worker import WorkerLost, answer_all
 from tvmconv.support.worker_pool import ask_each
 from tvmconv.target import targets
+from tvmconv.target.dtype import FLOAT32, DType
 from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile
 from tvmconv.version import __version__
@@ -55,6 +56,7 @@ class Request:
     schedule: str = "hand"
     tile: Tile | None = None
     layout: str | None = None
+    dtype: DType = FLOAT32
 
     @property
     def made_for(self) -> Target:
@@ -64,11 +66,12 @@ class Request:
     def prefix(self) -> str:
         """What the kernel's C symbols begin with."""
         layout = "_nchw" if self.defined_by.layout == "nchw" else ""
-        return f"{self.shape}_{self.algorithm.replace('-', '_')}{layout}"
+        dtype = "" if self.dtype == FLOAT32 else f"_{self.dtype.name}"
+        return f"{self.shape}_{self.algorithm.replace('-', '_')}{layout}{dtype}"
 
     @property
     def defined_by(self) -> Algorithm:
-        return find_algorithm(self.algorithm, self.layout)
+        return find_algorithm(self.algorithm, self.layout, self.dtype)
 
     def check(self) -> Request:
         """The same request with its tile decided. Raises ValueError where it cannot be met."""
@@ -78,7 +81,7 @@ class Request:
         schedules.check(self.schedule)
         chosen = schedules.choose_tile(algorithm, self.shape, target, self.tile)
         packed = algorithm.view(self.shape, chosen).layout.elements
-        extra = algorithm.workspace(self.shape, chosen) // BYTES
+        extra = algorithm.workspace(self.shape, chosen) // self.dtype.bytes
         if max(packed, extra) >= 2**31:
             raise Unsuited(
                 f"{self.shape}: {max(packed, extra)} elements of weights or workspace; 2**31 - 1 are the most"
@@ -202,9 +205,7 @@ def _module(request: Request, program: Program) -> Any:
 
     functions = schedules.schedule(program, request.made_for)
     named = {f"{request.prefix}_tir_{name}": function for name, function in functions.items()}
-    named |= ffi_entries(
-        request.prefix, request.shape, request.defined_by.layout, program.packed_bytes, program.workspace_bytes
-    )
+    named |= ffi_entries(request.prefix, request.shape, request.defined_by.layout, program)
     return tvm.IRModule({name: function.with_attr("global_symbol", name) for name, function in named.items()})
 
 
@@ -240,7 +241,7 @@ def _description(request: Request, program: Program) -> dict[str, Any]:
         "schedule": request.schedule,
         "tile": str(request.tile),
         "layout": layout,
-        "dtype": "float32",
+        "dtype": request.dtype.name,
         "x_shape": shape.x_in(layout),
         "w_shape": shape.w_shape,
         "y_shape": shape.y_in(layout),
@@ -265,5 +266,5 @@ def _versions() -> Mapping[str, str]:
 
 def _path(request: Request) -> Path:
     """Where the cache has the kernel of a checked request, or would have it."""
-    asked = (request.shape, request.algorithm, request.layout, request.target, request.schedule, request.tile)
+    asked = vars(request).values()
     return cache() / _KERNELS / f"{request.prefix}-{cache_key.key(asked)}.so"

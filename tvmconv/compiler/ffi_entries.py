@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvmconv.algorithms.microkernel.program import Program
 from tvmconv.workload.shape import ConvShape
 
 C_FUNCTIONS = ("describe", "packed_bytes", "workspace_bytes", "pack", "clamp", "prepare", "run", "run_phase")
@@ -19,16 +20,19 @@ def exports(prefix: str) -> list[str]:
     return [*functions, *(f"__tvm_ffi_{prefix}_{name}" for name in FFI_FUNCTIONS), "__TVMFFI*"]
 
 
-def ffi_entries(prefix: str, shape: ConvShape, layout: str, packed_bytes: int, workspace_bytes: int) -> dict[str, Any]:
+def ffi_entries(prefix: str, shape: ConvShape, layout: str, program: Program) -> dict[str, Any]:
     """pack(w OIHW, bias, packed), clamp(lower, upper, packed), prepare(workspace), run(x, packed, y, workspace), and
     run_on(x, packed, y, workspace, pool), where pool is the address of a tvmconv_pool, 0 for the calling thread alone.
 
-    packed and workspace are float32 of their sizes in bytes / 4 (a workspace of one element where none is needed).
+    packed and workspace are arrays of the stored type, of as many elements as their bytes make (a workspace of one
+    element where none is needed).
     Arrays need their element's alignment alone, and may be views that begin anywhere in an allocation.
     """
     from tvm.script import tirx as T
 
-    packed_elements, workspace_elements = packed_bytes // 4, max(1, workspace_bytes // 4)
+    D = program.dtype
+    SUM = getattr(T, D.accumulator)
+    packed_elements, workspace_elements = program.packed_bytes // D.bytes, max(1, program.workspace_bytes // D.bytes)
 
     @T.inline
     def call(name, *arguments):
@@ -41,39 +45,39 @@ def ffi_entries(prefix: str, shape: ConvShape, layout: str, packed_bytes: int, w
 
     @T.prim_func(s_tir=True)
     def pack(
-        w: T.Buffer(shape.w_shape, "float32", align=4, offset_factor=1),
-        bias: T.Buffer((shape.oc,), "float32", align=4, offset_factor=1),
-        packed: T.Buffer((packed_elements,), "float32", align=4, offset_factor=1),
+        w: T.Buffer(shape.w_shape, D.storage, align=D.bytes, offset_factor=1),
+        bias: T.Buffer((shape.oc,), D.accumulator, align=D.accumulator_bytes, offset_factor=1),
+        packed: T.Buffer((packed_elements,), D.storage, align=D.bytes, offset_factor=1),
     ):
         call("pack", w.access_ptr("r"), bias.access_ptr("r"), packed.access_ptr("w"))
 
     @T.prim_func(s_tir=True)
     def clamp(
-        lower: T.float32,
-        upper: T.float32,
-        packed: T.Buffer((packed_elements,), "float32", align=4, offset_factor=1),
+        lower: SUM,
+        upper: SUM,
+        packed: T.Buffer((packed_elements,), D.storage, align=D.bytes, offset_factor=1),
     ):
         call("clamp", lower, upper, packed.access_ptr("w"))
 
     @T.prim_func(s_tir=True)
-    def prepare(workspace: T.Buffer((workspace_elements,), "float32", align=4, offset_factor=1)):
+    def prepare(workspace: T.Buffer((workspace_elements,), D.storage, align=D.bytes, offset_factor=1)):
         call("prepare", workspace.access_ptr("w"))
 
     @T.prim_func(s_tir=True)
     def run(
-        x: T.Buffer(shape.x_in(layout), "float32", align=4, offset_factor=1),
-        packed: T.Buffer((packed_elements,), "float32", align=4, offset_factor=1),
-        y: T.Buffer(shape.y_in(layout), "float32", align=4, offset_factor=1),
-        workspace: T.Buffer((workspace_elements,), "float32", align=4, offset_factor=1),
+        x: T.Buffer(shape.x_in(layout), D.storage, align=D.bytes, offset_factor=1),
+        packed: T.Buffer((packed_elements,), D.storage, align=D.bytes, offset_factor=1),
+        y: T.Buffer(shape.y_in(layout), D.storage, align=D.bytes, offset_factor=1),
+        workspace: T.Buffer((workspace_elements,), D.storage, align=D.bytes, offset_factor=1),
     ):
         call_run(x, packed, y, workspace, T.reinterpret("handle", T.int64(0)))
 
     @T.prim_func(s_tir=True)
     def run_on(
-        x: T.Buffer(shape.x_in(layout), "float32", align=4, offset_factor=1),
-        packed: T.Buffer((packed_elements,), "float32", align=4, offset_factor=1),
-        y: T.Buffer(shape.y_in(layout), "float32", align=4, offset_factor=1),
-        workspace: T.Buffer((workspace_elements,), "float32", align=4, offset_factor=1),
+        x: T.Buffer(shape.x_in(layout), D.storage, align=D.bytes, offset_factor=1),
+        packed: T.Buffer((packed_elements,), D.storage, align=D.bytes, offset_factor=1),
+        y: T.Buffer(shape.y_in(layout), D.storage, align=D.bytes, offset_factor=1),
+        workspace: T.Buffer((workspace_elements,), D.storage, align=D.bytes, offset_factor=1),
         pool: T.int64,
     ):
         call_run(x, packed, y, workspace, T.reinterpret("handle", pool))

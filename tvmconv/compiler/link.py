@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvmconv.native.toolchain import NATIVE, page_size, zig
 from tvmconv.runtime.kernel_file.soname import RESERVED, named
+from tvmconv.target.dtype import ELEMENTS
 from tvmconv.target.targets import Target
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def shim_source(prefix: str, program: Program, description: Mapping[str, Any]) -
     phases = " ".join(f"X({phase.function}, {phase.units}, {phase.tasks})" for phase in program.phases)
     defines = {
         "PREFIX": prefix,
+        "STORED": ELEMENTS[program.dtype.storage].in_c,
+        "SUMMED": ELEMENTS[program.dtype.accumulator].in_c,
         "PACKED_BYTES": program.packed_bytes,
         "WORKSPACE_BYTES": program.workspace_bytes,
         "IMAGES": program.images,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tvmconv.measure import peers
 from tvmconv.measure.peers.runner import Runner
-from tvmconv.runtime.arrays import aligned_floats, as_layout
+from tvmconv.runtime.arrays import aligned_array, as_layout
 from tvmconv.runtime.kernel import Kernel, load
 from tvmconv.verify.reference import Case
 from tvmconv.workload.shape import ConvShape
@@ -62,7 +62,7 @@ class _KernelRunner:
     def __init__(self, kernel: Kernel, case: Case, threads: int) -> None:
         conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=threads)
         self.version, self.layout = str(kernel.description["versions"]["tvmconv"]), kernel.layout
-        x, self._y = (aligned_floats(shape) for shape in (kernel.x_shape, kernel.y_shape))
+        x, self._y = (aligned_array(shape, kernel.dtype.storage) for shape in (kernel.x_shape, kernel.y_shape))
         x[...] = as_layout(case.x, "nhwc", kernel.layout)
         self._x, self._conv, self._workspace = x, conv, conv.new_workspace()
         self._arrays = (x, conv.packed, self._workspace, self._y)

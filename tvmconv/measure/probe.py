@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tvmconv.native.toolchain import library
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.isa import Isa
 
 # Two accumulators a row, of which more are needed than latency × units (4 × 2 on all of today's cores).
@@ -102,7 +103,7 @@ def compiled(isa: Isa, triple: str | None = None) -> Path:
 
 def flops_of_round(isa: Isa) -> dict[str, int]:
     """Floating-point operations of one round of each loop, by the end of its function's name."""
-    fma = 2 * 2 * _ROWS[isa.registers] * isa.lanes
+    fma = 2 * 2 * _ROWS[isa.registers] * isa.lanes(FLOAT32)
     return {"fma": fma, "tile": fma * _DEPTH}
 
 

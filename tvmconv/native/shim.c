@@ -1,5 +1,6 @@
 /* The plain C interface of one kernel, around the functions that TVM compiled. Included by a generated file that
-   defines PREFIX, PACKED_BYTES, WORKSPACE_BYTES, IMAGES, DESCRIPTION and PHASES(X): X(name, units, tasks) for each. */
+   defines PREFIX, STORED and SUMMED (types in C: of x, w and y; of bias and clamp), PACKED_BYTES, WORKSPACE_BYTES, IMAGES,
+   DESCRIPTION and PHASES(X): X(name, units, tasks) for each. */
 #include <stddef.h>
 #include <stdint.h>
 #include "tvmconv.h"
@@ -9,10 +10,10 @@
 #define PUBLIC __attribute__((visibility("default")))
 #define TIR(name) JOIN(JOIN(PREFIX, tir), name)
 
-void TIR(pack)(const float *w, const float *bias, float *packed);
+void TIR(pack)(const STORED *w, const SUMMED *bias, STORED *packed);
 void TIR(prepare)(void *workspace, void *same_workspace);
 #define DECLARE(name, units, tasks)                                                                             \
-    void TIR(name)(int64_t x, int64_t operand, const float *packed, float *y, void *workspace, int64_t address, \
+    void TIR(name)(int64_t x, int64_t operand, const STORED *packed, STORED *y, void *workspace, int64_t address, \
                    int32_t image, int32_t first, int32_t last);
 PHASES(DECLARE)
 
@@ -22,23 +23,23 @@ PUBLIC const char *JOIN(PREFIX, describe)(void) { return description; }
 PUBLIC size_t JOIN(PREFIX, packed_bytes)(void) { return PACKED_BYTES; }
 PUBLIC size_t JOIN(PREFIX, workspace_bytes)(int32_t threads) { (void)threads; return WORKSPACE_BYTES; }
 
-static int misplaced(const void *p) { return (uintptr_t)p % sizeof(float) ? TVMCONV_MISALIGNED : TVMCONV_OK; }
+static int misplaced(const void *p) { return (uintptr_t)p % sizeof(STORED) ? TVMCONV_MISALIGNED : TVMCONV_OK; }
 static int missing(const void *p) { return p ? misplaced(p) : TVMCONV_NULL; }
 static int missing_workspace(const void *p) { return WORKSPACE_BYTES ? missing(p) : TVMCONV_OK; }
 
-PUBLIC int JOIN(PREFIX, pack)(const float *w, const float *bias, void *packed) {
+PUBLIC int JOIN(PREFIX, pack)(const STORED *w, const SUMMED *bias, void *packed) {
     int bad = missing(w) | missing(packed) | misplaced(bias);
     if (bad) return bad;
     TIR(pack)(w, bias, packed);
     return TVMCONV_OK;
 }
 
-PUBLIC int JOIN(PREFIX, clamp)(float lower, float upper, void *packed) {
+PUBLIC int JOIN(PREFIX, clamp)(SUMMED lower, SUMMED upper, void *packed) {
     int bad = missing(packed);
     if (bad) return bad;
     if (!(lower <= upper)) return TVMCONV_BOUNDS;
-    ((float *)packed)[0] = lower;
-    ((float *)packed)[1] = upper;
+    ((SUMMED *)packed)[0] = lower;
+    ((SUMMED *)packed)[1] = upper;
     return TVMCONV_OK;
 }
 
@@ -50,8 +51,8 @@ PUBLIC int JOIN(PREFIX, prepare)(void *workspace) {
 }
 
 typedef struct {
-    const float *x, *packed;
-    float *y;
+    const STORED *x, *packed;
+    STORED *y;
     void *workspace;
     int32_t image;
 } call;
@@ -67,11 +68,11 @@ typedef struct {
     }
 PHASES(RANGE)
 
-static int check(const float *x, const void *packed, const float *y, const void *workspace) {
+static int check(const STORED *x, const void *packed, const STORED *y, const void *workspace) {
     return missing(x) | missing(packed) | missing(y) | missing_workspace(workspace);
 }
 
-PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool) {
+PUBLIC int JOIN(PREFIX, run)(const STORED *x, const void *packed, STORED *y, void *workspace, const tvmconv_pool *pool) {
     int bad = check(x, packed, y, workspace) | (pool && !pool->parallel_for ? TVMCONV_NULL : TVMCONV_OK);
     if (bad) return bad;
     call c = {x, packed, y, workspace, 0};
@@ -85,7 +86,7 @@ PUBLIC int JOIN(PREFIX, run)(const float *x, const void *packed, float *y, void 
 }
 
 /* For measuring: one phase of the description's list alone, on one thread and the first image. */
-PUBLIC int JOIN(PREFIX, run_phase)(const float *x, const void *packed, float *y, void *workspace, int32_t phase) {
+PUBLIC int JOIN(PREFIX, run_phase)(const STORED *x, const void *packed, STORED *y, void *workspace, int32_t phase) {
     int bad = check(x, packed, y, workspace);
     if (bad) return bad;
     const call c = {x, packed, y, workspace, 0};

@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.workload.shape import AXES
 
 ALIGNMENT = 64  # of the memory that is allocated here
-ELEMENT = 4  # bytes, and the alignment that kernels ask for
+WORKSPACE_ALIGNMENT = 4  # bytes: of an index or a sum, whatever the element types
 
 Array = np.ndarray[Any, Any]
 
@@ -23,10 +23,10 @@ def aligned(size: int) -> Array:
     return raw[start : start + size]
 
 
-def aligned_floats(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A new float32 array that begins at such an address."""
-    floats: NDArray[np.float32] = aligned(ELEMENT * math.prod(shape)).view(np.float32).reshape(shape)
-    return floats
+def aligned_array(shape: tuple[int, ...], element: str = FLOAT32.storage) -> Array:
+    """A new array of elements of that type that begins at such an address."""
+    kind = np.dtype(element)
+    return aligned(kind.itemsize * math.prod(shape)).view(kind).reshape(shape)
 
 
 def span(array: Array) -> range:

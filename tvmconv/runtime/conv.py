@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvmconv.runtime.array_checks import checked_image
+from tvmconv.runtime.array_checks import Taken, checked_image
 from tvmconv.runtime.arrays import Array, aligned, span
 from tvmconv.runtime.tensors import is_torch, to_torch
 from tvmconv.runtime.thread_pool import Workers
@@ -93,7 +93,7 @@ class Conv:
         new_workspace returns, which is prepared only when something else has used its memory, or any other array of
         workspace_bytes, which is prepared in each call. Returns the output. Raises ValueError or TypeError.
         """
-        y = np.empty(self.kernel.y_shape, np.float32) if out is None else out
+        y = np.empty(self.kernel.y_shape, self.kernel.dtype.storage) if out is None else out
         with self._own_workspace_free if workspace is None else nullcontext():
             self.bind(x, y, workspace)()
         return to_torch(y, self.kernel.layout) if is_torch(x) and out is None else y
@@ -108,8 +108,8 @@ class Conv:
         kernel, size = self.kernel, self.workspace_bytes
         if phase is not None and phase not in kernel.phases:
             raise ValueError(unknown("phase", phase, kernel.phases))
-        x = checked_image("x", x, kernel.x_shape, kernel.layout)
-        y = checked_image("out", y, kernel.y_shape, kernel.layout, written=True)
+        x = checked_image("x", x, Taken(kernel.x_shape, kernel.layout, kernel.dtype.storage))
+        y = checked_image("out", y, Taken(kernel.y_shape, kernel.layout, kernel.dtype.storage), written=True)
         workspace = self._own_workspace if workspace is None else checked_workspace(workspace, size)
         spans = {"x": span(x), "out": span(y), "workspace": span(workspace)}
         self._check_apart(spans)
@@ -144,7 +144,7 @@ class Conv:
 def _unpickled(kernel: Kernel, content: bytes, threads: int) -> Conv:
     packed = aligned(len(content))
     packed[:] = np.frombuffer(content, np.uint8)
-    return kernel.with_packed(packed.view(np.float32), threads)
+    return kernel.with_packed(packed.view(kernel.dtype.storage), threads)
 
 
 _CONVS: weakref.WeakSet[Conv] = weakref.WeakSet()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmconv.runtime.array_checks import checked_weights
+from tvmconv.runtime.array_checks import Taken, checked_weights
 from tvmconv.runtime.arrays import Array, aligned, span
 from tvmconv.runtime.conv import Conv
 from tvmconv.runtime.kernel_file.description import BadDescription, descriptions, parse
@@ -23,6 +23,7 @@ from tvmconv.runtime.thread_pool import Workers, shared
 from tvmconv.support.filesystem.files import write_whole
 from tvmconv.support.filesystem.user_folders import CACHE
 from tvmconv.support.text import unknown
+from tvmconv.target.dtype import dtype
 from tvmconv.target.targets import host_features
 from tvmconv.workload.shape import ConvShape
 
@@ -73,6 +74,7 @@ class Kernel:
         self.threads = threads  # what prepare's are unless it is told: the file is the same for any number
         self.description = dict(description)
         self.shape = ConvShape.parse(description["workload"])
+        self.dtype = dtype(description["dtype"])
         self.x_shape = self.shape.x_in(self.layout)  # the input and the output, in the kernel's layout
         self.y_shape = self.shape.y_in(self.layout)
         self._loaded: ctypes.CDLL | None = None
@@ -137,10 +139,14 @@ class Kernel:
             raise ValueError(unknown("weight layout", weights, tuple(_WEIGHT_LAYOUTS)))
         axes = _WEIGHT_LAYOUTS[weights]
         expected = tuple(self.shape.w_shape[axes.index(axis)] for axis in range(4))
-        w = np.ascontiguousarray(checked_weights("w", w, expected, weights).transpose(axes))
-        b = None if bias is None else checked_weights("bias", bias, (self.shape.oc,), "OC")
+        w = np.ascontiguousarray(checked_weights("w", w, Taken(expected, weights, self.dtype.storage)).transpose(axes))
+        b = (
+            None
+            if bias is None
+            else checked_weights("bias", bias, Taken((self.shape.oc,), "OC", self.dtype.accumulator))
+        )
         bounds = None if clamp is None else _bounds(clamp)
-        packed = aligned(self.packed_bytes).view(np.float32)
+        packed = aligned(self.packed_bytes).view(self.dtype.storage)
         self.call("pack", _address(w), _address(b), _address(packed))
         if bounds:
             self.call("clamp", *map(ctypes.c_float, bounds), _address(packed))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tvmconv.runtime import emulator
-from tvmconv.runtime.arrays import aligned_floats
+from tvmconv.runtime.arrays import aligned_array
 from tvmconv.runtime.emulator import Machine, Memory
 from tvmconv.runtime.kernel import Kernel, read
 from tvmconv.runtime.thread_pool import Workers
@@ -41,8 +41,8 @@ def instructions(path: Path, seconds: float) -> int:
     Raises as load_on does, emulator.Fault for a kernel that strays, TimeoutError for one of more than `seconds`.
     """
     kernel = EmulatedKernel(read(path), counting=True, seconds=seconds)
-    conv = kernel.prepare(aligned_floats(kernel.shape.w_shape))
-    x, y = aligned_floats(kernel.x_shape), aligned_floats(kernel.y_shape)
+    conv = kernel.prepare(aligned_array(kernel.shape.w_shape, kernel.dtype.storage))
+    x, y = (aligned_array(shape, kernel.dtype.storage) for shape in (kernel.x_shape, kernel.y_shape))
     x.fill(0)
     run = conv.bind(x, y)
     before = kernel.machine.instructions
@@ -84,10 +84,13 @@ class DistantKernel(Kernel):
     @property
     def _sizes(self) -> Mapping[str, int]:
         """Bytes of each array."""
-        shape = self.shape
-        elements = {"w": shape.w_shape, "bias": (shape.oc,), "x": self.x_shape, "y": self.y_shape}
-        floats = {name: 4 * math.prod(sizes) for name, sizes in elements.items()}
-        return {**floats, "packed": self.packed_bytes, "workspace": self.workspace_bytes()}
+        stored = {"w": self.shape.w_shape, "x": self.x_shape, "y": self.y_shape}
+        return {
+            **{name: self.dtype.bytes * math.prod(sizes) for name, sizes in stored.items()},
+            "bias": self.dtype.accumulator_bytes * self.shape.oc,
+            "packed": self.packed_bytes,
+            "workspace": self.workspace_bytes(),
+        }
 
 
 class EmulatedKernel(DistantKernel):

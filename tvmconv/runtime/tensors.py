@@ -23,12 +23,13 @@ def to_torch(array: Array, layout: str) -> Any:
     return torch.from_numpy(as_layout(array, layout, LAYOUT))
 
 
-def as_numpy(name: str, tensor: Any, differentiable: bool) -> Array:
-    """The tensor's memory with the axes of torch. Raises TypeError, which says what to pass instead.
+def as_numpy(name: str, tensor: Any, element: str, differentiable: bool) -> Array:
+    """The memory of a tensor of elements of that type, with the axes of torch. Raises TypeError, which says what to
+    pass instead.
 
     `differentiable`: whether a caller may expect a gradient with respect to it.
     """
-    if reason := _unsuited(name, tensor, differentiable):
+    if reason := _unsuited(name, tensor, element, differentiable):
         raise TypeError(f"{name} {reason}")
     try:
         array: Array = tensor.detach().numpy()
@@ -38,7 +39,7 @@ def as_numpy(name: str, tensor: Any, differentiable: bool) -> Array:
     return array
 
 
-def _unsuited(name: str, tensor: Any, differentiable: bool) -> str | None:
+def _unsuited(name: str, tensor: Any, element: str, differentiable: bool) -> str | None:
     """Why a kernel cannot take a tensor's elements, as the rest of a sentence; None if it can."""
     import torch
 
@@ -52,8 +53,8 @@ def _unsuited(name: str, tensor: Any, differentiable: bool) -> str | None:
         return f"is not dense ({tensor.layout}); pass {name}.to_dense()"
     if tensor.is_quantized:
         return f"is quantized ({tensor.dtype}); pass {name}.dequantize()"
-    if tensor.dtype != torch.float32:
-        return f"is {tensor.dtype}; pass float32{'' if tensor.is_complex() else f': {name}.float()'}"
+    if tensor.dtype != getattr(torch, element):
+        return f"is {tensor.dtype}; pass {element}{'' if tensor.is_complex() else f': {name}.to(torch.{element})'}"
     if tensor.is_neg():
         return f"is a view whose signs torch has yet to change; pass {name}.resolve_neg()"
     if differentiable and tensor.requires_grad and torch.is_grad_enabled():

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmconv.runtime.arrays import ELEMENT, Array, span
+from tvmconv.runtime.arrays import WORKSPACE_ALIGNMENT, Array, span
 
 Prepare = Callable[[ctypes.c_void_p], None]
 
@@ -99,8 +99,10 @@ def checked_workspace(memory: Array, needed: int) -> Array:
         raise TypeError("workspace must be a contiguous, writable NumPy array, such as conv.new_workspace() makes")
     if memory.nbytes < needed:
         raise ValueError(f"workspace has {memory.nbytes} bytes; this kernel needs {needed}")
-    if span(memory).start % ELEMENT:
-        raise ValueError(f"workspace is not aligned to {ELEMENT} bytes; pass memory that is, such as of float32")
+    if span(memory).start % WORKSPACE_ALIGNMENT:
+        raise ValueError(
+            f"workspace is not aligned to {WORKSPACE_ALIGNMENT} bytes; pass memory that is, such as of float32"
+        )
     return memory
 
 

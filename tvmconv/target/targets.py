@@ -12,6 +12,7 @@ from tvmconv.support.text import unknown
 from tvmconv.target import features
 from tvmconv.target.cores import BY_NAME, CORES, Core
 from tvmconv.target.devices import DEVICES, Cluster, Device
+from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.isa import ISAS, NEON, GemmCosts, Isa
 
 
@@ -50,7 +51,7 @@ class Target:
         """Costs of register tiles in NHWC on the target's core."""
         core = BY_NAME.get(self.mcpu)  # none for generic targets, which LLVM schedules as cores out of order
         costs = self.isa.in_order if core and core.in_order and self.isa.in_order else self.isa.gemm
-        return replace(costs, ports=core.flops // (2 * self.isa.lanes)) if core and core.flops else costs
+        return replace(costs, ports=core.flops // (2 * self.isa.lanes(FLOAT32))) if core and core.flops else costs
 
     @property
     def features(self) -> tuple[str, ...]:

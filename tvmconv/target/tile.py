@@ -1,4 +1,4 @@
-"""Tile: the one value that fixes a kernel's code and both of its layouts at once."""
+"""Tile: the one value that fixes a kernel's code and both of its layouts at once; NchwTile: what it means in NCHW."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ class Tile:
     gc is how many channels of a row are loaded at once, as one vector that is held until its last one is used: KR, or 1
     where each is read from memory when it is used (as where gc is left open at last).
 
-    In NCHW the operands have swapped roles: mr counts output channels, nr and mc pixels, and vl pixels of one row, or
-    of the flattened image, make up a vector.
+    This is the spelling of NCHW's tiles, too; NchwTile says what the sizes are there.
 
     Of a depthwise layer, whose K is the taps alone, mr is pixels of one output row, nr channels; mc pixels (whole rows)
     and kc channels are swept before the next block; the rest has no meaning.
@@ -56,6 +55,11 @@ class Tile:
         return cls(int(match["mr"]), int(match["nr"]), **sizes)
 
     @property
+    def panel(self) -> int:
+        """Output channels of a packed panel of weights."""
+        return self.nr
+
+    @property
     def decided(self) -> dict[str, int]:
         """The sizes that are not left open, by name."""
         sizes = {field.name: int(getattr(self, field.name)) for field in fields(self)}
@@ -64,3 +68,36 @@ class Tile:
     def __str__(self) -> str:
         rest = "".join(f"_{name}{size}" for name, size in self.decided.items() if name not in ("mr", "nr"))
         return f"{self.mr}x{self.nr}{rest}"
+
+
+@dataclass(frozen=True)
+class NchwTile:
+    """Block sizes in NCHW: of a GEMM of OC rows, M = OH·OW columns and K = IC·KH·KW, in elements.
+
+    channels×pixels is what one tile accumulates in registers; channels is also the width of a packed weight panel.
+    kr channels are one step of the inner loop. block pixels are swept with one panel before the next block of pixels,
+    kc channels of each tap before the next block of K; 0 stands for all. lanes pixels of one row, or of the flattened
+    image, make up a vector.
+    """
+
+    channels: int
+    pixels: int
+    kr: int
+    block: int
+    kc: int
+    lanes: int
+
+    @classmethod
+    def of(cls, tile: Tile) -> NchwTile:
+        """What a tile means in NCHW."""
+        return cls(tile.mr, tile.nr, kr=tile.kr, block=tile.mc, kc=tile.kc, lanes=tile.vl)
+
+    @property
+    def panel(self) -> int:
+        """Output channels of a packed panel of weights."""
+        return self.channels
+
+    @property
+    def spelled(self) -> Tile:
+        """As the command and tuning logs spell it. Nothing is fetched ahead."""
+        return Tile(self.channels, self.pixels, kr=self.kr, mc=self.block, kc=self.kc, pf=0, st=0, vl=self.lanes)

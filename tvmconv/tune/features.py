@@ -11,7 +11,6 @@ import math
 
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.algorithms.base import Algorithm
-from tvmconv.algorithms.microkernel.program import BYTES
 from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile
 from tvmconv.workload.shape import ConvShape
@@ -21,13 +20,13 @@ _ALGORITHMS = {(known.name, known.layout): float(number) for number, known in en
 
 def features(algorithm: Algorithm, shape: ConvShape, target: Target, tile: Tile) -> tuple[float, ...]:
     """Figures of one kernel, sizes and ratios as logarithms, always as many and in the same order."""
-    isa = target.isa
+    isa, dtype = target.isa, algorithm.dtype
     work, panels, channels, taps = _structure(algorithm, shape, Tile(tile.mr, tile.nr, vl=tile.vl, gc=tile.gc))
-    vectors = tile.nr / isa.lanes
+    vectors = tile.nr / isa.lanes(dtype)
     kc = tile.kc if tile.kc > 0 and not shape.depthwise else channels
     rows = tile.mc if tile.mc > 0 else shape.m
     multiply_adds = tile.mr * vectors
-    of_weights, of_rows = kc * taps * tile.nr * BYTES, rows * kc * BYTES
+    of_weights, of_rows = kc * taps * tile.nr * dtype.bytes, rows * kc * dtype.bytes
     needed = shape.flops / 2 / shape.mb
     computed = max(1.0, work * panels * channels * tile.mr * tile.nr)
     return (
@@ -35,7 +34,7 @@ def features(algorithm: Algorithm, shape: ConvShape, target: Target, tile: Tile)
         float(tile.mr),
         vectors,
         multiply_adds,
-        float(isa.registers - isa.registers_of(tile)),
+        float(isa.registers - isa.registers_of(tile, dtype)),
         (tile.mr + vectors) / multiply_adds,  # loads of a multiply-add
         float(tile.kr),
         float(tile.pf),

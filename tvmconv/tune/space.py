@@ -16,6 +16,7 @@ from tvmconv.algorithms.base import Algorithm
 from tvmconv.algorithms.microkernel.gemm_nhwc import MatrixView
 from tvmconv.algorithms.microkernel.pixel_vectors import PixelView
 from tvmconv.compiler.builder import Request
+from tvmconv.target.dtype import DType
 from tvmconv.target.targets import Target
 from tvmconv.target.tile import Tile
 
@@ -84,7 +85,7 @@ class Space:
             case "nr":
                 return _widths(algorithm, self.request, target)
             case "mr":
-                return _heights(target, drawn["nr"], self.default)
+                return _heights(target, self.request.dtype, drawn["nr"], self.default)
             case "kc":
                 return _blocks_of_channels(self._channels, self.default) if self._cuts_channels else (0,)
             case "kr":
@@ -117,7 +118,7 @@ class Space:
 
 
 def _widths(algorithm: Algorithm, request: Request, target: Target) -> Sequence[int]:
-    lanes = target.isa.lanes
+    lanes = target.isa.lanes(request.dtype)
     most = _MOST_VECTORS
     if algorithm.layout == "nhwc":  # no wider than the layer's channels
         most = min(most, -(-request.shape.ocg // lanes))
@@ -125,9 +126,9 @@ def _widths(algorithm: Algorithm, request: Request, target: Target) -> Sequence[
 
 
 @functools.lru_cache(maxsize=256)
-def _heights(target: Target, nr: int, default: Tile) -> Sequence[int]:
-    isa, vectors = target.isa, nr // target.isa.lanes
-    fitting = [mr for mr in range(1, isa.registers) if isa.fits(replace(default, mr=mr, nr=nr))]
+def _heights(target: Target, dtype: DType, nr: int, default: Tile) -> Sequence[int]:
+    isa, vectors = target.isa, nr // target.isa.lanes(dtype)
+    fitting = [mr for mr in range(1, isa.registers) if isa.fits(replace(default, mr=mr, nr=nr), dtype)]
     full = max((mr * vectors for mr in fitting), default=0)
     least = _LEAST_MULTIPLY_ADDS * min(full, isa.registers)
     return tuple(mr for mr in fitting if mr * vectors >= least)
@@ -151,7 +152,7 @@ def _with(choices: Iterable[int], *more: int) -> Sequence[int]:
 
 
 def _depthwise(name: str, drawn: Mapping[str, int], request: Request) -> Sequence[int]:
-    shape, lanes = request.shape, request.made_for.isa.lanes
+    shape, lanes = request.shape, request.made_for.isa.lanes(request.dtype)
     match name:
         case "mr":
             return tuple(mr for mr in _DEPTHWISE_PIXELS if mr <= shape.ow)
@@ -166,4 +167,4 @@ def _depthwise(name: str, drawn: Mapping[str, int], request: Request) -> Sequenc
 
 def _fits(request: Request, mr: int, nr: int) -> bool:
     assert request.tile
-    return request.made_for.isa.fits(replace(request.tile, mr=mr, nr=nr))
+    return request.made_for.isa.fits(replace(request.tile, mr=mr, nr=nr), request.dtype)

@@ -1,8 +1,8 @@
-"""The matrix products of NCHW: the register tile with its operands' roles swapped.
+"""The matrix products of NCHW: a register tile of output channels by pixels.
 
-    acc[MR][NR] += Σ over a run of channels of packed[k][i] · source[k][pixel j]
+    acc[channels][pixels] += Σ over a run of channels of packed[k][i] · source[k][pixel j]
 
-MR output channels by NR pixels: the packed weights are broadcast, the pixels are the vectors, read where they lie. What
+The packed weights are broadcast, the pixels are the vectors, read where they lie. What
 a product adds to an output plane, and when, tells the algorithms apart: see Taps.
 """
 
@@ -25,7 +25,7 @@ from tvmconv.algorithms.microkernel.pixel_vectors import (
     read_vector,
     readable,
 )
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK, Phase, Program, no_preparation, phase_function
+from tvmconv.algorithms.microkernel.program import ON_STACK, Phase, Program, constant, no_preparation, phase_function
 from tvmconv.algorithms.microkernel.vector_ops import all_lanes, masked_load, masked_store, whole_vector
 from tvmconv.workload.shape import ConvShape
 
@@ -79,7 +79,8 @@ def pixel_product(
     SWEEPS = TAPS if taps is Taps.IN_TURN else 1
     RUN = TAPS if taps is Taps.ALL else 1
     SHIFTED = s.taps > 1  # else all of source's pixels lie where the output's do, whatever the tap
-    VECTOR = f"float32x{L}"
+    D = layout.dtype
+    VECTOR = f"{D.accumulator}x{L}"
     TO_Y = planes is None
     assert steps == KB
     locate, reach, multiply, write_back = (
@@ -94,10 +95,10 @@ def pixel_product(
         buffers = packed_buffers(layout, packed, flat_bias=True)
         output = T.decl_buffer(
             (s.mb * OC * M if TO_Y else OC * TU * M,),
-            "float32",
+            D.storage,
             data=y if TO_Y else workspace,
             elem_offset=0 if TO_Y else planes,
-            align=4,
+            align=D.bytes,
         )
         acc = T.alloc_buffer((MR, V), VECTOR, scope="local", annotations=ON_STACK)
         column = T.alloc_buffer((V,), VECTOR, scope="local", annotations=ON_STACK)
@@ -121,9 +122,9 @@ def pixel_product(
                     tap: T.let[T.int32] = vs + tu
                     channel: T.let[T.int32] = g * layout.channels + kb * KC
                     image_start: T.let[T.int64] = (
-                        address if from_workspace else x + T.cast(n, "int64") * (s.ic * PLANE * BYTES)
+                        address if from_workspace else x + T.cast(n, "int64") * (s.ic * PLANE * D.bytes)
                     )
-                    base: T.let[T.int64] = image_start + T.cast(channel, "int64") * (PLANE * BYTES)
+                    base: T.let[T.int64] = image_start + T.cast(channel, "int64") * (PLANE * D.bytes)
                     locate(t, at)
                     for r, _whole in T.grid(RUN, 1):
                         reach(base, tap + r if SHIFTED else 0, 0, at)
@@ -133,7 +134,7 @@ def pixel_product(
                     place: T.let[T.int32] = ((n if TO_Y else 0) * OC + (g * TU + tu) * OCG) * M
                     write_back(acc, buffers, PanelPlace(output, place, p, (g * P + p) * MR), at, pass_)
 
-    return phase_function(symbol, body)
+    return phase_function(symbol, body, D)
 
 
 def product_program(
@@ -146,15 +147,16 @@ def product_program(
 ) -> Program:
     """The program of an algorithm that ends with one product, in as many steps as there are blocks of K."""
     return Program(
+        dtype=view.layout.dtype,
         functions={
             "pack": pack_function(shape, view.layout),
-            "prepare": no_preparation(),
+            "prepare": no_preparation(view.layout.dtype),
             **(others or {}),
             "run": product,
         },
         phases=(*before, partition_of_step(view, Taps.ALL).phase("run")),
         images=shape.mb * view.layout.k_blocks,
-        packed_bytes=view.layout.elements * BYTES,
+        packed_bytes=view.layout.bytes,
         memory=memory or {},
     )
 
@@ -167,8 +169,9 @@ def multiply_block(view: PixelView) -> Any:
     """
     from tvm.script import tirx as T
 
-    L, V, MR = view.lanes, view.vectors, view.layout.tile.nr
+    L, V, MR = view.lanes, view.vectors, view.layout.tile.channels
     always = view.masks_are_cheap
+    ZERO = constant(0, view.layout.dtype.accumulator)
     add_channels, add_channels_masked = (_channels_block(view, masked) for masked in (False, True))
 
     @T.inline
@@ -179,7 +182,7 @@ def multiply_block(view: PixelView) -> Any:
                     vi, vv = T.axis.remap("SS", [i, v])
                     T.reads()
                     T.writes(acc[vi, vv])
-                    acc[vi, vv] = whole_vector(T.float32(0), L)
+                    acc[vi, vv] = whole_vector(ZERO, L)
         if always:
             add_channels_masked(acc, column, at, weights, offset)
         else:
@@ -196,13 +199,13 @@ def _channels_block(view: PixelView, masked: bool) -> Any:
     from tvm.script import tirx as T
 
     layout, L, V = view.layout, view.lanes, view.vectors
-    MR, KC, KR = layout.tile.nr, layout.kc, layout.tile.kr
+    MR, KC, KR = layout.tile.channels, layout.kc, layout.tile.kr
     suffix = "_masked" if masked else ""
     HELD = L == _LANES and MR % L == 0
 
     @T.inline
     def add_channels(acc, column, at, weights, offset):
-        held = T.alloc_buffer((MR,), "float32", scope="local", annotations=ON_STACK)
+        held = T.alloc_buffer((MR,), layout.dtype.storage, scope="local", annotations=ON_STACK)
         for co, ci in T.grid(KC // KR, KR):
             if HELD:
                 for i in range(MR):
@@ -241,7 +244,7 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
     from tvm.script import tirx as T
 
     layout, L, V, M, OCG = view.layout, view.lanes, view.vectors, view.source.m, view.layout.oc
-    MR = layout.tile.nr
+    MR, SUM = layout.tile.channels, layout.dtype.accumulator
     PASSES = layout.taps if partial else layout.k_blocks
     always = view.masks_are_cheap
 
@@ -256,16 +259,14 @@ def _write_back_block(view: PixelView, raw: bool, partial: bool) -> Any:
                 T.reads(acc[vi, vv], at.pixel[vv], at.inside[vv], at.reached[vv])
                 T.writes()
                 if to.panel * MR + vi < OCG:
-                    pointer: T.let[T.handle("float32")] = T.address_of(
-                        to.output[to.start + (to.panel * MR + vi) * M + at.pixel[vv]]
-                    )
-                    total = T.alloc_buffer((1,), f"float32x{L}", scope="local", annotations=ON_STACK)
+                    pointer: T.let = T.address_of(to.output[to.start + (to.panel * MR + vi) * M + at.pixel[vv]])
+                    total = T.alloc_buffer((1,), f"{SUM}x{L}", scope="local", annotations=ON_STACK)
                     total[0] = only_reached(view, acc[vi, vv], at.reached[vv]) if partial else acc[vi, vv]
                     if not raw:
                         if pass_ == 0:
                             total[0] = total[0] + whole_vector(buffers.bias[to.bias + vi], L)
                         else:
-                            total[0] = total[0] + masked_load(f"float32x{L}", pointer, taken(at.inside[vv], suffix), L)
+                            total[0] = total[0] + masked_load(SUM, pointer, taken(at.inside[vv], suffix), L)
                         if pass_ == PASSES - 1:
                             total[0] = T.max(
                                 whole_vector(buffers.bounds[0], L),

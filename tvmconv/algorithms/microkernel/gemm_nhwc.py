@@ -12,6 +12,7 @@ from tvmconv.algorithms.microkernel.partition import Partition, tiles_of_block
 from tvmconv.algorithms.microkernel.program import ON_STACK, phase_function
 from tvmconv.algorithms.microkernel.register_tile import Panel, Run, is_short, multiply_block
 from tvmconv.algorithms.microkernel.write_back import Destination, write_back_block
+from tvmconv.target.tile import Tile
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class MatrixView:
 
     images: int
     m: int
-    layout: PackedLayout
+    layout: PackedLayout[Tile]
     uniform_stride: int = 0
 
     @property
@@ -102,10 +103,11 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     """
     from tvm.script import tirx as T
 
-    layout = view.layout
+    layout, D = view.layout, view.layout.dtype
     MR, NR, KR = layout.tile.mr, layout.tile.nr, layout.tile.kr
     G, (_, P, KB, TAPS, KC, _) = layout.groups, layout.weights_shape
     PLANE = plane_rows or view.m
+    OUTPUT = D.accumulator if to_planes else D.storage
     partition = view.partition
     BT, RB = partition.block, partition.blocks
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR, bare=to_planes, row_stride=view.row_stride)
@@ -119,8 +121,9 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     @T.inline
     def body(x, operand, packed, y, workspace, address, image, first, last):
         buffers = packed_buffers(layout, packed)
-        Y = T.decl_buffer((view.images * PLANE, G * layout.oc), "float32", data=workspace if to_planes else y, align=4)
-        acc = T.alloc_buffer((MR, NR), "float32", scope="local", annotations=ON_STACK)
+        output = workspace if to_planes else y
+        Y = T.decl_buffer((view.images * PLANE, G * layout.oc), OUTPUT, data=output, align=D.bytes)
+        acc = T.alloc_buffer((MR, NR), D.accumulator, scope="local", annotations=ON_STACK)
         row = T.alloc_buffer((view.addresses,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(partition.touched(first, last), KB):
@@ -146,4 +149,4 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
                     m: T.let[T.int64] = T.cast((n if to_planes else image + n) * PLANE + view.first_row(rt), "int64")
                     write_back(acc, buffers, Panel(g, p), Destination(Y, m, view.own_rows(rt)), vkb)
 
-    return phase_function(symbol, body)
+    return phase_function(symbol, body, D)

@@ -17,21 +17,24 @@ class PackedBuffers:
     weights: Any
 
 
-def packed_buffers(layout: PackedLayout, packed: Any, flat_bias: bool = False) -> Any:
+def packed_buffers(layout: PackedLayout[Any], packed: Any, flat_bias: bool = False) -> Any:
     """Declares the parts of `packed`; PackedBuffers, as a value of the parser.
 
     bias has the shape [groups][panels][NR], or with flat_bias that of all its elements in a row.
     """
     from tvm.script import tirx as T
 
+    D = layout.dtype
     groups, panels, width = layout.bias_shape
     shape = (groups * panels * width,) if flat_bias else layout.bias_shape
     return T.meta_var(
         PackedBuffers(
-            bounds=T.decl_buffer((2,), "float32", data=packed, align=4),
-            bias=T.decl_buffer(shape, "float32", data=packed, elem_offset=layout.bias_offset, align=4),
+            bounds=T.decl_buffer((2,), D.accumulator, data=packed, align=D.accumulator_bytes),
+            bias=T.decl_buffer(
+                shape, D.accumulator, data=packed, elem_offset=layout.bias_offset, align=D.accumulator_bytes
+            ),
             weights=T.decl_buffer(
-                (layout.weight_elements,), "float32", data=packed, elem_offset=layout.weights_offset, align=4
+                (layout.weight_elements,), D.storage, data=packed, elem_offset=layout.weights_offset, align=D.bytes
             ),
         )
     )

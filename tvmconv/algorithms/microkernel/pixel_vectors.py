@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.microkernel.packing import PackedLayout
-from tvmconv.algorithms.microkernel.program import BYTES, ON_STACK
+from tvmconv.algorithms.microkernel.program import ON_STACK, constant
 from tvmconv.algorithms.microkernel.vector_ops import any_lane, masked_load, whole_vector
-from tvmconv.target.tile import Tile
+from tvmconv.target.tile import NchwTile
 from tvmconv.workload.shape import ConvShape
 
 
@@ -24,23 +24,23 @@ class PixelView:
     """A layer as products of its packed weights by vectors of pixels.
 
     source says what is read and from where: its x, taps, strides and padding, and its output pixels. layout packs the
-    weights in panels of MR output channels: the operands of the NHWC tile with their roles swapped.
+    weights in panels of as many output channels as the tile has.
     """
 
     source: ConvShape
-    layout: PackedLayout
-    tile: Tile
+    layout: PackedLayout[NchwTile]
+    tile: NchwTile
     in_blocks: bool = False  # whether K may be cut into blocks, each a pass over the output
 
     @property
     def lanes(self) -> int:
         """Pixels of one vector."""
-        return self.tile.vl
+        return self.tile.lanes
 
     @property
     def vectors(self) -> int:
         """Vectors of one tile."""
-        return self.tile.nr // self.lanes
+        return self.tile.pixels // self.lanes
 
     @property
     def masks_are_cheap(self) -> bool:
@@ -79,13 +79,8 @@ class PixelView:
 
     @property
     def block_tiles(self) -> int:
-        """Tiles that are swept with one panel of weights before the next one (MC, which counts pixels here)."""
-        return min(self.tiles, max(1, self.tile.mc // self.tile.nr)) if self.tile.mc > 0 else self.tiles
-
-
-def swapped(tile: Tile) -> Tile:
-    """The tile as PackedLayout sees it: panels are as wide as a tile has output channels."""
-    return Tile(mr=tile.nr, nr=tile.mr, kr=tile.kr, mc=tile.mc, kc=tile.kc, pf=tile.pf, st=tile.st)
+        """Tiles that are swept with one panel of weights before the next one."""
+        return min(self.tiles, max(1, self.tile.block // self.tile.pixels)) if self.tile.block > 0 else self.tiles
 
 
 def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
@@ -97,10 +92,10 @@ def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
     """
     from tvm.script import tirx as T
 
-    L = view.lanes
-    if min(view.layout.tile.nr, view.layout.oc) == 1:
-        total = T.call_llvm_intrin(f"float32x{L}", "llvm.arithmetic.fence", total)
-    return T.Select(reached != whole_vector(0, L), total, whole_vector(T.float32(0), L))
+    L, SUM = view.lanes, view.layout.dtype.accumulator
+    if min(view.layout.tile.channels, view.layout.oc) == 1:
+        total = T.call_llvm_intrin(f"{SUM}x{L}", "llvm.arithmetic.fence", total)
+    return T.Select(reached != whole_vector(0, L), total, whole_vector(constant(0, SUM), L))
 
 
 @dataclass(frozen=True)
@@ -203,7 +198,7 @@ def reach_block(view: PixelView) -> Any:
 
     s, L, V, SW = view.source, view.lanes, view.vectors, view.source.sw
     IH, IW, OW, DH, DW, PARTS = s.ih, s.iw, s.ow, s.dh + 1, s.dw + 1, view.parts
-    ALWAYS = view.masks_are_cheap
+    ALWAYS, ELEMENT = view.masks_are_cheap, view.layout.dtype.bytes
 
     def shifted(position: Any, stride: int, shift: Any) -> Any:
         return position * whole_vector(stride, L) + whole_vector(shift, L)
@@ -231,7 +226,7 @@ def reach_block(view: PixelView) -> Any:
                 T.reads(at.oh[vv], at.ow[vv], at.pixel[vv], at.origin[vv])
                 T.writes(at.address[vv], at.valid[vv, 0:PARTS], at.reached[vv])
                 at.reached[vv] = within(shifted(at.oh[vv], s.sh, row * s.sh + dy), shifted(at.ow[vv], SW, dx))
-                at.address[vv] = base + T.cast(at.origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * BYTES
+                at.address[vv] = base + T.cast(at.origin[vv] + (row * s.sh + dy) * IW + dx, "int64") * ELEMENT
                 if SW == 1:
                     at.valid[vv, 0] = at.reached[vv]
                 else:
@@ -251,7 +246,7 @@ def readable(view: PixelView, at: Vectors, base: Any) -> Any:
     """Whether all that a tap reads into a tile lies in the plane that begins at `base`, be it valid or not."""
     from tvm.script import tirx as T
 
-    last = (view.source.ih * view.source.iw - view.source.sw * view.lanes) * BYTES
+    last = (view.source.ih * view.source.iw - view.source.sw * view.lanes) * view.layout.dtype.bytes
     if last < 0:
         return T.bool(False)
     return functools.reduce(
@@ -268,17 +263,17 @@ def read_vector(view: PixelView, at: Vectors, v: Any, plane: Any, readable: bool
     from tvm.ir import PointerType, PrimType
     from tvm.script import tirx as T
 
-    s, L = view.source, view.lanes
+    s, L, D = view.source, view.lanes, view.layout.dtype
     PLANE = s.ih * s.iw
-    F32 = PointerType(PrimType("float32"))
-    start = at.address[v] + T.cast(plane, "int64") * (PLANE * BYTES)
-    pointers = [T.reinterpret(F32, start + j * view.part_stride * BYTES) for j in range(view.parts)]
+    POINTER = PointerType(PrimType(D.storage))
+    start = at.address[v] + T.cast(plane, "int64") * (PLANE * D.bytes)
+    pointers = [T.reinterpret(POINTER, start + j * view.part_stride * D.bytes) for j in range(view.parts)]
     if not readable:
-        parts = [masked_load(f"float32x{L}", pointer, at.valid[v, j], L) for j, pointer in enumerate(pointers)]
+        parts = [masked_load(D.storage, pointer, at.valid[v, j], L) for j, pointer in enumerate(pointers)]
     else:
-        parts = [masked_load(f"float32x{L}", pointer, whole_vector(1, L), L) for pointer in pointers]
+        parts = [masked_load(D.storage, pointer, whole_vector(1, L), L) for pointer in pointers]
         if s.taps > 1 or max(s.ph, s.pw, s.pb, s.pr) > 0:
-            zeros = whole_vector(T.float32(0), L)
+            zeros = whole_vector(constant(0, D.storage), L)
             parts = [T.Select(at.valid[v, j] != whole_vector(0, L), part, zeros) for j, part in enumerate(parts)]
     if s.sw == 1:
         return parts[0]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BYTES = 4  # of an f32 element and of an index
+from tvmconv.target.dtype import DType
+
+INDEX_BYTES = 4  # of an int32
 
 # TVM leaves a function alone that already has a calling convention, and compiles it with the plain C one:
 # pointers and integers in, nothing out.
@@ -41,7 +43,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Program:
-    """The compute definition of one layer, before any schedule.
+    """The compute definition of one layer and choice of element types, before any schedule.
 
     functions: `pack(w, bias, packed)`, `prepare(workspace, address)` and one
     `phase(x, operand, packed, y, workspace, address, image, first, last)` for each of `phases`, where x, operand
@@ -49,6 +51,7 @@ class Program:
     run in order, `images` times.
     """
 
+    dtype: DType
     functions: Mapping[str, Any]
     phases: tuple[Phase, ...]
     images: int
@@ -66,19 +69,26 @@ class Program:
         return sum(self.memory.values())
 
 
-def no_preparation() -> Any:
+def constant(value: float, dtype: str) -> Any:
+    """A number of that type, as TIR."""
+    from tvm import tirx
+
+    return tirx.const(value, dtype)
+
+
+def no_preparation(dtype: DType) -> Any:
     """prepare(workspace, address) of an algorithm whose workspace needs none."""
     from tvm.script import tirx as T
 
     @T.prim_func(s_tir=True)
-    def prepare(workspace: T.handle("float32"), address: T.handle("int32")):
+    def prepare(workspace: T.handle(dtype.storage), address: T.handle("int32")):
         T.func_attr({"global_symbol": "prepare", "tirx.noalias": True, "calling_conv": PLAIN_C})
         T.evaluate(0)
 
     return prepare
 
 
-def phase_function(symbol: str, body: Any, noalias: bool = True) -> Any:
+def phase_function(symbol: str, body: Any, dtype: DType, noalias: bool = True) -> Any:
     """A phase, as Program describes it, whose body is a T.inline macro of its nine parameters.
 
     noalias is to be False where the body reads by address what it writes by name.
@@ -89,9 +99,9 @@ def phase_function(symbol: str, body: Any, noalias: bool = True) -> Any:
     def phase(
         x: T.int64,
         operand: T.int64,
-        packed: T.handle("float32"),
-        y: T.handle("float32"),
-        workspace: T.handle("float32"),
+        packed: T.handle(dtype.storage),
+        y: T.handle(dtype.storage),
+        workspace: T.handle(dtype.storage),
         address: T.int64,
         image: T.int32,
         first: T.int32,

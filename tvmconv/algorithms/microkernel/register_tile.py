@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.microkernel.packing import PackedLayout
-from tvmconv.algorithms.microkernel.program import ON_STACK
+from tvmconv.algorithms.microkernel.program import ON_STACK, constant
+from tvmconv.target.tile import Tile
 
 # Longest K for which finding a tile's rows by one address pays. It saves the same time in tiles of a longer K.
 _SHORT = 256
@@ -23,7 +24,7 @@ LINE = 16  # f32 elements of a cache line
 _L1, _L2 = 3, 2  # llvm.prefetch's locality: into all levels, into L2 and beyond
 
 
-def is_short(layout: PackedLayout) -> bool:
+def is_short(layout: PackedLayout[Tile]) -> bool:
     """Whether K ≤ 256, where the overhead of each tile dominates."""
     return layout.taps * layout.channels <= _SHORT
 
@@ -51,7 +52,9 @@ class Run:
     length: Any
 
 
-def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_stride: int = 0, suffix: str = "") -> Any:
+def multiply_block(
+    layout: PackedLayout[Tile], steps: int, bare: bool = False, row_stride: int = 0, suffix: str = ""
+) -> Any:
     """A macro multiply(acc, buffers, panel, row, ahead, run) that adds a Run of channels to a tile.
 
     buffers: as packed_buffers(layout, packed); panel: the Panel of weights; row[0:MR]: the byte addresses of the rows,
@@ -71,7 +74,8 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
     MR, NR, KR, PF = tile.mr, tile.nr, tile.kr, tile.pf
     STRIDE = -(-layout.block // max(1, steps))
     LINES = -(-STRIDE // LINE) if tile.st else 0
-    F32 = PointerType(PrimType("float32"))
+    D = layout.dtype
+    POINTER = PointerType(PrimType(D.storage))
     BIAS = layout.k_blocks == 1 and not bare  # sums begin with it, which costs no addition
 
     def base(i: Any) -> Any:
@@ -114,8 +118,8 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
                         with T.init():
                             acc[vi, vj] = bias_or_zero(BIAS, buffers.bias, panel, vj)
                         k: T.let[T.int32] = vco * KR + vci
-                        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[base(vi)])
-                        A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
+                        data: T.let = T.reinterpret(POINTER, row[base(vi)])
+                        A = T.decl_buffer((layout.channels,), D.storage, data=data, align=D.bytes)
                         acc[vi, vj] = (
                             acc[vi, vj]
                             + A[vi * row_stride + run.offset + k] * buffers.weights[(run.start + k) * NR + vj]
@@ -123,13 +127,13 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
 
     @T.inline
     def hold(held, row, vi, vl, first):
-        data: T.let[T.handle("float32")] = T.reinterpret(F32, row[base(vi)])
-        A = T.decl_buffer((layout.channels,), "float32", data=data, align=4)
+        data: T.let = T.reinterpret(POINTER, row[base(vi)])
+        A = T.decl_buffer((layout.channels,), D.storage, data=data, align=D.bytes)
         held[vi, vl] = A[T.cast(first, "int64") + vi * row_stride + vl]
 
     @T.inline
     def multiply_by_registers(acc, buffers, panel, row, ahead, run):
-        held = T.alloc_buffer((MR, KR), "float32", scope="local", annotations=ON_STACK)
+        held = T.alloc_buffer((MR, KR), D.storage, scope="local", annotations=ON_STACK)
         for i, lane in T.grid(MR, KR):
             with T.sblock(f"gather{suffix}"):
                 vi, vl, _r, _q = T.axis.remap("SSSS", [i, lane, run.r, run.q])
@@ -180,9 +184,7 @@ def multiply_block(layout: PackedLayout, steps: int, bare: bool = False, row_str
 
 def bias_or_zero(has_bias: bool, bias: Any, panel: Panel, j: Any) -> Any:
     """The bias of column j of a panel, or 0 without a bias."""
-    from tvm.script import tirx as T
-
-    return bias[panel.g, panel.p, j] if has_bias else T.float32(0)
+    return bias[panel.g, panel.p, j] if has_bias else constant(0, bias.dtype)
 
 
 def opaque_trip_count(steps: Any) -> Any:

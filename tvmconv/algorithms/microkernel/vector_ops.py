@@ -6,6 +6,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from tvmconv.algorithms.microkernel.program import constant
+
 
 def whole_vector(value: Any, lanes: int) -> Any:
     """A vector that is the value in every lane."""
@@ -15,11 +17,12 @@ def whole_vector(value: Any, lanes: int) -> Any:
 
 
 def masked_load(dtype: str, pointer: Any, mask: Any, lanes: int) -> Any:
-    """The elements at a pointer where the mask is not 0, and zeros elsewhere; nothing is read there."""
+    """The elements of type `dtype` at a pointer where the mask is not 0, and zeros elsewhere; nothing is read there."""
     from tvm.script import tirx as T
 
     taken = mask != whole_vector(0, lanes)
-    return T.call_llvm_intrin(dtype, "llvm.masked.load", pointer, taken, whole_vector(T.float32(0), lanes))
+    zeros = whole_vector(constant(0, dtype), lanes)
+    return T.call_llvm_intrin(f"{dtype}x{lanes}", "llvm.masked.load", pointer, taken, zeros)
 
 
 def clamped(total: Any, bounds: Any, lanes: int) -> Any:

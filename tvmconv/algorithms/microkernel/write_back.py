@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmconv.algorithms.microkernel.packing import PackedLayout
-from tvmconv.algorithms.microkernel.program import NO_CLAMP, ON_STACK
+from tvmconv.algorithms.microkernel.program import NO_CLAMP, ON_STACK, constant
 from tvmconv.algorithms.microkernel.register_tile import bias_or_zero
+from tvmconv.target.tile import Tile
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Destination:
 
 
 def write_back_block(
-    layout: PackedLayout,
+    layout: PackedLayout[Tile],
     place: Callable[[Any, int], Any] = lambda m, i: m + i,
     bare: bool = False,
     suffix: str = "",
@@ -39,6 +40,8 @@ def write_back_block(
     MR, NR, oc, k_blocks = layout.tile.mr, layout.tile.nr, layout.oc, layout.k_blocks
     PANELS, PART = layout.panels, layout.oc % layout.tile.nr
     BIAS = k_blocks > 1 and not bare
+    SUM = layout.dtype.accumulator
+    LEAST, MOST = constant(-NO_CLAMP, SUM), constant(NO_CLAMP, SUM)
 
     @T.inline
     def store(dst, total, limits, m, column):
@@ -57,7 +60,7 @@ def write_back_block(
                         T.reads(acc[vi, first + vj])
                         T.writes()
                         if T.And(vi >= to.rows[0], vi < to.rows[1]):
-                            total: T.let[T.float32] = acc[vi, first + vj] + bias_or_zero(BIAS, bias, panel, first + vj)
+                            total: T.let = acc[vi, first + vj] + bias_or_zero(BIAS, bias, panel, first + vj)
                             store(to.y, total, limits, place(to.m, vi), column + first + vj)
             if kb > 0:
                 for i, j in T.grid(MR, width):
@@ -66,7 +69,7 @@ def write_back_block(
                         T.reads(acc[vi, first + vj])
                         T.writes()
                         if T.And(vi >= to.rows[0], vi < to.rows[1]):
-                            total: T.let[T.float32] = acc[vi, first + vj] + to.y[place(to.m, vi), column + first + vj]
+                            total: T.let = acc[vi, first + vj] + to.y[place(to.m, vi), column + first + vj]
                             store(to.y, total, limits, place(to.m, vi), column + first + vj)
 
         return write_columns
@@ -91,12 +94,12 @@ def write_back_block(
 
     @T.inline
     def write_back(acc, buffers, panel, to, kb):
-        limits = T.alloc_buffer((2,), "float32", scope="local", annotations=ON_STACK)
+        limits = T.alloc_buffer((2,), SUM, scope="local", annotations=ON_STACK)
         with T.sblock(f"limits{suffix}"):
             T.reads()
             T.writes(limits[0:2])
-            limits[0] = T.if_then_else(kb == k_blocks - 1, buffers.bounds[0], T.float32(-NO_CLAMP))
-            limits[1] = T.if_then_else(kb == k_blocks - 1, buffers.bounds[1], T.float32(NO_CLAMP))
+            limits[0] = T.if_then_else(kb == k_blocks - 1, buffers.bounds[0], LEAST)
+            limits[1] = T.if_then_else(kb == k_blocks - 1, buffers.bounds[1], MOST)
         if PART == 0:
             whole(acc, buffers.bias, limits, panel, to, kb)
         elif PANELS == 1:

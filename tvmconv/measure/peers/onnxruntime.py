@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tvmconv.measure.peers.fitting import cropped
 from tvmconv.measure.peers.runner import weights_hidden
-from tvmconv.runtime.arrays import aligned_floats
+from tvmconv.runtime.arrays import aligned_array
 from tvmconv.support.filesystem.temporary import temporary_folder
 from tvmconv.verify.reference import Array, Case
 from tvmconv.workload.shape import ConvShape
@@ -48,8 +48,8 @@ class Convolution:
     def __init__(self, shape: ConvShape, case: Case) -> None:
         self.version, self.layout = onnxruntime.__version__, "nchw"
         self._model = _model(shape, case)
-        self._x = aligned_floats((shape.mb, shape.ic, shape.ih, shape.iw))
-        self._y = aligned_floats((shape.mb, shape.oc, shape.oh, shape.ow))
+        self._x = aligned_array((shape.mb, shape.ic, shape.ih, shape.iw))
+        self._y = aligned_array((shape.mb, shape.oc, shape.oh, shape.ow))
         self._x[...] = case.x.transpose(0, 3, 1, 2)
         self.run = self._bound(_session(self._model, _options()))
 

@@ -16,7 +16,7 @@ from openvino import opset13 as operators
 
 from tvmconv.measure.peers.fitting import cropped
 from tvmconv.measure.peers.runner import weights_hidden
-from tvmconv.runtime.arrays import aligned_floats
+from tvmconv.runtime.arrays import aligned_array
 from tvmconv.verify.reference import Case
 from tvmconv.workload.shape import ConvShape
 
@@ -35,7 +35,7 @@ class Convolution:
     def __init__(self, shape: ConvShape, case: Case, threads: int) -> None:
         self.version, self.layout = openvino.__version__.partition("-")[0], "nhwc"
         self._core, self._model, self._threads = openvino.Core(), _model(shape, case), threads
-        self._x, self._y = aligned_floats(shape.x_shape), aligned_floats(shape.y_shape)
+        self._x, self._y = aligned_array(shape.x_shape), aligned_array(shape.y_shape)
         self._x[...] = case.x
         self.run = self._request(profiled=False).infer
 

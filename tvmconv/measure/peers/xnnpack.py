@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from tvmconv.measure.peers.fitting import cropped, even_padding, torch_arguments
 from tvmconv.measure.peers.runner import Unable, weights_hidden
-from tvmconv.runtime.arrays import aligned_floats
+from tvmconv.runtime.arrays import aligned_array
 from tvmconv.verify.reference import Case
 from tvmconv.workload.shape import ConvShape
 
@@ -43,7 +43,7 @@ class Convolution:
     def __init__(self, shape: ConvShape, case: Case) -> None:
         self.version, self.layout = f"executorch {version('executorch')}", _layout(shape)
         x = case.x if self.layout == "nhwc" else case.x.transpose(0, 3, 1, 2)
-        place = aligned_floats(x.shape)
+        place = aligned_array(x.shape)
         place[...] = x
         self._x = torch.from_numpy(place)
         if self.layout == "nhwc":

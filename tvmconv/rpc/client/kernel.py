@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +18,11 @@ from tvmconv.runtime.kernel import Kernel
 from tvmconv.runtime.session import DistantKernel
 from tvmconv.runtime.thread_pool import Workers
 
-# Elements on each side of an array that nobody may write to: a signalling pattern of NaN, so that sums which read them
+# Words on each side of an array that nobody may write to: a signalling pattern of NaN, so that sums which read them
 # are wrong too. A page, so that whoever strays by a row of a small image is caught.
 _CANARIES = 1024
 _CANARY = 0x7FC0C0DE
+_WORD = 4  # bytes of a canary: arrays are copied in such words
 _ALIGNMENT = 64  # of memory that TVM allocates
 
 
@@ -49,7 +49,11 @@ class RemoteKernel(DistantKernel):
     def elements(self, array: str) -> tuple[int, ...]:
         """The shape of an array as the FFI entries take it."""
         shapes = {"w": self.shape.w_shape, "bias": (self.shape.oc,), "x": self.x_shape, "y": self.y_shape}
-        return shapes.get(array) or (max(1, self._sizes[array] // 4),)
+        return shapes.get(array) or (max(1, self._sizes[array] // self.dtype.bytes),)
+
+    def element(self, array: str) -> str:
+        """The type of its elements."""
+        return self.dtype.accumulator if array == "bias" else self.dtype.storage
 
     def _workers(self, threads: int, cpus: Sequence[int] | None) -> Workers | None:
         return _PoolThere(threads, self._session.pool(threads)) if threads > 1 else None
@@ -59,7 +63,7 @@ class RemoteKernel(DistantKernel):
 
     def _call_there(self, function: str, arguments: Sequence[Memory | int | float | None]) -> int:
         arrays = [each for each in arguments if isinstance(each, Memory)]
-        placed = {each: GuardedArray(self._session, each, self.elements(each.name)) for each in arrays}
+        placed = {each: self._placed(each) for each in arrays}
         passed: list[Any] = [placed[each].view if isinstance(each, Memory) else each for each in arguments]
         if function == "pack" and arguments[1] is None:
             passed[1] = self._no_bias()
@@ -71,9 +75,12 @@ class RemoteKernel(DistantKernel):
             each.copy_back()
         return 0  # an entry raises an error for any other status
 
+    def _placed(self, array: Memory) -> GuardedArray:
+        return GuardedArray(self._session, array, self.elements(array.name), self.element(array.name))
+
     def _no_bias(self) -> Any:
-        bias = self._session.tensor(self.shape.oc)
-        bias.copyfrom(np.zeros(self.shape.oc, np.float32))
+        bias = self._session.tensor(self.shape.oc, self.dtype.accumulator)
+        bias.copyfrom(np.zeros(self.shape.oc, self.dtype.accumulator))
         return bias
 
 
@@ -83,32 +90,34 @@ class GuardedArray:
     `view` is what kernels take.
     """
 
-    def __init__(self, session: DeviceSession, memory: Memory, shape: tuple[int, ...]) -> None:
+    def __init__(self, session: DeviceSession, memory: Memory, shape: tuple[int, ...], element: str) -> None:
         self._memory = memory
-        self._start = _CANARIES + memory.address % _ALIGNMENT // 4
-        self._sent = np.full(self._start + math.prod(shape) + _CANARIES, _CANARY, np.uint32)
+        self._start = _CANARIES + memory.address % _ALIGNMENT // _WORD
+        self._sent = np.full(self._start + memory.size // _WORD + _CANARIES, _CANARY, np.uint32)
         self._sent[self._own] = np.frombuffer(ctypes.string_at(memory.address, memory.size), np.uint32)
-        self._base = session.tensor(self._sent.size)
-        self._base.copyfrom(self._sent.view(np.float32))
-        self.view = self._base._create_view(shape, "float32", 4 * self._start)
+        self._base = session.tensor(self._sent.size, "uint32")
+        self._base.copyfrom(self._sent)
+        self.view = self._base._create_view(shape, element, _WORD * self._start)
 
     def copy_back(self) -> None:
         """Where it may be written to, into the array that it is a copy of. Raises emulator.Fault."""
         found: NDArray[np.uint32] = self._base.numpy().view(np.uint32)
         changed = np.flatnonzero(found != self._sent) - self._start
-        elements = self._memory.size // 4
+        elements = self._memory.size // _WORD
         stray = changed[(changed < 0) | (changed >= elements)]
         if stray.size:
-            raise Fault(f"writes at byte {4 * stray[0]} of {self._memory.name}, which has {self._memory.size} bytes")
+            raise Fault(
+                f"writes at byte {_WORD * stray[0]} of {self._memory.name}, which has {self._memory.size} bytes"
+            )
         if not self._memory.writable:
             if changed.size:
-                raise Fault(f"writes at byte {4 * changed[0]} of {self._memory.name}, which is read-only")
+                raise Fault(f"writes at byte {_WORD * changed[0]} of {self._memory.name}, which is read-only")
             return
         ctypes.memmove(self._memory.address, found[self._own].tobytes(), self._memory.size)
 
     @property
     def _own(self) -> slice:
-        return slice(self._start, self._start + self._memory.size // 4)
+        return slice(self._start, self._start + self._memory.size // _WORD)
 
 
 class _PoolThere:

@@ -34,9 +34,9 @@ class Placed:
         self._kernel, self._session, self.layout = kernel, session, kernel.layout
         conv = kernel.prepare(case.w, case.bias, clamp=case.clamp, weights="OIHW", threads=threads)
         x = np.ascontiguousarray(as_layout(case.x, "nhwc", kernel.layout))
-        self._y = self._copied(np.full(kernel.y_shape, np.nan, np.float32))
+        self._y = self._copied(np.full(kernel.y_shape, np.nan, kernel.dtype.storage))
         arrays = [self._copied(each) for each in (x, conv.packed)]
-        workspace = self._copied(np.zeros(kernel.elements("workspace"), np.float32))
+        workspace = self._copied(np.zeros(kernel.elements("workspace"), kernel.dtype.storage))
         self._module = session.module(kernel.path)
         self._module[kernel.entry("prepare")](workspace)
         self._function = "run_on" if conv.pool else "run"
@@ -55,7 +55,7 @@ class Placed:
         return [max(1e-9, float(each)) for each in evaluator(*self._arguments).results]
 
     def forget(self) -> None:
-        self._y.copyfrom(np.full(self._kernel.y_shape, np.nan, np.float32))
+        self._y.copyfrom(np.full(self._kernel.y_shape, np.nan, self._kernel.dtype.storage))
 
     def error(self, case: Case) -> float:
         """The largest error of y. Raises Mismatch unless it is 0."""
@@ -66,9 +66,9 @@ class Placed:
         return error
 
     def _copied(self, array: Any) -> Any:
-        tensor = self._session.tensor(array.size)
+        tensor = self._session.tensor(array.size, str(array.dtype))
         tensor.copyfrom(np.ascontiguousarray(array).reshape(-1))
-        return tensor._create_view(array.shape, "float32")
+        return tensor._create_view(array.shape, str(array.dtype))
 
 
 class Seat:

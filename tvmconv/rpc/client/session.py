@@ -64,11 +64,11 @@ class DeviceSession:
             ) from None
         return said
 
-    def tensor(self, elements: int) -> Any:
-        """New memory on the device, float32."""
+    def tensor(self, elements: int, element: str) -> Any:
+        """New memory on the device, for so many elements of that type."""
         import tvm
 
-        return tvm.runtime.empty((elements,), "float32", self.device)
+        return tvm.runtime.empty((elements,), element, self.device)
 
     def module(self, path: Path) -> Any:
         """The file, uploaded and loaded there once."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmconv.runtime.kernel_file import elf
+from tvmconv.target.dtype import DTYPES
 from tvmconv.workload.shape import AXES, ConvShape
 
 SCHEMA = 1  # of the description in a kernel's section
@@ -130,7 +131,7 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "schedule": _is_text,
     "tile": _is_text,
     "layout": lambda value: isinstance(value, str) and value in AXES,
-    "dtype": lambda value: value == "float32",
+    "dtype": lambda value: value in [known.name for known in DTYPES],
     "x_shape": _is_shape,
     "w_shape": _is_shape,
     "y_shape": _is_shape,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmconv.runtime.kernel_file.c_text import comment
+from tvmconv.target.dtype import ELEMENTS, dtype
 
 _COMMON = Path(__file__).parents[2] / "native/tvmconv.h"
 
@@ -44,6 +45,8 @@ def _title(kernel: Mapping[str, Any]) -> str:
 
 def _declarations(kernel: Mapping[str, Any], names: Sequence[str]) -> str:
     p, layout = kernel["prefix"], kernel["layout"].upper()
+    elements = dtype(kernel["dtype"])
+    stored, summed = (ELEMENTS[name].in_c for name in (elements.storage, elements.accumulator))
     title = ", ".join([*map(comment, names), _title(kernel)])
     return f"""
 /* {title}
@@ -51,8 +54,8 @@ def _declarations(kernel: Mapping[str, Any], names: Sequence[str]) -> str:
 const char *{p}_describe(void);
 size_t {p}_packed_bytes(void);
 size_t {p}_workspace_bytes(int32_t threads);
-int {p}_pack(const float *w, const float *bias, void *packed);
-int {p}_clamp(float lower, float upper, void *packed);
+int {p}_pack(const {stored} *w, const {summed} *bias, void *packed);
+int {p}_clamp({summed} lower, {summed} upper, void *packed);
 int {p}_prepare(void *workspace);
-int {p}_run(const float *x, const void *packed, float *y, void *workspace, const tvmconv_pool *pool);
+int {p}_run(const {stored} *x, const void *packed, {stored} *y, void *workspace, const tvmconv_pool *pool);
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tvmconv.target.dtype import DType
 from tvmconv.target.isa.costs import GemmCosts, PixelCosts
 from tvmconv.target.tile import Tile
 
@@ -45,22 +46,21 @@ class Isa:
         """The architecture as uname has it: x86_64 or aarch64."""
         return self.triple.partition("-")[0]
 
-    @property
-    def lanes(self) -> int:
-        """f32 elements of one vector."""
-        return self.vector_bytes // 4
+    def lanes(self, dtype: DType) -> int:
+        """Sums of one vector."""
+        return self.vector_bytes // dtype.accumulator_bytes
 
-    def registers_of(self, tile: Tile) -> int:
+    def registers_of(self, tile: Tile, dtype: DType) -> int:
         """Vector registers that a tile's inner loop keeps live.
 
         MR·NR/lanes accumulators, one row of NR/lanes weight vectors, one broadcast element of x that is used before
         the next one is loaded, and the product where that is added by an instruction of its own. Where rows are held
         as vectors of channels: these rows and the next weight vector in the place of the element.
         """
-        vectors = -(-tile.nr // self.lanes)
+        vectors = -(-tile.nr // self.lanes(dtype))
         of_rows = tile.mr + 1 if tile.gc > 1 else 1
         return tile.mr * vectors + vectors + of_rows + (0 if self.fused else 1)
 
-    def fits(self, tile: Tile) -> bool:
+    def fits(self, tile: Tile, dtype: DType) -> bool:
         """Whether the tile's inner loop needs no more registers than there are, so that nothing is spilled."""
-        return self.registers_of(tile) <= self.registers
+        return self.registers_of(tile, dtype) <= self.registers

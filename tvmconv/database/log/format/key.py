@@ -10,7 +10,6 @@ from tvmconv.database.log.format.fields import KEY
 if TYPE_CHECKING:
     from tvmconv.compiler.builder import Request
 
-DTYPE = "float32"
 EPILOGUE = "bias+clamp"
 
 _WORDS = {"mcpu": "core", "features": "CPU features"}
@@ -43,7 +42,7 @@ class Key:
         return cls(
             workload=str(request.shape),
             layout=request.defined_by.layout,
-            dtype=DTYPE,
+            dtype=request.dtype.name,
             epilogue=EPILOGUE,
             algorithm=request.algorithm,
             target=target.name,
