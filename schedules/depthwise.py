@@ -1,4 +1,4 @@
-"""Depthwise kernels: the moves for the tiles of tvmconv/algorithms/depthwise.py, and the choice of a tile.
+"""Depthwise kernels: schedule moves for tvmconv/algorithms/depthwise.py, and the choice of a tile.
 
 For each row of taps a tile of MR×NR keeps its sums and that row's weights in registers, and each input until its last
 use: MR + KW − 1 loads of x and KW of weights for KW·MR multiply-adds a vector (3x3, MR = 8: 13 to 24).
@@ -52,4 +52,4 @@ def completed(shape: ConvShape, mr: int, nr: int) -> Tile:
     channels = _PANELS * nr
     blocks = -(-_UNITS // (shape.mb * -(-shape.oc // channels)))
     rows = -(-shape.oh // blocks)
-    return Tile(mr, nr, kr=1, mc=rows * shape.ow if blocks > 1 else 0, kc=channels, pf=0, st=0)
+    return Tile(mr, nr, kr=1, mc=rows * shape.ow if blocks > 1 else 0, kc=channels, prefetch_distance=0, stream_l2=0)

@@ -75,7 +75,8 @@ def pixel_tile(sch: Any, lanes: int) -> None:
 
 
 def present(sch: Any, *names: str) -> list[Any]:
-    """Those of the named blocks that the function has: where NR divides OC, say, no last panel is in pieces."""
+    """The named blocks that the function has; a last panel in pieces, for example, exists only where NR does not divide
+    OC."""
     from tvm.s_tir.schedule.analysis import has_block
 
     return [sch.get_sblock(name) for name in names if has_block(sch, name)]

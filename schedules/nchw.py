@@ -29,7 +29,7 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     isa, dtype = target.isa, algorithm.dtype
     lanes = isa.lanes(dtype)
     channels, pixels = (wanted.mr, wanted.nr) if wanted else _least_waste(algorithm, shape, isa)
-    view = algorithm.view(shape, Tile(channels, pixels, vl=lanes))
+    view = algorithm.view(shape, Tile(channels, pixels, lanes=lanes))
     assert isinstance(view, PixelView)
     layout, kc = view.layout, view.layout.channels
     if view.in_blocks and kc > _LONGEST_BLOCK:
@@ -45,7 +45,7 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         lanes=lanes,
     ).spelled
     tile = replace(chosen, **wanted.decided) if wanted else chosen
-    if tile.vl % lanes or pixels % tile.vl:
+    if tile.lanes % lanes or pixels % tile.lanes:
         raise ValueError(f"tile {tile}: NR must be a multiple of the {lanes} lanes of {isa.name}")
     if not isa.fits(tile, dtype):
         fitting = "x".join(map(str, _least_waste(algorithm, shape, isa)))
@@ -66,7 +66,7 @@ def _least_waste(algorithm: Algorithm, shape: ConvShape, isa: Isa) -> tuple[int,
     costs, lanes = isa.pixels, isa.lanes(algorithm.dtype)
 
     def cost(channels: int, vectors: int) -> float:
-        tile = Tile(channels, vectors * lanes, vl=lanes)
+        tile = Tile(channels, vectors * lanes, lanes=lanes)
         layout = algorithm.view(shape, tile).layout
         tiles = algorithm.work(shape, tile) / layout.taps * layout.panels
         return tiles * layout.taps * (layout.channels * costs.cycles(isa.vector_bytes, channels, vectors) + costs.tile)

@@ -1,4 +1,4 @@
-"""The moves for a whole program, whatever the instruction set: what each of its functions has is scheduled."""
+"""Schedules all functions of a program: each move applies where its block exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The choice of a register tile: by what a tile costs on a core, and by what it wastes on the layer's tails."""
+"""Chooses a register tile by its estimated cycles on a core, tails of the layer included."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
     else:
         chosen = _completed(algorithm, shape, target, mr, nr, costs)
     tile = replace(chosen, **wanted.decided) if wanted else chosen
-    if not shape.depthwise and costs.gathered and (wanted is None or "gc" not in wanted.decided):
-        gathered = replace(tile, gc=lanes)
-        tile = gathered if tile.kr == lanes and isa.fits(gathered, dtype) else replace(tile, gc=1)
+    if not shape.depthwise and costs.gathered and (wanted is None or "a_vector" not in wanted.decided):
+        gathered = replace(tile, a_vector=lanes)
+        tile = gathered if tile.kr == lanes and isa.fits(gathered, dtype) else replace(tile, a_vector=1)
     if not isa.fits(tile, dtype):
         fitting = "x".join(map(str, _best_registers(algorithm, shape, target, costs)))
         raise ValueError(
@@ -43,7 +43,7 @@ def choose_tile(algorithm: Algorithm, shape: ConvShape, target: Target, wanted: 
         )
     if nr % lanes and not (shape.depthwise and nr < lanes):
         raise ValueError(f"tile {tile}: NR must be a multiple of the {lanes} lanes of {isa.name}")
-    if tile.gc > 1 and (tile.gc, tile.kr) != (lanes, lanes):
+    if tile.a_vector > 1 and (tile.a_vector, tile.kr) != (lanes, lanes):
         raise ValueError(f"tile {tile}: GC must be 1, or KR and the {lanes} lanes of {isa.name}")
     layout = algorithm.view(shape, tile).layout
     if layout.channels % layout.kc or layout.kc % tile.kr:
@@ -74,8 +74,8 @@ def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, 
         nr,
         kr=_largest_divisor(kc, _STEP),
         kc=0 if kc == layout.channels else kc,
-        pf=costs.ahead // nr,
-        st=int(costs.streams and layout.bytes > 2 * block),
+        prefetch_distance=costs.ahead // nr,
+        stream_l2=int(costs.streams and layout.bytes > 2 * block),
         **_row_sizes(algorithm, shape, target),
     )
 
@@ -83,7 +83,7 @@ def _completed(algorithm: Algorithm, shape: ConvShape, target: Target, mr: int, 
 def _row_sizes(algorithm: Algorithm, shape: ConvShape, target: Target) -> dict[str, int]:
     """MC: all rows, as panels of weights stay in L2; a band where bands of rows are made, and VL, to make them with."""
     band = algorithm.band(shape, target.l2)
-    return {"mc": 0} if band is None else {"mc": band, "vl": target.isa.lanes(algorithm.dtype)}
+    return {"mc": 0} if band is None else {"mc": band, "lanes": target.isa.lanes(algorithm.dtype)}
 
 
 def _least_waste(algorithm: Algorithm, shape: ConvShape, target: Target, costs: GemmCosts) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a schedule raises for a tile that may do for other layers."""
+"""The error for a tile that fits the instruction set but not the layer."""
 
 
 class Unsuited(ValueError):

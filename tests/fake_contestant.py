@@ -66,7 +66,7 @@ class _Runner:
         elif fault != "silent":
             self._y[...] = self._case.fused + (fault == "wrong")
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._y.fill(np.nan)
 
     def y(self) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A compiler in whose place kernels turn out faulty. The processes of a crew import this file by its name.
+"""A compiler in whose place kernels turn out faulty. The processes of a pool import this file by its name.
 
 It copies kernels of faulty_kernel.c that were made before.
 """

@@ -44,7 +44,7 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def faulty(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, and the compiler is fake_compiler's."""
-    monkeypatch.setattr(builder, "CREW", "fake_compiler")
+    monkeypatch.setattr(builder, "COMPILER", "fake_compiler")
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
     return kernels
 

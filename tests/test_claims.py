@@ -90,9 +90,9 @@ def test_a_part_alone_is_checked(entry: Callable[[], Entry]) -> None:
     """y is right after a run, also after many, and wrong if nothing has run since it was forgotten."""
     runner = entry().start(SHAPE, CASE, 1)
     for _ in range(2):
-        runner.forget()
+        runner.poison_output()
         assert not np.array_equal(runner.y(), CASE.fused)
-        runner.forget()
+        runner.poison_output()
         runner.run()
         runner.run()
         assert np.array_equal(runner.y(), CASE.fused)
@@ -107,11 +107,11 @@ def test_a_phase_alone_does_nothing_else() -> None:
     """The copy leaves y as it is; the product does not see that x has changed behind the copy."""
     copy, product = (KernelEntry(im2row(), phase=phase).start(SHAPE, CASE, 1) for phase in ("copy", "run"))
     *_, y = copy.memory()
-    copy.forget()
+    copy.poison_output()
     copy.run()
     assert np.isnan(floats(y)).all()
     x, *_ = product.memory()
-    product.forget()
+    product.poison_output()
     floats(x).fill(0)
     product.run()
     assert np.array_equal(product.y(), CASE.fused)

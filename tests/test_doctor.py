@@ -20,7 +20,7 @@ from tvmconv.rpc.client.tracker_client import Queue, TrackerClient
 from tvmconv.rpc.deploy.local_device import NativeDevice
 from tvmconv.rpc.device_info import Described, DeviceCluster
 from tvmconv.rpc.doctor import Finding, examine
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.target.targets import native
 from tvmconv.verify.check import Verdict
 
@@ -104,11 +104,11 @@ A53 = (DeviceCluster((0, 1), "0xd03", None, "0x41"),)
 def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, tuple[str, str]]]:
     """What the doctor says of a device that is described, and of a verdict of its kernels."""
 
-    def examined(name: str, described: Described, verdict: Verdict | Trouble) -> dict[str, tuple[str, str]]:
+    def examined(name: str, described: Described, verdict: Verdict | DeviceError) -> dict[str, tuple[str, str]]:
         class Remote:
             def __init__(self, where: Where, say: object) -> None:
                 self.described = described
-                self.pace = SimpleNamespace(seconds=lambda shape: 1.0)
+                self.deadlines = SimpleNamespace(seconds=lambda shape: 1.0)
 
             def __enter__(self) -> Remote:
                 return self
@@ -120,7 +120,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, tuple[str,
             def ask(self, *message: object) -> None: ...
 
             def asked(self, *message: object) -> Verdict:
-                if isinstance(verdict, Trouble):
+                if isinstance(verdict, DeviceError):
                     raise verdict
                 return verdict
 
@@ -162,10 +162,10 @@ def test_what_a_device_is(
     ("verdict", "words"),
     [
         (Verdict("mismatch", "y[0] is 3, not 4"), "is wrong: y[0] is 3, not 4; the kernel is kernel.so"),
-        (Trouble("lost", "the kernel crashed"), "the kernel crashed"),
+        (DeviceError("lost", "the kernel crashed"), "the kernel crashed"),
     ],
 )
-def test_a_kernel_that_is_not_exact(verdict: Verdict | Trouble, words: str, found: Callable[..., Any]) -> None:
+def test_a_kernel_that_is_not_exact(verdict: Verdict | DeviceError, words: str, found: Callable[..., Any]) -> None:
     told = found("pixel6", DESCRIBED, verdict)
     assert told["trivial kernel"][0] == "failed" and words in told["trivial kernel"][1]
     assert told["verified convolution"][0] == "skipped"

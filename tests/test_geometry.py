@@ -102,11 +102,12 @@ def test_threads_share_all_tiles(repeats: int, panels: int, tiles: int, block: i
     done = []
     for first, last in itertools.pairwise(cuts):
         for part in range(int(partition.touched(first, last))):
-            segment = int(partition.segment(part, first))
-            begin, end = int(partition.begin(segment, first)), int(partition.end(segment, last))
-            done += [(segment, tile) for tile in range(begin, end)]
-    inside = [min(partition.block, tiles - number * partition.block) for number in range(partition.blocks)]
-    expected = [(s, tile) for s in range(partition.segments) for tile in range(inside[s // panels % partition.blocks])]
+            number = int(partition.block(part, first))
+            begin, end = int(partition.begin(number, first)), int(partition.end(number, last))
+            done += [(number, tile) for tile in range(begin, end)]
+    each, ranges = partition.block_tiles, partition.row_ranges
+    inside = [min(each, tiles - number * each) for number in range(ranges)]
+    expected = [(b, tile) for b in range(partition.blocks) for tile in range(inside[b // panels % ranges])]
     assert sorted(done) == expected
 
 
@@ -154,7 +155,12 @@ def test_costs_are_bounded_by_the_ports(isa: Any, mr: int, vectors: int) -> None
 
 def test_registers_of_known_tiles() -> None:
     """As the instruction sets' files say."""
-    known = [(AVX512, Tile(6, 64), 29), (AVX2, Tile(6, 16), 15), (AVX2, Tile(4, 24), 16), (NEON, Tile(9, 8, gc=4), 30)]
+    known = [
+        (AVX512, Tile(6, 64), 29),
+        (AVX2, Tile(6, 16), 15),
+        (AVX2, Tile(4, 24), 16),
+        (NEON, Tile(9, 8, a_vector=4), 30),
+    ]
     assert [isa.registers_of(tile, FLOAT32) for isa, tile, _ in known] == [registers for *_, registers in known]
 
 

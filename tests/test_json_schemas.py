@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from tvmconv import cli
 from tvmconv.cli.commands import tune
-from tvmconv.tune.runner import LocalLab, Pace
+from tvmconv.tune.runner import LocalTrialRunner, MeasureConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA, RECORD = (
@@ -52,8 +52,8 @@ def test_the_schema_is_one_and_explains_every_key() -> None:
 @pytest.fixture
 def quick_finals(monkeypatch: pytest.MonkeyPatch) -> None:
     """tune without its long final."""
-    pace = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=1.0)
-    monkeypatch.setattr(tune, "LocalLab", functools.partial(LocalLab, pace=pace))
+    config = MeasureConfig(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=1.0)
+    monkeypatch.setattr(tune, "LocalTrialRunner", functools.partial(LocalTrialRunner, config=config))
 
 
 @pytest.mark.usefixtures("quick_finals")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_lab import FakeLab
+from tests.fake_trial_runner import FakeTrialRunner
 from tests.tuning import WORKLOAD, record, written
 from tvmconv import cli
 from tvmconv.bench.plan import Setting, plan
@@ -114,23 +114,23 @@ def test_many_records_are_shown_without_a_table(
     assert r"wrong: a\n\x1b[2Jb" in lines and "\x1b" not in lines
 
 
-def tuned(lab: FakeLab, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
-    """The command with a lab whose times are made up."""
+def tuned(runner: FakeTrialRunner, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
+    """The command with a runner whose times are made up."""
 
     class InPlace:
         def __init__(self, *arguments: object) -> None: ...
-        def __enter__(self) -> FakeLab:
-            return lab
+        def __enter__(self) -> FakeTrialRunner:
+            return runner
 
         def __exit__(self, *error: object) -> None: ...
 
-    monkeypatch.setattr(tune, "LocalLab", InPlace)
+    monkeypatch.setattr(tune, "LocalTrialRunner", InPlace)
     argv = ["tune", LAYER, "-a", "auto", "--searcher", "random", "--trials", "16", "--log-dir", str(folder)]
     return cli.main([*argv, *more])
 
 
 def test_tune_and_log_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    assert tuned(FakeLab(cpu=record().cpu), tmp_path, monkeypatch, "--json") == 0
+    assert tuned(FakeTrialRunner(cpu=record().cpu), tmp_path, monkeypatch, "--json") == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     (said,) = (one for one in best(capsys, tmp_path) if one["auto"] == one["algorithm"])
     for name in ("algorithm", "tile", "schedule", "seconds", "gflops", "gain", "by_hand"):
@@ -142,12 +142,12 @@ def test_tune_and_log_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_search_that_is_stopped_shows_what_the_kept_trials_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, dies_at: int
 ) -> None:
-    class Stopped(FakeLab):
+    class Stopped(FakeTrialRunner):
         def finals(self, requests: Sequence[Request]) -> Any:
             raise KeyboardInterrupt
 
-    lab = Stopped(cpu=record().cpu, dies_at=dies_at)
-    assert tuned(lab, tmp_path, monkeypatch) == cli.INTERRUPTED
+    runner = Stopped(cpu=record().cpu, dies_at=dies_at)
+    assert tuned(runner, tmp_path, monkeypatch) == cli.INTERRUPTED
     out = capsys.readouterr().out
     if not dies_at:
         assert "stopped before the first trial" in out and "GFLOP/s" not in out

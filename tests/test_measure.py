@@ -25,7 +25,7 @@ from tvmconv.measure.interleaved import Best, Outcome, Rules, chosen, measure
 from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.isa import AVX2, AVX512, SSE4, Isa
 from tvmconv.target.targets import host_features, native
-from tvmconv.tune.runner import LocalLab, try_all
+from tvmconv.tune.runner import LocalTrialRunner, try_all
 from tvmconv.verify.reference import Case, integer_case
 from tvmconv.workload.shape import ConvShape
 
@@ -81,10 +81,10 @@ def test_a_slow_core_counts_for_what_it_offers(tile: float, share: float, counte
 def test_a_trial_on_a_crowded_core_takes_as_long_as_on_a_quiet_one() -> None:
     asked = Request(ConvShape.parse("ic64ih28oc64kh3ph1"), "direct").check()
     nothing_known = {asked.algorithm: math.inf}
-    with LocalLab(1, [CPU], 1, asked.made_for.isa) as lab:
-        ((_, quiet),) = try_all(lab, [asked], nothing_known)
+    with LocalTrialRunner(1, [CPU], 1, asked.made_for.isa) as runner:
+        ((_, quiet),) = try_all(runner, [asked], nothing_known)
         with busy_process():
-            ((_, crowded),) = try_all(lab, [asked], nothing_known)
+            ((_, crowded),) = try_all(runner, [asked], nothing_known)
     assert quiet.median / 1.6 < crowded.median < quiet.median * 1.6, "the clock on the wall says 2 and more"
 
 

@@ -70,8 +70,8 @@ def test_tiles_are_argued_from_registers() -> None:
     shape, check = ConvShape.parse("ic64ih28oc64kh3ph1"), Request
     held = check(shape, "indirect", "cortex-a76", tile=Tile(9, 8)).check().tile
     read = check(shape, "indirect", "cortex-a76", tile=Tile(6, 16)).check().tile
-    assert held and (held.gc, held.kr) == (4, 4)
-    assert read and read.gc == 1, "6x16 leaves no room for rows"
+    assert held and (held.a_vector, held.kr) == (4, 4)
+    assert read and read.a_vector == 1, "6x16 leaves no room for rows"
     with pytest.raises(ValueError, match="needs 35 vector registers"):
         check(shape, "indirect", "cortex-a76", tile=Tile.parse("6x16_gc4")).check()
     with pytest.raises(ValueError, match="GC must be 1, or KR"):

@@ -60,7 +60,7 @@ def test_a_peer_computes_what_the_reference_does(peer: peers.Peer, descriptor: s
     runner = peer.start(shape, case, threads=1)
     runner.run()
     first = runner.y().copy()
-    runner.forget()
+    runner.poison_output()
     assert not np.array_equal(runner.y(), case.fused)
     runner.run()
     # Integers, summed directly: exact, though peers are allowed peers.TOLERANCE.

@@ -7,9 +7,9 @@ import pytest
 from tvmconv import cli
 from tvmconv.rpc import address
 from tvmconv.rpc.address import Address, Where
-from tvmconv.rpc.deadlines import pace
+from tvmconv.rpc.deadlines import deadlines
 from tvmconv.rpc.device_info import Described, DeviceCluster, cpus_of, parse
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.target.devices import DEVICES
 from tvmconv.workload.shape import ConvShape
 
@@ -89,7 +89,7 @@ def test_the_code_for_a_device(options: tuple[str, ...], target: str) -> None:
 def test_deadlines_follow_from_the_layer_and_the_weakest_core() -> None:
     layer, small = ConvShape.parse("ic64ih56oc64kh3ph1"), ConvShape.parse("ic1ih1oc1kh1")
     known, unknown, emulated = (
-        pace(where) for where in map(address.parse, ("pixel6", "mine", "emulated-aarch64")) if where
+        deadlines(where) for where in map(address.parse, ("pixel6", "mine", "emulated-aarch64")) if where
     )
     assert known.seconds() <= known.seconds(small) < known.seconds(layer) < unknown.seconds(layer)
     assert unknown.seconds(layer) < emulated.seconds(layer)
@@ -121,7 +121,7 @@ def test_clusters_have_the_tables_names() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", SAID % '[{"cpus": "x"}]', '{"server": 1, "machine": 2, "cpus": 3}'])
 def test_a_damaged_description_is_said(text: str) -> None:
-    with pytest.raises(Trouble, match="the server's description of the device is damaged"):
+    with pytest.raises(DeviceError, match="the server's description of the device is damaged"):
         parse(text)
 
 

@@ -28,7 +28,7 @@ from tvmconv.rpc.client import tracker_client
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.verify import verify
 from tvmconv.rpc.deploy.local_device import NativeDevice
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.rpc.process import Listening
 from tvmconv.target import targets
 from tvmconv.verify.check import Check, Verdict
@@ -87,7 +87,7 @@ def stock_server() -> Iterator[Where]:
 
 
 def begins(there: Remote) -> bool:
-    with contextlib.suppress(Trouble):
+    with contextlib.suppress(DeviceError):
         there.begin(LEAST)
         return True
     return False
@@ -120,10 +120,10 @@ def verdicts(where: Where, *checks: Check) -> list[Verdict]:
         return list(verify(checks, there))
 
 
-def trouble(there: Remote, most: float) -> str:
+def device_error(there: Remote, most: float) -> str:
     """What a session that cannot begin says within so many seconds."""
     began = time.monotonic()
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(DeviceError) as caught:
         there.begin(LEAST)
     assert time.monotonic() - began < most + SLACK / 2
     return str(caught.value)
@@ -183,13 +183,13 @@ def test_a_kernel_of_another_architecture_is_not_uploaded(there: Remote) -> None
 
 
 def test_a_key_that_nobody_serves_is_said_at_once(device: NativeDevice) -> None:
-    said = trouble(Remote(at(device, "pixel9")), 0)
+    said = device_error(Remote(at(device, "pixel9")), 0)
     assert re.match(rf"nobody serves pixel9 at the tracker {device.tracker}, only native \(. of 1 free\): name", said)
 
 
 def test_no_tracker() -> None:
     port = free_port()
-    said = trouble(beyond_tracker(address.Address("127.0.0.1", port)), 0)
+    said = device_error(beyond_tracker(address.Address("127.0.0.1", port)), 0)
     assert said.startswith(f"no tracker answers at 127.0.0.1:{port} (Connection refused): start one")
 
 
@@ -205,7 +205,7 @@ def test_no_tracker() -> None:
 )
 def test_what_is_no_tracker(reply: bytes | None, sentence: str, seconds: float) -> None:
     with liar(reply) as tracker:
-        assert sentence in trouble(beyond_tracker(tracker), seconds)
+        assert sentence in device_error(beyond_tracker(tracker), seconds)
 
 
 @pytest.mark.parametrize(
@@ -219,30 +219,30 @@ def test_what_is_no_tracker(reply: bytes | None, sentence: str, seconds: float) 
 def test_what_is_no_server(direct: Remote, reply: bytes | None, sentence: str, seconds: float) -> None:
     with liar(reply) as server:
         direct.where = Where(str(server), server=server)
-        assert sentence in trouble(direct, seconds)
+        assert sentence in device_error(direct, seconds)
 
 
 def test_no_server(direct: Remote) -> None:
     port = free_port()
     direct.where = Where("there", server=address.Address("127.0.0.1", port))
-    assert trouble(direct, 0).startswith(f"no RPC server answers at 127.0.0.1:{port}")
+    assert device_error(direct, 0).startswith(f"no RPC server answers at 127.0.0.1:{port}")
 
 
 def test_no_host(direct: Remote) -> None:
     direct.where = Where("there", server=address.Address("no.such.host.invalid", 9090))
-    assert trouble(direct, 0).startswith("there is no host of the name no.such.host.invalid")
+    assert device_error(direct, 0).startswith("there is no host of the name no.such.host.invalid")
 
 
 def test_another_key_than_the_servers(stock_server: Where, direct: Remote) -> None:
     direct.where = replace(stock_server, key="other")
-    assert "has another key: give it with --key" in trouble(direct, 0)
+    assert "has another key: give it with --key" in device_error(direct, 0)
 
 
 def test_two_clients_of_one_device(device: NativeDevice) -> None:
     heard: list[str] = []
     with Remote(at(device)) as first, Remote(at(device), warn=heard.append) as second:
         first.begin(60)
-        with pytest.raises(Trouble, match=f"native is busy: no server of it became free within {WAIT:.0f} s"):
+        with pytest.raises(DeviceError, match=f"native is busy: no server of it became free within {WAIT:.0f} s"):
             second.begin(LEAST)
         assert heard == [f"native is busy: waiting for it, {WAIT:.0f} s at most"]
         threading.Timer(1, first.kill).start()
@@ -258,7 +258,7 @@ def test_a_frozen_device(kernel: Make) -> None:
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
         began = time.monotonic()
-        with pytest.raises(Trouble, match=f"no answer within {LEAST + 1:.0f} s"):
+        with pytest.raises(DeviceError, match=f"no answer within {LEAST + 1:.0f} s"):
             there.ask("the kernel", kernel("NONE"), LEAST)
         assert time.monotonic() - began < LEAST + 1 + SLACK / 2
         for pid in frozen:
@@ -272,7 +272,7 @@ def test_a_device_that_dies_during_an_upload(there: Remote, device: NativeDevice
     os.kill(session, signal.SIGSTOP)
     timer = threading.Timer(0.5, os.kill, (session, signal.SIGKILL))
     timer.start()
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(DeviceError) as caught:
         there.ask("the kernel", kernel("NONE"), LEAST)
     timer.join()
     assert caught.value.kind == "lost"

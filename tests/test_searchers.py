@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_lab import FakeLab, outcome
+from tests.fake_trial_runner import FakeTrialRunner, outcome
 from tvmconv import cli
 from tvmconv.bench.compare_searchers import Comparison
 from tvmconv.bench.plan import Setting, blank_row
@@ -22,7 +22,7 @@ from tvmconv.cli.scripts import arguments as scripts
 from tvmconv.cli.scripts.searchers import searchers_table
 from tvmconv.compiler.builder import Request, build_all
 from tvmconv.report.tables import show
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.target.targets import parse
 from tvmconv.target.tile import Tile
 from tvmconv.tune import METASCHEDULE, RANDOM, XGB
@@ -31,7 +31,7 @@ from tvmconv.tune.metaschedule.driver import tune_by_metaschedule
 from tvmconv.tune.metaschedule.sketch import module, request_of, sketched, tile_of
 from tvmconv.tune.metaschedule.trace_search import TraceSearch
 from tvmconv.tune.outcome import Measured, Outcome
-from tvmconv.tune.runner import LocalLab, Pace
+from tvmconv.tune.runner import LocalTrialRunner, Pace
 from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
 from tvmconv.workload.resolve import Layer
@@ -91,25 +91,25 @@ def test_metaschedules_driver_builds_and_measures_by_a_lab() -> None:
     """Kernels from warm compilers, each proved right; one that cannot be built costs one trial."""
     asked, made = request(target=parse("native").name), dict[Tile, Outcome]()
 
-    class OneFails(LocalLab):
+    class OneFails(LocalTrialRunner):
         def build(self, requests, folder):  # type: ignore[no-untyped-def]
             for number, each in enumerate(super().build(requests, folder)):
                 yield Outcome("error", "made up") if number == 0 else each
 
-    with OneFails(1, [CPU], 1, asked.made_for.isa, Pace(2, 0.001)) as lab:
-        tune_by_metaschedule(asked, 12, 0, lab, lambda tile, outcome: made.update({tile: outcome}))
+    with OneFails(1, [CPU], 1, asked.made_for.isa, Pace(2, 0.001)) as runner:
+        tune_by_metaschedule(asked, 12, 0, runner, lambda tile, outcome: made.update({tile: outcome}))
     assert sorted(outcome.status for outcome in made.values()) == ["error"] * 2 + ["ok"] * 10
 
 
 @pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), OSError(28, "No space left on device"), Trouble("gone", "gone")]
+    "error", [KeyboardInterrupt(), OSError(28, "No space left on device"), DeviceError("gone", "gone")]
 )
 @pytest.mark.parametrize("where", ["build", "measured"])
 def test_what_a_lab_raises_comes_through_metaschedule_as_it_was(where: str, error: BaseException) -> None:
     """TVM would make a RuntimeError of it."""
     asked = request(target=parse("native").name)
 
-    class Raising(FakeLab):
+    class Raising(FakeTrialRunner):
         def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
             if where == "build":
                 raise error
@@ -181,12 +181,12 @@ def test_a_space_that_is_exhausted_is_found_whole() -> None:
 
 
 def test_searchers_are_compared_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    lab, asked, heard = FakeLab(), request("ic64ih14oc64kh3ph1", "indirect"), list[int]()
-    comparison = Comparison((XGB, RANDOM), (0, 1), 12, lab, lambda: heard.append(1))
+    runner, asked, heard = FakeTrialRunner(), request("ic64ih14oc64kh3ph1", "indirect"), list[int]()
+    comparison = Comparison((XGB, RANDOM), (0, 1), 12, runner, lambda: heard.append(1))
     row = comparison.row(blank_row(Layer("", asked.shape), Setting(asked.made_for), algorithm="indirect"), asked)
-    assert (row["status"], row["tile"], lab.finals_made) == ("ok", str(asked.tile), 1)
+    assert (row["status"], row["tile"], runner.finals_made) == ("ok", str(asked.tile), 1)
     assert [(each["searcher"], each["seed"]) for each in row["found"]] == [(XGB, 0), (RANDOM, 0), (XGB, 1), (RANDOM, 1)]
-    assert [each["trials"] for each in row["found"]] == [12] * 4 and len(heard) == comparison.total == len(lab.made)
+    assert [each["trials"] for each in row["found"]] == [12] * 4 and len(heard) == comparison.total == len(runner.made)
     hand = outcome(asked, asked.tile or Tile(1, 16)).median
     for each in row["found"]:
         found = outcome(asked, Tile.parse(each["tile"])).median
@@ -203,7 +203,7 @@ def test_a_gain_that_was_not_measured_alike_is_in_no_mean(
 ) -> None:
     """Slow rounds of one of the two alone; a final says so in its reason."""
 
-    class Finals(FakeLab):
+    class Finals(FakeTrialRunner):
         def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
             hand, *others = super().finals(requests)
             return iter([replace(hand, reason=of_hand), *(replace(other, reason=of_found) for other in others)])
@@ -229,7 +229,7 @@ def test_searchers_are_not_compared_without_xgboost(
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvmconv.cli.scripts.searchers.LocalLab", lambda *_: nullcontext(FakeLab()))
+    monkeypatch.setattr("tvmconv.cli.scripts.searchers.LocalTrialRunner", lambda *_: nullcontext(FakeTrialRunner()))
     call = [SMALL, "--searchers", METASCHEDULE, RANDOM, "--trials", "3", "--seeds", "1", "--cpus", str(CPU), "--json"]
     assert cli.main(call, scripts.parse_searchers) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -59,7 +59,7 @@ def test_nhwc_blocks_of_k_stay_in_l2(ic: int, oc: int, side: int, name: str) -> 
     assert target.isa.fits(tile, FLOAT32) and tile.nr % target.isa.lanes(FLOAT32) == 0 and tile.mr in range(1, 31)
     assert ic % kc == 0 and kc % tile.kr == 0 and tile.kr in (1, 2, 3, 4, target.isa.lanes(FLOAT32))
     assert kc == ic or (kc >= 16 and shape.taps * kc * tile.nr * 4 <= 0.3 * target.l2)
-    assert tile.gc in (-1, 1, target.isa.lanes(FLOAT32))
+    assert tile.a_vector in (-1, 1, target.isa.lanes(FLOAT32))
 
 
 @given(CHANNELS, CHANNELS, SIDES, st.sampled_from(GENERIC))
@@ -69,7 +69,7 @@ def test_nchw_tiles_are_whole_vectors_of_pixels(ic: int, oc: int, side: int, nam
         tile = choose_tile(algorithm(known, "nchw"), shape, target, None)
         layout = algorithm(known, "nchw").view(shape, tile).layout
         kc = tile.kc or layout.channels
-        assert target.isa.fits(tile, FLOAT32) and tile.vl == target.isa.lanes(FLOAT32) and tile.nr % tile.vl == 0
+        assert target.isa.fits(tile, FLOAT32) and tile.lanes == target.isa.lanes(FLOAT32) and tile.nr % tile.lanes == 0
         assert tile.mc % tile.nr == 0 and tile.mc >= tile.nr
         assert layout.channels % kc == 0 and kc % tile.kr == 0
         assert kc == layout.channels or 64 <= kc <= 512

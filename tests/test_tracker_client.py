@@ -11,7 +11,7 @@ from tests.fake_tracker import FakeTracker
 from tvmconv.rpc.address import Address
 from tvmconv.rpc.client import tracker_client
 from tvmconv.rpc.client.tracker_client import Grant, Queue, TrackerClient
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 
 
 def client(tracker: FakeTracker) -> TrackerClient:
@@ -35,7 +35,7 @@ def test_a_long_summary(servers: int, least: int) -> None:
 
 def test_many_keys_are_said_in_a_line() -> None:
     with FakeTracker(answer=summary(2_100)) as tracker, client(tracker) as asked:
-        with pytest.raises(Trouble, match=r"only device0 .* and 2080 more: name one of them") as caught:
+        with pytest.raises(DeviceError, match=r"only device0 .* and 2080 more: name one of them") as caught:
             asked.queue("other")
         assert len(str(caught.value)) < 1000
 
@@ -55,7 +55,7 @@ def test_a_summary_that_is_none(answer: bytes) -> None:
     with (
         FakeTracker(answer=answer) as tracker,
         client(tracker) as asked,
-        pytest.raises(Trouble, match="is no TVM tracker"),
+        pytest.raises(DeviceError, match="is no TVM tracker"),
     ):
         asked.queues()
 
@@ -67,7 +67,7 @@ def test_a_grant_that_is_none(server: object) -> None:
     with (
         FakeTracker(answer=json.dumps([0, server]).encode()) as tracker,
         client(tracker) as asked,
-        pytest.raises(Trouble, match="is no TVM tracker"),
+        pytest.raises(DeviceError, match="is no TVM tracker"),
     ):
         asked.request("k", 1)
 
@@ -90,6 +90,6 @@ def test_a_wrong_length(monkeypatch: pytest.MonkeyPatch, length: int, sentence: 
     monkeypatch.setattr(tracker_client, "_PATIENCE", 0.5)
     with FakeTracker(answer=b"[0, 1]", length=length) as tracker, client(tracker) as asked:
         start = time.monotonic()
-        with pytest.raises(Trouble, match=sentence):
+        with pytest.raises(DeviceError, match=sentence):
             asked.queues()
         assert time.monotonic() - start < 3

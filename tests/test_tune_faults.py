@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests import faulty_compiler, faulty_kernel
-from tests.fake_lab import FakeLab
+from tests.fake_trial_runner import FakeTrialRunner
 from tests.faulty_compiler import CRASHES, FAILS, HANGS
 from tests.processes import users_of
 from tests.tuning import record, written
@@ -79,7 +79,7 @@ def cache(kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv(faulty_compiler.KERNELS, str(kernels))
     monkeypatch.setenv(faulty_compiler.FATES, str(tmp_path / "fates"))
     (tmp_path / "fates").write_text("{}")
-    monkeypatch.setattr(builder, "CREW", "faulty_compiler")
+    monkeypatch.setattr(builder, "COMPILER", "faulty_compiler")
     monkeypatch.setattr(runner, "_PATIENCE", 6.0)
     monkeypatch.setattr(builder_pool, "_BUILD_PATIENCE", 6.0)
     monkeypatch.setattr(builder, "PATIENCE", 6.0)
@@ -100,7 +100,7 @@ def records(folder: Path) -> list[Record]:
 
 def fates(folder: Path, faults: Sequence[str]) -> dict[str, str]:
     """Decides what becomes of the tiles that will be tried: the default is right, then each fault has its turn."""
-    rehearsal = FakeLab()
+    rehearsal = FakeTrialRunner()
     search(
         [Plan(TileSearch(Space(REQUEST), Nothing()), 1)],
         len(faults) + 1,
@@ -134,7 +134,7 @@ _COMMAND = """
 import sys
 from tvmconv import cli
 from tvmconv.compiler import builder
-builder.CREW = 'faulty_compiler'
+builder.COMPILER = 'faulty_compiler'
 sys.exit(cli.main())
 """
 
@@ -183,20 +183,20 @@ def test_what_was_interrupted_goes_on(
     assert len(tiles) == len(set(tiles)) == 8
 
 
-def fake(lab: FakeLab, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
-    """The command with a lab whose times are made up, 12 trials."""
+def fake(runner: FakeTrialRunner, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
+    """The command with a runner whose times are made up, 12 trials."""
 
-    class InPlace(FakeLab):
+    class InPlace(FakeTrialRunner):
         def __init__(self, *arguments: object) -> None:
-            vars(self).update(vars(lab))
+            vars(self).update(vars(runner))
 
-        def __enter__(self) -> FakeLab:
-            return lab
+        def __enter__(self) -> FakeTrialRunner:
+            return runner
 
         def __exit__(self, *error: object) -> None:
             pass
 
-    monkeypatch.setattr(command, "LocalLab", InPlace)
+    monkeypatch.setattr(command, "LocalTrialRunner", InPlace)
     return cli.main(tune(folder, "--trials", "12", *more))
 
 
@@ -213,18 +213,18 @@ def test_a_full_disk_ends_the_search_and_keeps_what_there_is(
 
     with monkeypatch.context() as patch:
         patch.setattr(Log, "append", fill)
-        assert fake(FakeLab(), tmp_path, monkeypatch) == 1
+        assert fake(FakeTrialRunner(), tmp_path, monkeypatch) == 1
     out, err = capsys.readouterr()
     assert "stopped after 5 of 12 trials" in out.replace("\n", " ")
     assert re.fullmatch(r"tvmconv: \S+\.jsonl: cannot be written: No space left on device\n", err)
-    rest = FakeLab()
+    rest = FakeTrialRunner()
     assert fake(rest, tmp_path, monkeypatch) == 0 and len(rest.made) == 7
 
 
 def test_sigterm_ends_it_as_ctrl_c_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Asked(FakeLab):
+    class Asked(FakeTrialRunner):
         def outcome(self, request: Request, tile: Tile) -> Outcome:
             if len(self.made) == 5:
                 assert [*(tmp_path / "temporary").iterdir()]
@@ -252,7 +252,7 @@ def test_no_room_for_kernels_is_not_the_candidates_fault(
 def test_logs_that_are_torn_foreign_or_of_another_cpu_do_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = FakeLab()
+    first = FakeTrialRunner()
     assert fake(first, tmp_path, monkeypatch) == 0
     (log,) = tmp_path.glob("*/*.jsonl")
     whole = log.read_bytes().splitlines(keepends=True)
@@ -260,13 +260,13 @@ def test_logs_that_are_torn_foreign_or_of_another_cpu_do_no_harm(
     other = written(tmp_path / "other", record(device="local")).read_bytes()
     log.write_bytes(whole[0] + foreign + other + b"".join(whole[2:5]) + whole[5][:50])
     capsys.readouterr()
-    again = FakeLab()
+    again = FakeTrialRunner()
     assert fake(again, tmp_path, monkeypatch, "-v") == 0
     assert len(again.made) == 12 - 4
     assert "was cut off in the middle of writing" in capsys.readouterr().err
     assert foreign in log.read_bytes()
     log.write_bytes(b"text\n")
-    assert fake(FakeLab(), tmp_path, monkeypatch) == 1
+    assert fake(FakeTrialRunner(), tmp_path, monkeypatch) == 1
     assert re.fullmatch(r"tvmconv: \S+:1 is not a tuning record: .*\n", capsys.readouterr().err)
 
 
@@ -275,14 +275,14 @@ def test_auto_searches_all_algorithms_of_a_layer(
 ) -> None:
     """Their trials make one row: of the best, beside what the layer is by hand."""
 
-    def row(lab: FakeLab, code: int) -> dict[str, Any]:
-        assert fake(lab, tmp_path, monkeypatch, "-a", "auto", "--json") == code
+    def row(runner: FakeTrialRunner, code: int) -> dict[str, Any]:
+        assert fake(runner, tmp_path, monkeypatch, "-a", "auto", "--json") == code
         *_, last = map(json.loads, capsys.readouterr().out.splitlines())
         return dict(last)
 
-    stopped = row(FakeLab(dies_at=9), cli.INTERRUPTED)
+    stopped = row(FakeTrialRunner(dies_at=9), cli.INTERRUPTED)
     assert (stopped["status"], stopped["trials"]["done"], stopped["by_hand"]) == ("skipped", 9, "direct")
-    done = row(FakeLab(), 0)
+    done = row(FakeTrialRunner(), 0)
     assert (done["status"], done["trials"]) == ("ok", {"done": 12, "measured": 3, "failed": done["trials"]["failed"]})
     assert done["algorithm"] not in ("direct", "im2row") and done["by_hand"] == "direct"
     assert done["gain"] == pytest.approx(done["default"]["median"] / done["seconds"]["median"]) and done["gain"] > 1.2

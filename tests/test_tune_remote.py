@@ -21,20 +21,20 @@ from tvmconv.compiler.builder import Request
 from tvmconv.database.log import Key, Log, Logs, Record
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.deploy.local_device import NativeDevice
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.rpc.process import Listening
 from tvmconv.target.devices import EMULATED
 from tvmconv.target.tile import Tile
 from tvmconv.tune import remote_runner
 from tvmconv.tune.outcome import Outcome
-from tvmconv.tune.remote_runner import RemoteLab
-from tvmconv.tune.runner import Pace, try_all
+from tvmconv.tune.remote_runner import RemoteTrialRunner
+from tvmconv.tune.runner import MeasureConfig, try_all
 from tvmconv.verify.check import cached_case
 from tvmconv.workload.shape import ConvShape
 
 WORKLOAD = "mb1ic8ih6oc20oh6kh3ph1"
 REQUEST = Request(ConvShape.parse(WORKLOAD), "direct").check()
-QUICK = Pace(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=5)
+QUICK = MeasureConfig(samples=2, min_time=0.001, final_samples=2, final_min_time=0.001, final_max_time=5)
 REQUESTS = [replace(REQUEST, tile=Tile.parse(f"{rows}x16_kr1_mc0_kc0_pf0_st0")) for rows in (2, 3, 4, 5)]
 
 
@@ -66,12 +66,12 @@ def test_all_devices_of_a_key_at_once(device: NativeDevice) -> None:
     with Listening(command, 60, environment={}), Remote(at(device)) as remote:
         until(lambda: len(remote.all_of_its_key()) == 2, 30)
         used: list[Remote] = []
-        with RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-            measure = lab._measure
-            lab._measure = lambda remote, *rest: used.append(remote) or measure(remote, *rest)  # type: ignore[method-assign]
-            outcomes = dict(try_all(lab, REQUESTS, {REQUEST.algorithm: 1.0}))
+        with RemoteTrialRunner(remote, "a CPU", 1, 1, QUICK) as runner:
+            measure = runner._measure
+            runner._measure = lambda remote, *rest: used.append(remote) or measure(remote, *rest)  # type: ignore[method-assign]
+            outcomes = dict(try_all(runner, REQUESTS, {REQUEST.algorithm: 1.0}))
             assert [outcomes[number].status for number in range(4)] == ["ok"] * 4
-            assert [found.status for found in lab.finals(REQUESTS[:2])] == ["ok"] * 2
+            assert [found.status for found in runner.finals(REQUESTS[:2])] == ["ok"] * 2
         assert len(set(used)) == 2
 
 
@@ -88,8 +88,8 @@ def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice)
         time.sleep(2)
         servers.append(Listening([*command, "--work", "/tmp"], 60, environment={}))
 
-    with Remote(mortal) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        trials = try_all(lab, REQUESTS, {REQUEST.algorithm: 1.0})
+    with Remote(mortal) as remote, RemoteTrialRunner(remote, "a CPU", 1, 1, QUICK) as runner:
+        trials = try_all(runner, REQUESTS, {REQUEST.algorithm: 1.0})
         first = next(trials)
         killer = threading.Thread(target=restart)
         killer.start()
@@ -101,10 +101,10 @@ def test_a_device_that_dies_and_returns_costs_no_candidate(device: NativeDevice)
 
 
 def test_a_candidate_that_takes_its_device_away_each_time_is_given_up(device: NativeDevice) -> None:
-    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        lab._measure = lambda *_: [Outcome("error", "the device is gone")]  # type: ignore[method-assign]
-        lab._was_away = lambda *_: True  # type: ignore[method-assign]
-        ((_, outcome),) = try_all(lab, REQUESTS[:1], {REQUEST.algorithm: 1.0})
+    with Remote(at(device)) as remote, RemoteTrialRunner(remote, "a CPU", 1, 1, QUICK) as runner:
+        runner._measure = lambda *_: [Outcome("error", "the device is gone")]  # type: ignore[method-assign]
+        runner._was_away = lambda *_: True  # type: ignore[method-assign]
+        ((_, outcome),) = try_all(runner, REQUESTS[:1], {REQUEST.algorithm: 1.0})
     assert (outcome.status, outcome.reason) == ("error", "the device went away with it, 3 times")
 
 
@@ -117,9 +117,9 @@ def test_what_is_measured_is_known_while_others_are_built(device: NativeDevice) 
             built.append(each)
             yield Outcome("error", "not built")
 
-    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        lab._compilers.build = build  # type: ignore[method-assign,assignment]
-        outcomes = try_all(lab, REQUESTS, {REQUEST.algorithm: 1.0})
+    with Remote(at(device)) as remote, RemoteTrialRunner(remote, "a CPU", 1, 1, QUICK) as runner:
+        runner._compilers.build = build  # type: ignore[method-assign,assignment]
+        outcomes = try_all(runner, REQUESTS, {REQUEST.algorithm: 1.0})
         first = next(outcomes)
         assert first[1].reason == "not built" and len(built) < len(REQUESTS)
         assert {number for number, _ in (first, *outcomes)} == {*range(len(REQUESTS))}
@@ -133,11 +133,11 @@ def test_a_device_that_is_waited_for_keeps_no_outcome_of_another_back(device: Na
             slow.wait(30)
         return Outcome("error", "made up")
 
-    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
-        lab._pool = ThreadPoolExecutor(2)
-        lab._trial = trial  # type: ignore[method-assign,assignment]
+    with Remote(at(device)) as remote, RemoteTrialRunner(remote, "a CPU", 1, 1, QUICK) as runner:
+        runner._pool = ThreadPoolExecutor(2)
+        runner._trial = trial  # type: ignore[method-assign,assignment]
         kernels = [Outcome("error", "not built")] * len(REQUESTS)
-        outcomes = lab.measured(REQUESTS, kernels, {REQUEST.algorithm: 1.0})
+        outcomes = runner.measured(REQUESTS, kernels, {REQUEST.algorithm: 1.0})
         assert {next(outcomes)[0] for _ in REQUESTS[1:]} == {1, 2, 3}
         slow.set()
         assert next(outcomes)[0] == 0
@@ -156,16 +156,16 @@ def test_what_failed_is_repeated_where_the_device_was_gone(device: NativeDevice,
     def begin(remote: Remote, seconds: float) -> None:
         begun.append(remote)
         if not is_back and len(begun) == 1:
-            raise Trouble("lost", "it is not there")
+            raise DeviceError("lost", "it is not there")
 
-    with Remote(at(device)) as remote, RemoteLab(remote, "a CPU", 1, 1, QUICK) as lab:
+    with Remote(at(device)) as remote, RemoteTrialRunner(remote, "a CPU", 1, 1, QUICK) as runner:
         remote.begin = begin.__get__(remote)  # type: ignore[method-assign]
-        lab._compared = lab._measure = measured  # type: ignore[method-assign,assignment]
+        runner._compared = runner._measure = measured  # type: ignore[method-assign,assignment]
         answers += [[Outcome("error", "gone")] * 2, [Outcome("ok")] * 2]
-        assert [*lab.finals(REQUESTS[:2])] == [Outcome("ok")] * 2
+        assert [*runner.finals(REQUESTS[:2])] == [Outcome("ok")] * 2
         begun.clear()
         answers += [[Outcome("error", "gone")], [Outcome("ok")]]
-        assert lab._trial(REQUESTS[0], Path("built"), cached_case(REQUESTS[0].shape)) == Outcome("ok")
+        assert runner._trial(REQUESTS[0], Path("built"), cached_case(REQUESTS[0].shape)) == Outcome("ok")
 
 
 def test_a_device_that_is_gone_for_good_ends_the_search(

@@ -1,4 +1,4 @@
-"""Where `tvmconv` on the PATH and `python -m tvmconv` start."""
+"""Entry point of `tvmconv` and `python -m tvmconv`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""build: one problem compiled, or taken from the cache, by its tuned schedule where there is one."""
+"""build: compiles one problem or takes it from the cache, with its tuned schedule if there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an algorithm is: it accepts a problem or rejects it, and hands over its TIR, phases and sizes."""
+"""Algorithm: accepts or rejects a problem, and returns its TIR, phases and sizes."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def loop_nest(shape: ConvShape, layout: PackedLayout[Tile], order: Partition, gr
     from tvm.script import tirx as T
 
     P, OH, OW, C = layout.panels, shape.oh, shape.ow, shape.oc
-    ROWS, BLOCKS, GROUPS = order.block, order.blocks, order.panels
+    ROWS, BLOCKS, GROUPS = order.block_tiles, order.row_ranges, order.panels
     ROW, MARGIN = shape.iw * C * layout.dtype.bytes, shape.pw * C * layout.dtype.bytes
     KH, DH, IH = shape.kh, shape.dh + 1, shape.ih
     sweep = _one_after_another(
@@ -109,11 +109,11 @@ def loop_nest(shape: ConvShape, layout: PackedLayout[Tile], order: Partition, gr
     @T.inline
     def run(x, operand, packed, y, workspace, address, image, first, last):
         for part in range(order.touched(first, last)):
-            segment: T.let[T.int32] = order.segment(part, first)
-            before: T.let[T.int32] = order.begin(segment, first)
-            for row in range(order.end(segment, last) - before):
+            block: T.let[T.int32] = order.block(part, first)
+            before: T.let[T.int32] = order.begin(block, first)
+            for row in range(order.end(block, last) - before):
                 with T.sblock("row"):
-                    u = T.axis.spatial(order.segments, segment)
+                    u = T.axis.spatial(order.blocks, block)
                     vrow = T.axis.spatial(ROWS, before + row)
                     T.reads()
                     T.writes()

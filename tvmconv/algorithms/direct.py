@@ -37,7 +37,7 @@ from tvmconv.workload.shape import ConvShape
 
 
 class TileKind(Enum):
-    """How a tile's pixels are addressed; the value is the suffix of its blocks' names."""
+    """Addressing of a tile's pixels; the value is the suffix of its blocks' names."""
 
     GENERAL = ""
     CONTIGUOUS = "_contiguous"
@@ -125,7 +125,7 @@ def loop_nest(shape: ConvShape, layout: PackedLayout[Tile], tiles: Tiles) -> Any
     MR, D = layout.tile.mr, layout.dtype
     G, P, KB, *_ = layout.weights_shape
     order = partition(shape, layout, tiles)
-    TB, BT = order.blocks, order.block
+    TB, BT = order.row_ranges, order.block_tiles
     # Code of their own makes a kernel take half as long again to compile, which only short sums repay.
     CONTIGUOUS = tiles.columns.inside >= MR and is_short(layout)
     facts, pixels = locate_blocks(shape, tiles)
@@ -139,12 +139,12 @@ def loop_nest(shape: ConvShape, layout: PackedLayout[Tile], tiles: Tiles) -> Any
         place = allocated_location(MR)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(order.touched(first, last), KB):
-            segment: T.let[T.int32] = order.segment(part, first)
-            before: T.let[T.int32] = order.begin(segment, first)
-            ahead[0] = ((segment // (P * TB) % G * P + segment % P) * KB + kb + 1) * layout.block
-            for it in range(order.end(segment, last) - before):
+            block: T.let[T.int32] = order.block(part, first)
+            before: T.let[T.int32] = order.begin(block, first)
+            ahead[0] = ((block // (P * TB) % G * P + block % P) * KB + kb + 1) * layout.block
+            for it in range(order.end(block, last) - before):
                 with T.sblock("tile"):
-                    u = T.axis.spatial(order.segments, segment)
+                    u = T.axis.spatial(order.blocks, block)
                     vkb = T.axis.reduce(KB, kb)
                     vit = T.axis.spatial(BT, before + it)
                     T.reads()

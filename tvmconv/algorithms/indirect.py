@@ -54,7 +54,7 @@ class Indirect(Algorithm):
         }
 
     def _zero_bytes(self, shape: ConvShape) -> int:
-        """Of the zero vector, behind which the indices lie."""
+        """Bytes of the zero vector; the indices follow it."""
         return -(-shape.icg * self.dtype.bytes // INDEX_BYTES) * INDEX_BYTES
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:

@@ -44,7 +44,7 @@ from tvmconv.workload.shape import ConvShape
 
 
 class _Family(Algorithm):
-    """What the three have in common: weights by tap, one matrix product a tap."""
+    """Common parts of the three: weights by tap, one matrix product a tap."""
 
     layout = "nchw"
 
@@ -59,7 +59,7 @@ class _Family(Algorithm):
         return PixelView(self.source(shape), layout, sizes, in_blocks=_one_product(shape))
 
     def source(self, shape: ConvShape) -> ConvShape:
-        """What a tap's product computes: at stride 1 all pixels of the input, else those that the tap reads."""
+        """The problem of one tap's product: at stride 1 all pixels of the input, else the pixels that the tap reads."""
         return _pixel_by_pixel(shape, shape.ih, shape.iw) if _shifted(shape) else shape
 
     def module(self, shape: ConvShape, tile: Tile) -> Program:
@@ -80,7 +80,7 @@ class _Family(Algorithm):
 
     @abstractmethod
     def parts(self, shape: ConvShape, view: PixelView) -> _Parts:
-        """What it does for a problem of several taps, or with padding."""
+        """Functions and phases for several taps, or with padding."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Overlapping patches of an image, for Winograd convolution: where they are, and the bands they are worked off in."""
+"""The overlapping patches of Winograd convolution, and the bands in which they are processed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Patches:
 
     @classmethod
     def of(cls, shape: ConvShape, most: int) -> Patches:
-        """In bands of about equal size with at most so many patches, or a single row of them; 0 makes one band."""
+        """Bands of about equal size with at most `most` patches, or of a single row of them; 0 makes one band."""
         rows, columns = -(-shape.oh // STEP), -(-shape.ow // STEP)
         bands = -(-rows // max(1, most // columns)) if most > 0 else 1
         return cls(rows, columns, -(-rows // bands))
@@ -34,7 +34,7 @@ class Patches:
 
     @property
     def count(self) -> int:
-        """Of a band."""
+        """Patches of a band."""
         return self.band * self.columns
 
     @property

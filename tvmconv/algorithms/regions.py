@@ -134,7 +134,7 @@ OY, OX, FIRST, END, COUNT, R0, R1, S0, S1 = FACTS = range(9)
 
 @dataclass(frozen=True)
 class Located:
-    """Where a tile lies, as TIR buffers on the stack: its facts, and row and column of each of its MR pixels."""
+    """The place of a tile, as TIR buffers on the stack: its facts, and row and column of each of its MR pixels."""
 
     facts: Any
     oy: Any

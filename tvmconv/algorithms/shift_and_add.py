@@ -65,7 +65,8 @@ class RowBlocks:
 
     @property
     def products(self) -> PixelView:
-        """What a tap reads for a block: at stride 1 every pixel of its rows, so only rows are then shifted."""
+        """The view of one tap's product for a block: at stride 1 every pixel of its rows, so that only rows are shifted
+        later."""
         pixels = replace(self.shape, oh=self.rows)
         if self.shifted:
             pixels = replace(pixels, ow=self.shape.iw, kw=1, pw=0, dw=0)

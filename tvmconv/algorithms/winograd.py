@@ -63,7 +63,7 @@ class Winograd(Algorithm):
         return MatrixView(PLACES, Patches.of(shape, tile.mc).count, layout, shape.ic)
 
     def work(self, shape: ConvShape, tile: Tile) -> float:
-        """Of all places and bands."""
+        """Micro-kernel calls of all places and bands."""
         return self.view(shape, tile).tiles * PLACES * Patches.of(shape, tile.mc).bands
 
     def band(self, shape: ConvShape, l2: int) -> int:
@@ -205,7 +205,7 @@ def input_transform(shape: ConvShape, patches: Patches, layout: PackedLayout[Til
                 lambda i, j: [vector(((i * PATCH + j) * patches.plane_stride + m) * IC + channel, lanes)],
             )
 
-        over_channels(IC, layout.tile.vl, transform_channels)
+        over_channels(IC, layout.tile.lanes, transform_channels)
 
     return patch_phase("input", patches, transform_patch, D, noalias=False)
 
@@ -239,7 +239,7 @@ def output_transform(shape: ConvShape, patches: Patches, layout: PackedLayout[Ti
                     if T.And(oh + i < OH, ow + j < OW):
                         Y[vector(((n * OH + oh + i) * OW + ow + j) * OC + channel, lanes)] = out[i, j]
 
-        over_channels(OC, layout.tile.vl, transform_channels)
+        over_channels(OC, layout.tile.lanes, transform_channels)
 
     return patch_phase("output", patches, transform_patch, D)
 

@@ -1,1 +1,1 @@
-"""What the benchmark commands do: plans, layers, comparisons, and results of other tools."""
+"""Benchmarks: plans, layers, comparisons, imported results of other tools."""

@@ -1,4 +1,4 @@
-"""Many tasks at once: their kernels built, and proved to be exact."""
+"""Builds and verifies the kernels of many tasks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def verified(built: Sequence[Built], setting: Setting, jobs: int, remote: Remote
 
 
 def sizes(kernel: Path, threads: int) -> Row:
-    """What a row says of a kernel's memory on so many threads, in bytes."""
+    """A kernel's memory on so many threads, in bytes, as rows have it."""
     described = read(kernel)
     return {
         "workspace_bytes": described.workspace_bytes(threads),

@@ -1,4 +1,4 @@
-"""The indirect paper's claim, measured: faster than im2row, whose copy it saves, and level with gemm on 1x1 kernels.
+"""Measures the indirect paper's claim: faster than im2row, and level with gemm on 1x1 kernels.
 
 All that is timed for a layer has the same register tile, and runs in one interleaved measurement.
 """
@@ -45,7 +45,7 @@ class Claim:
     kernels: Mapping[str, Request]
 
     def entries(self, files: Mapping[Request, Path | Exception]) -> dict[str, Entry]:
-        """What is timed, by name. Raises the exception of a kernel that could not be built."""
+        """The entries to time, by name. Raises the exception of a kernel that could not be built."""
         paths = {name: _built(files[request]) for name, request in self.kernels.items()}
         if self.rival == "gemm":
             return {name: KernelEntry(path) for name, path in paths.items()}
@@ -86,7 +86,7 @@ def _distinct(layers: Iterable[Layer]) -> Iterable[tuple[ConvShape, Layer]]:
 
 
 def _claim(layer: Layer, shape: ConvShape, rival: str, setting: Setting) -> Claim:
-    """With the register tile that indirect has by default."""
+    """A task with indirect's default register tile."""
     problems = {"indirect": shape, "gemm": product_shape(shape)} | ({} if rival == "gemm" else {rival: shape})
     chosen = setting.request(shape, "indirect").tile
     assert chosen
@@ -97,7 +97,7 @@ def _claim(layer: Layer, shape: ConvShape, rival: str, setting: Setting) -> Clai
 
 
 class ClaimBench(Contest):
-    """How claims are measured."""
+    """Measures claims."""
 
     def row(self, claim: Claim, files: Mapping[Request, Path | Exception], progress: Callable[[int, int], None]) -> Row:
         """The claim with its times, or with what kept it from having them."""

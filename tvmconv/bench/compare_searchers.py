@@ -1,5 +1,5 @@
-"""Which searcher finds the faster kernels? Each spends as many trials on a problem, from nothing; what they found is
-then measured side by side, interleaved, with the kernel by hand.
+"""Compares searchers: each spends the same number of trials on a problem, then the kernels they found are measured in
+one interleaved run with the default kernel.
 
 tune_tasks is MetaSchedule's own driver, with its task scheduler; the others are what `tune --searcher` knows.
 """
@@ -18,7 +18,7 @@ from tvmconv.database.rows import Row
 from tvmconv.target.tile import Tile
 from tvmconv.tune import TUNE_TASKS
 from tvmconv.tune.outcome import Outcome, Tell
-from tvmconv.tune.runner import Lab, try_all
+from tvmconv.tune.runner import TrialRunner, try_all
 from tvmconv.tune.search import BATCH, Search
 from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
@@ -35,12 +35,12 @@ def ready(searchers: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many trials each searcher has in each of the seeds. trial: hears of each."""
+    """Compares searchers, each with `trials` trials in each of the seeds. trial: called after each."""
 
     searchers: Sequence[str]
     seeds: Sequence[int]
     trials: int
-    lab: Lab
+    runner: TrialRunner
     trial: Callable[[], None]
 
     @property
@@ -56,7 +56,7 @@ class Comparison:
         found = [self._found(request, name, seed) for seed in self.seeds for name in self.searchers]
         tiles = list(dict.fromkeys([request.tile, *(each["tile"] for each in found)]))
         finalists = [replace(request, tile=tile) for tile in tiles if tile]
-        outcomes = dict(zip(tiles, self.lab.finals(finalists), strict=True))
+        outcomes = dict(zip(tiles, self.runner.finals(finalists), strict=True))
         hand = outcomes[request.tile]
         if not hand.seconds:
             return finished(row, "error", f"the kernel by hand: {hand.reason}")
@@ -69,7 +69,7 @@ class Comparison:
         return finished(row, "ok", tile=str(request.tile), seconds=vars(hand.seconds), found=found)
 
     def _found(self, request: Request, name: str, seed: int) -> dict[str, Any]:
-        """What one searcher has for its trials: the fastest tile in them, the default if none was right."""
+        """The result of one searcher: its fastest tile, or the default if none was correct."""
         outcomes: dict[Tile, Outcome] = {}
 
         def tell(tile: Tile, outcome: Outcome) -> None:
@@ -80,9 +80,9 @@ class Comparison:
         if name == TUNE_TASKS:
             from tvmconv.tune.metaschedule.driver import tune_by_metaschedule
 
-            tune_by_metaschedule(request, self.trials, seed, self.lab, tell)
+            tune_by_metaschedule(request, self.trials, seed, self.runner, tell)
         else:
-            _spend(searcher(name)(Space(request), seed), self.trials, self.lab, outcomes, tell)
+            _spend(searcher(name)(Space(request), seed), self.trials, self.runner, outcomes, tell)
         seconds = time.monotonic() - begin
         failed = sum(outcome.seconds is None for outcome in outcomes.values())
         best = min(outcomes, key=lambda tile: outcomes[tile].median, default=request.tile)
@@ -96,14 +96,14 @@ class Comparison:
         }
 
 
-def _spend(search: Search, trials: int, lab: Lab, outcomes: Mapping[Tile, Outcome], tell: Tell) -> None:
+def _spend(search: Search, trials: int, runner: TrialRunner, outcomes: Mapping[Tile, Outcome], tell: Tell) -> None:
     """Makes so many trials of a search, fewer where its space has no more; `tell` puts them among the outcomes."""
     request = search.space.request
     for batch in range(-(-trials // BATCH)):
         tiles = search.batch(batch)[: trials - len(outcomes)]
         best = min((outcome.median for outcome in outcomes.values()), default=float("inf"))
         requests = [replace(request, tile=tile) for tile in tiles]
-        with closing(try_all(lab, requests, {request.algorithm: best})) as made:
+        with closing(try_all(runner, requests, {request.algorithm: best})) as made:
             for number, outcome in made:
                 tell(tiles[number], outcome)
                 search.tell(tiles[number], outcome.median)

@@ -1,4 +1,4 @@
-"""Contestants with names, measured together for one row: what the benches of claims and of scaling have in common."""
+"""Named contestants that are measured together for one row; used by claims and scaling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tvmconv.workload.shape import ConvShape
 
 @dataclass
 class Contest:
-    """How contestants are measured. `best` is what the probes have seen of the cores; it grows with each layer."""
+    """Measures named contestants. `best` is what the probes have seen of the cores; it grows with each layer."""
 
     setting: Setting
     rules: Rules

@@ -1,4 +1,4 @@
-"""A bench: each layer's kernels proved exact, then timed together with other libraries, in one interleaved run."""
+"""Benchmarks a layer: verifies its kernels, then times them with other libraries in one interleaved run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Entrant:
 
 @dataclass
 class Bench:
-    """How layers are benched. `known` gives the earlier results of rows that need not be measured again, or None.
+    """Benchmarks layers. `known` gives the earlier results of rows that need not be measured again, or None.
 
     `best` is what the probes have seen of the cores so far; it grows as more layers are measured. `remote`: the device
     that everything runs on, None for this machine.
@@ -107,7 +107,7 @@ class Bench:
         return self.remote is not None and self.remote.where.emulated
 
     def _stage(self, shape: ConvShape) -> dict[str, Any]:
-        """Where measure finds the contestants, if not here."""
+        """The session group for contestants on a device; None here."""
         if self.remote is None:
             return {}
         # TVM measures whole rounds, and each device sends more than times.
@@ -127,7 +127,7 @@ class Bench:
                 yield _Entrant({**row, "verified": False})
 
     def _smallest(self, algorithms: Iterable[str]) -> dict[str, KernelEntry]:
-        """By algorithm, a kernel for the smallest problem, which is called in the same way as the layer's.
+        """For each algorithm, a kernel for the smallest problem, to measure the overhead of a call.
 
         Where an algorithm rejects that problem it is one of `direct`. One that cannot be built is left out.
         """

@@ -1,4 +1,4 @@
-"""What is to be done: layers times algorithms, in one setting, and the row that each of them will fill."""
+"""The plan of a command: layers times algorithms in one setting, and the row of each."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rows of a run have in common. `tile` None: the schedule chooses. `layout` None: nhwc, or
-    nchw where an algorithm knows only that. `max_workspace`: bytes, None for any. `schedules`: by which each algorithm
-    is planned, hand, tuned or auto, and `logs` where tuned ones come from. `where`: a
-    device that is reached through RPC."""
+    """The common setting of a run's rows. `tile` None: the schedule chooses. `layout` None: nhwc, or nchw where an
+    algorithm knows only that. `max_workspace`: bytes, None for any. `schedules`: by which each algorithm is planned,
+    hand, tuned or auto, and `logs` where tuned ones come from. `where`: a device that is reached through RPC."""
 
     target: Target
     layout: str | None = None
@@ -44,7 +43,7 @@ class Setting:
     where: Where | None = None
 
     def request(self, shape: ConvShape, algorithm: str) -> Request:
-        """What is to be built for a problem by the hand-written schedule, with its tile decided.
+        """The request of a problem with the default schedule, its tile decided.
 
         Raises Unsuited for a tile that this problem alone cannot have, another ValueError where none could.
         """
@@ -55,7 +54,7 @@ class Setting:
         return scheduled(self.asked(shape, algorithm, schedule), self.threads, self.logs)
 
     def asked(self, shape: ConvShape, algorithm: str, schedule: str) -> Request:
-        """What is asked for, neither checked nor decided."""
+        """The request as asked for, neither checked nor decided."""
         from tvmconv.compiler.builder import Request  # NumPy comes with it: too much for a command that only lists
 
         return Request(shape, algorithm, self.target.name, schedule, self.tile, self.layout)
@@ -89,7 +88,7 @@ class Task:
 
     @property
     def kernel(self) -> Row:
-        """What a row says of the kernel that is to be built."""
+        """The fields of a row that describe the kernel to build."""
         assert self.request
         origin = {"tuned_by": self.tuned_by, "chosen_by": self.chosen_by}
         return {"schedule": self.request.schedule, "tile": str(self.request.tile), **origin}
@@ -163,7 +162,8 @@ def _chosen(layer: Layer, shape: ConvShape, schedule: str, setting: Setting, res
 def _candidates(
     shape: ConvShape, schedule: str, setting: Setting, results: Results | None
 ) -> Iterator[tuple[str, Scheduled | ValueError]]:
-    """What `auto` may take for a problem, best first, each with who says so; the error for what is of no use here."""
+    """The candidates of `auto` for a problem, best first, each with its source; an error for one that cannot be used
+    here."""
     for row in results.ranking(shape, setting.max_workspace) if results else ():
         if schedule in (AUTO, row["schedule"]):
             try:

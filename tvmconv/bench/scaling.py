@@ -1,4 +1,4 @@
-"""What more threads gain: each layer's best kernel on all of them against the best on one, in one interleaved run."""
+"""Measures thread scaling: each layer's best kernel on all threads against the best on one, interleaved."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def trials(layers: Iterable[Layer], setting: Setting) -> Iterator[Trial]:
 
 
 class ScalingBench(Contest):
-    """How trials are measured."""
+    """Measures thread scaling."""
 
     def row(self, trial: Trial, files: Mapping[Request, Path | Exception], progress: Callable[[int, int], None]) -> Row:
         """The layer's best algorithm on all threads, and `ratio`: the best time on one to its; `alone` is whose.

@@ -59,10 +59,10 @@ def _open_closed_streams() -> None:
 def _sentence(error: Exception, verbose: int) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    from tvmconv.rpc.errors import Trouble
+    from tvmconv.rpc.errors import DeviceError
 
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    if isinstance(error, (ValueError, TypeError, OSError, Trouble)):
+    if isinstance(error, (ValueError, TypeError, OSError, DeviceError)):
         return lines[0]
     return f"{type(error).__name__}: {lines[-1]}" + ("" if verbose >= 2 else " (-vv shows where)")
 

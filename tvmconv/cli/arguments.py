@@ -1,4 +1,4 @@
-"""The command line: its grammar, its defaults, and what is wrong with it."""
+"""The grammar, defaults and checks of the command line."""
 
 from __future__ import annotations
 

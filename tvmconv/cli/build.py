@@ -1,4 +1,4 @@
-"""The step that verify, bench and compile share: every kernel built, with progress."""
+"""Builds the kernels of verify, bench and compile, with progress."""
 
 from __future__ import annotations
 

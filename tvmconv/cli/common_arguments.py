@@ -1,4 +1,4 @@
-"""The options that commands have in common: how they speak, what they work on."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 

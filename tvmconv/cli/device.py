@@ -1,4 +1,4 @@
-"""The device that --device means, for the time of a command: found, asked what it is, let go."""
+"""Opens the device that --device names for the duration of a command."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tvmconv.cli.setting import setting_of
 from tvmconv.rpc.address import Where, parse_address
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.device_info import Described, cpus_of
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 
 _SECONDS = 30.0  # of the session that asks what the device is
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a command works with: the setting, and the device if it is one that is reached through RPC."""
+    """The setting of a command, and its device if that is reached through RPC."""
 
     setting: Setting
     remote: Remote | None = None
 
     @property
     def machine(self) -> dict[str, Any] | None:
-        """What runs the kernels, as a context says it; None for this machine."""
+        """The machine that runs the kernels, for a context row; None for this machine."""
         if self.remote is None:
             return None
         where, described = self.remote.where, self.remote.described
@@ -41,8 +41,8 @@ class Work:
 def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
     """The setting of the options, and the device ready for it.
 
-    Raises ValueError where they contradict the machine, the device, or each other; trouble.Trouble where the device
-    cannot be had. Nothing that was started for it outlives the `with`.
+    Raises ValueError where they contradict the machine, the device, or each other; DeviceError where the device cannot
+    be had. Nothing that was started for it outlives the `with`.
     """
     if options.where is None:
         yield Work(setting_of(options, output, runs_here=True))
@@ -62,7 +62,7 @@ def at_work(options: argparse.Namespace, output: Output) -> Iterator[Work]:
 
 @contextmanager
 def started(where: Where, output: Output) -> Iterator[Where]:
-    """The device, started if it is an emulated one. Raises Trouble where it cannot be."""
+    """The device, started if it is an emulated one. Raises DeviceError where it cannot be."""
     if not where.emulated:
         yield where
         return
@@ -72,7 +72,7 @@ def started(where: Where, output: Output) -> Iterator[Where]:
         try:
             device = running.enter_context(EmulatedDevice(say=output.note))
         except RuntimeError as error:
-            raise Trouble("unreachable", f"{where.name} cannot be started here: {error}") from None
+            raise DeviceError("unreachable", f"{where.name} cannot be started here: {error}") from None
         yield replace(where, key=device.key, tracker=parse_address(device.tracker))
 
 
@@ -94,7 +94,7 @@ def _check(setting: Setting, described: Described, where: Where) -> None:
 
 
 def _cpus(options: argparse.Namespace, where: Where, described: Described) -> tuple[int, ...]:
-    """Those that --cpus lists or names, else those of the device's cluster; empty for any."""
+    """The CPUs of --cpus, or those of the device's cluster; empty for any."""
     asked = options.cpus
     if asked is None and where.cluster:
         if not described.clusters:

@@ -1,4 +1,4 @@
-"""The options that say how long to measure, and the rules that they make."""
+"""The options that control how long to measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a command's words go: rows and tables to stdout, warnings and progress to stderr."""
+"""Output of commands: rows and tables to stdout, warnings and progress to stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tvmconv.database import rows as record
 from tvmconv.database.rows import Row
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,7 +38,9 @@ class Output:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         """Print the table, of the rows there are if Ctrl-C came, a disk is full, or a device is gone."""
-        told = kind is None or (issubclass(kind, (KeyboardInterrupt, OSError, Trouble)) and kind is not BrokenPipeError)
+        told = kind is None or (
+            issubclass(kind, (KeyboardInterrupt, OSError, DeviceError)) and kind is not BrokenPipeError
+        )
         if self._json or self._table is None or not self.rows or not told:
             return
         self.show(self._table(self.rows))
@@ -79,7 +81,7 @@ class Output:
             show(text)
 
     def text(self, text: str) -> None:
-        """Like show, as it is: for code."""
+        """Prints text unchanged, for code."""
         if not self._json:
             print(text)
 

@@ -1,4 +1,4 @@
-"""What the options that commands have in common say of the machine, the kernels, the logs."""
+"""The setting of a command: machine, kernels and logs, as its options say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def setting_of(options: argparse.Namespace, output: Output, *, runs_here: bool) -> Setting:
-    """What the common options say; `output` hears of tuning logs that are not used.
+    """The setting of the common options; `output` warns of tuning logs that are not used.
 
     The CPUs of a device that is reached through RPC are left out: only the device knows them. Raises ValueError where
     they contradict the machine, or each other.
@@ -53,7 +53,7 @@ def _logs(options: argparse.Namespace, output: Output) -> Logs:
 
 
 def log_folders(options: argparse.Namespace) -> tuple[Path, ...]:
-    """Where tuning logs are looked up. Raises ValueError where --log-dir is no folder; `tune` makes one."""
+    """The folders of tuning logs. Raises ValueError where --log-dir is no folder; `tune` makes one."""
     if options.log_dir and not options.log_dir.is_dir() and options.command != "tune":
         raise ValueError(f"--log-dir {options.log_dir}: there is no such folder")
     return folders(options.log_dir)

@@ -1,4 +1,4 @@
-"""What an option's text stands for, for argparse."""
+"""argparse types: from an option's text to its value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Algorithms(NamedTuple):
-    """What -a asks for. Those that were named have to run at least once, those that `all` brings need not."""
+    """The value of -a. Those that were named have to run at least once, those that `all` brings need not."""
 
     names: tuple[str, ...]
     named: bool
@@ -30,7 +30,7 @@ class Algorithms(NamedTuple):
         return tuple(name for name in self.names if self.named and name != AUTO)
 
     def unnamed(self, verbose: int) -> tuple[str, ...]:
-        """Those that `all` brings: unless asked, nobody wants to hear that one of them does not take a layer."""
+        """The algorithms that only `all` selects; their rejections are not reported unless asked for."""
         return tuple(name for name in self.names if not (self.named or verbose or name == AUTO))
 
 
@@ -57,7 +57,7 @@ def port(text: str) -> int:
 
 
 def all_algorithms(layout: str | None = None) -> Algorithms:
-    """What `-a all` stands for: those of one layout, nhwc if none is given."""
+    """The algorithms of `-a all`: those of one layout, nhwc by default."""
     return Algorithms(tuple(known.name for known in ALGORITHMS if known.layout == (layout or "nhwc")), named=False)
 
 

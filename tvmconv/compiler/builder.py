@@ -1,4 +1,4 @@
-"""From a request to a kernel file, through a cache keyed by all that decides it."""
+"""Builds kernel files from requests, with a cache keyed by all that decides the code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tvmconv.support.filesystem.files import check_room
 from tvmconv.support.filesystem.store import is_whole, publish
 from tvmconv.support.filesystem.temporary import sweep
 from tvmconv.support.filesystem.user_folders import CACHE, naming
-from tvmconv.support.text import last_words
+from tvmconv.support.text import last_line
 from tvmconv.support.worker import WorkerLost, answer_all
 from tvmconv.support.worker_pool import ask_each
 from tvmconv.target import targets
@@ -37,7 +37,7 @@ from tvmconv.workload.shape import ConvShape
 
 _KERNELS = "kernels"  # the folder of the cache for them
 _WORKPLACE = ".building-"  # what folders in it begin with that are made for a build
-CREW = "tvmconv.compiler.builder"  # the module whose `serve` a crew of compilers runs: each takes an Order
+COMPILER = "tvmconv.compiler.builder"  # the module whose `serve` a pool of compilers runs: each takes an Order
 PATIENCE = 120.0  # seconds for one kernel, which takes one or two, and a few more with the import of TVM
 
 
@@ -64,7 +64,7 @@ class Request:
 
     @property
     def prefix(self) -> str:
-        """What the kernel's C symbols begin with."""
+        """The prefix of the kernel's C symbols."""
         layout = "_nchw" if self.defined_by.layout == "nchw" else ""
         dtype = "" if self.dtype == FLOAT32 else f"_{self.dtype.name}"
         return f"{self.shape}_{self.algorithm.replace('-', '_')}{layout}{dtype}"
@@ -130,11 +130,11 @@ def build_all(
 
 
 def _build(missing: Mapping[Path, Request], jobs: int, progress: Callable[[int], None]) -> dict[Path, BuildError]:
-    """Has a crew compile each file. Returns what could not be built; whatever happens, no half of a file is left."""
+    """Has a pool compile each file. Returns what could not be built; whatever happens, no half of a file is left."""
     failures: dict[Path, BuildError] = {}
     with workplace(_WORKPLACE, _KERNELS) as folder:
         orders = [Order(request, path, folder) for path, request in missing.items()]
-        with closing(ask_each(CREW, orders, jobs, lambda order: PATIENCE)) as answers:
+        with closing(ask_each(COMPILER, orders, jobs, lambda order: PATIENCE)) as answers:
             for done, (order, answer) in enumerate(zip(orders, answers, strict=True), 1):
                 if answer is not None:
                     with naming(CACHE.variable):
@@ -150,7 +150,7 @@ def _lost(worker: WorkerLost) -> BuildError:
 
 @dataclass(frozen=True)
 class Order:
-    """A message to a process of the crew: the checked request to compile, its file, the folder to work in."""
+    """A message to a process of the pool: the checked request to compile, its file, the folder to work in."""
 
     request: Request
     path: Path
@@ -164,7 +164,7 @@ def serve(descriptor: int) -> None:
         _compile(order.request, order.path, order.folder)
 
     with parsed_quickly():
-        answer_all(descriptor, answer, lambda error: BuildError(last_words(str(error)) or type(error).__name__))
+        answer_all(descriptor, answer, lambda error: BuildError(last_line(str(error)) or type(error).__name__))
 
 
 def scheduled_module(request: Request) -> Any:
@@ -231,7 +231,7 @@ def _compile(request: Request, path: Path, folder: Path) -> None:
 
 
 def _description(request: Request, program: Program) -> dict[str, Any]:
-    """What the file says of itself in its section .tvmconv."""
+    """The description in the kernel file's section .tvmconv."""
     target, shape, layout = request.made_for, request.shape, request.defined_by.layout
     return {
         "schema": SCHEMA,
@@ -265,6 +265,6 @@ def _versions() -> Mapping[str, str]:
 
 
 def _path(request: Request) -> Path:
-    """Where the cache has the kernel of a checked request, or would have it."""
+    """The path in the cache of a checked request's kernel."""
     asked = vars(request).values()
     return cache() / _KERNELS / f"{request.prefix}-{cache_key.key(asked)}.so"

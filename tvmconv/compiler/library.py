@@ -1,4 +1,4 @@
-"""Kernels in one shared object or one static library, linked again from the parts that the cache keeps beside each."""
+"""Links several kernels into one shared object or static library, from the object files in the cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_library(name: str) -> bool:
 
 
 def header_of(path: Path) -> Path:
-    """Where the C header of a library goes: layer.h beside layer.so or layer.a."""
+    """The path of a library's C header: layer.h beside layer.so or layer.a."""
     name = _NAME.fullmatch(path.name)
     assert name
     return path.with_name(f"{name[1]}.h")

@@ -1,4 +1,4 @@
-"""From object files to a self-contained shared object, by zig alone."""
+"""Links object files to a self-contained shared object, with zig."""
 
 from __future__ import annotations
 

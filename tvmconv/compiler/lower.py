@@ -1,4 +1,4 @@
-"""From scheduled TIR to an object file: TVM's passes in this project's order, then its LLVM code generator."""
+"""Lowers scheduled TIR to an object file: TVM's passes, then LLVM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TVMScript parsed in a fraction of the time, by remembering what its parser would find out anew for every kernel."""
+"""Speeds up TVMScript's parser by caching what it would compute again for every kernel."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Part:
 
 
 def zig_triple(target: Target) -> str:
-    """What zig calls the system that a target's programs are made for: Linux with musl, which runs on Android too.
+    """Zig's triple for a target's programs: Linux with musl, which runs on Android too.
 
     Raises ValueError for a target of another system.
     """

@@ -1,1 +1,1 @@
-"""What has been measured: rows of results, tuning logs, and the choice of an algorithm and a tile by them."""
+"""Measured data: rows of results, tuning logs, and the choice of an algorithm and a tile from them."""

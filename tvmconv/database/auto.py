@@ -1,4 +1,4 @@
-"""What `auto` takes for a problem: the algorithm whose tuning record is the fastest, else the one of the rule."""
+"""The choice of `auto`: the algorithm with the fastest tuning record, or else the one of the rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def best(asked: Request, threads: int, logs: Logs | None) -> Scheduled:
 
 
 def candidates(asked: Request, threads: int, logs: Logs | None) -> Iterator[tuple[str, Scheduled | Unsuited]]:
-    """What may be taken for a request of any algorithm, best first, each with who says so: records or rule.
+    """The candidates for a request of any algorithm, best first, each with its source: records or the rule.
 
     Why one of the rule's algorithms is of no use here comes in its place. Raises ValueError as tuned.scheduled does.
     """
@@ -66,7 +66,7 @@ def by_records(shape: ConvShape, layout: str, records: Mapping[str, Record]) -> 
 
 
 def _recorded(asked: Request, names: Sequence[str], threads: int, logs: Logs | None) -> list[Scheduled]:
-    """Those of the algorithms that have a tuning record, where one may be used."""
+    """The algorithms that have a usable tuning record."""
     found = []
     for name in () if asked.schedule == HAND or asked.tile else names:
         with contextlib.suppress(Unsuited):
@@ -90,8 +90,8 @@ def _by_speed(records: Sequence[Record | None]) -> list[int]:
 
 
 def _times_beside(first: Record, other: Record | None) -> Mapping[str, float] | None:
-    """What a record is worth beside the first: its times, if it is of the same CPU and of a final as that is, or of a
-    trial that was measured in the same way; with an allowance if it is of another final."""
+    """The times of a record where they are comparable with the first's: of the same CPU, and both of finals, or of
+    trials measured alike; with an allowance if it is of another final."""
     if other is None or other.seconds is None or (other.cpu, other.stage) != (first.cpu, first.stage):
         return None
     if first.stage == "final":

@@ -1,4 +1,4 @@
-"""What tuning logs hold to be the best for each layer: a row for each key, beside the kernel by hand."""
+"""The best record of each layer in tuning logs, beside the default kernel: a row for each key."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _verdict(comparison: Comparison, layer: LayerRecords) -> Row:
 
 
 def _distinct(found: Sequence[Sourced]) -> int:
-    """How many trials there are; one that files repeat counts once."""
+    """Number of distinct trials; one that several files repeat counts once."""
     alike: dict[tuple[str, str, int], list[Record]] = {}
     for record in (item.record for item in found if item.record.stage == "trial"):
         known = alike.setdefault((record.tile, record.time, record.trial), [])

@@ -1,4 +1,4 @@
-"""The rule: which algorithm `auto` takes for a layer where nothing has been measured."""
+"""The rule by which `auto` chooses an algorithm where nothing was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Earlier results to choose by: the measured winner for each layer, out of a file that bench has written."""
+"""Earlier results to choose by: each layer's measured winner in a file that bench has written."""
 
 from __future__ import annotations
 

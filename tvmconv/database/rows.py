@@ -1,4 +1,4 @@
-"""Results as data: the rows that every command prints with --json, and the file that collects them."""
+"""Rows of results: what commands print with --json, and the file that collects them."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ _START = b'{"kind": "'
 def context(
     argv: Sequence[str], llvm: str | None, peak_gflops: float | None = None, machine: Mapping[str, Any] | None = None
 ) -> Row:
-    """Where and with what a run is made. `llvm` is TVM's LLVM version, `peak_gflops` the FMA peak of the cores used,
-    `machine` the cpu and features of the device that kernels run on, None for this machine."""
+    """The context row of a run. `llvm` is TVM's LLVM version, `peak_gflops` the FMA peak of the cores used, `machine`
+    the cpu and features of the device that kernels run on, None for this machine."""
     return {
         "kind": "context",
         "schema": SCHEMA,
@@ -85,7 +85,7 @@ def context(
 
 
 def here() -> Row:
-    """What the context of every run on a machine like this one says."""
+    """The fields of a context that describe this machine."""
     return {"schema": SCHEMA, **_machine()}
 
 
@@ -110,7 +110,7 @@ def _version(package: str) -> str | None:
 
 
 def identity(row: Row) -> str:
-    """What a row measures: two rows of one context with the same identity are the same measurement.
+    """The identity of a row's measurement: rows of one context with the same identity measure the same.
 
     A peer's layout is not asked for: it chooses that itself.
     """
@@ -155,7 +155,7 @@ class ResultFile:
         self._runs, self._all = runs(self._rows, same), runs(self._rows, same, settled=False)
 
     def known(self, rows: Sequence[Row]) -> list[Row] | None:
-        """What the latest comparable run measured of all that `rows` ask for, under the names they ask by.
+        """The results of the latest comparable run that has all of `rows`, under their names.
 
         None if no single run has all of them: times are compared side by side only if taken so. Failures are forgotten.
         """
@@ -264,5 +264,5 @@ def _parse(text: bytes, path: Path, number: int) -> Row:
 
 
 def bad_line(path: Path, number: int) -> BadFile:
-    """What is to be raised for a line that is no row; lines count from 1, and each is one of read's rows."""
+    """The error for a line that is no row; lines count from 1, and each is one of read's rows."""
     return BadFile(f"{path}:{number} is not one of tvmconv's results: give another file name, or remove the line")

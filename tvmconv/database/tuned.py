@@ -1,4 +1,4 @@
-"""Which schedule a kernel gets: the tuned one where a log has a record of exactly its key, else the hand-written."""
+"""Chooses a kernel's schedule: the tuned one if a log has a record of its key, else the default."""
 
 from __future__ import annotations
 

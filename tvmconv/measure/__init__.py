@@ -1,1 +1,1 @@
-"""Times kernels and peers: probes of the machine, contestants in processes of their own, interleaved rounds."""
+"""Times kernels and peers: probes of the machine, one process a contestant, interleaved rounds."""

@@ -1,4 +1,4 @@
-"""What the two halves of im2row are held against: gemm given the patches, and a copy of as many bytes."""
+"""Baselines for the two halves of im2row: gemm on given patches, and a copy of as many bytes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Memcpy:
     def run(self) -> None:
         ctypes.memmove(*self._pointers, self._size)
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._copy.fill(0)
 
     def y(self) -> NDArray[np.float32]:

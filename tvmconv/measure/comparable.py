@@ -1,4 +1,4 @@
-"""Which times may be compared: those that were measured alike, on cores that offered about as much."""
+"""Decides which times may be compared: those measured on cores with about the same available speed."""
 
 from __future__ import annotations
 

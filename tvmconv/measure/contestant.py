@@ -1,4 +1,4 @@
-"""One contestant of a measurement, in a process of its own: set up once, run in turns, asleep in between."""
+"""The process of one contestant: set up once, then timed in turns, asleep in between."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Contestant:
         self._threads: int = getattr(entry, "threads", threads)  # some run on fewer than the others do
         self._expected, self._tolerance = case.fused, entry.tolerance
         self._runner = entry.start(shape, case, threads)
-        self._runner.forget()
+        self._runner.poison_output()
         self._call = probe.seconds_of(self._runner.run)  # of one call, as far as is known: the first one is slow
         self.check()
         self.version, self.layout = self._runner.version, self._runner.layout
@@ -137,7 +137,7 @@ class Contestant:
 
     def play(self, turn: Play) -> Turn:
         """Everything that others left in the caches is gone after one call, which is not timed."""
-        self._runner.forget()
+        self._runner.poison_output()
         peak, before = self._cores.fma_peak(self._isa), self._cores.tile_speed(self._isa)
         self._runner.run()
         self._call, share = self._watched(self._cold_call if turn.cold else self._warm_call, turn.seconds)
@@ -150,7 +150,7 @@ class Contestant:
         return Turn(seconds, peak, min(before, after), share, self._call if is_less else None, profile_share)
 
     def _watched(self, measure: Callable[[float], float], least: float) -> tuple[float, float]:
-        """What is measured in `least` seconds or more, and the share of these in which the process had its cores."""
+        """Times of measuring for `least` seconds or more, and the share of them in which the process had its cores."""
         began, had = time.perf_counter(), core_time(self._threads)
         measured = measure(least)
         missed = (time.perf_counter() - began) - (core_time(self._threads) - had)
@@ -166,7 +166,7 @@ class Contestant:
         return error
 
     def _own_seconds(self, least: float) -> float:
-        """What the library says that the convolution alone takes; infinite if it says nothing."""
+        """The library's own time of the convolution; infinite if it reports none."""
         return self._runner.own_seconds(least) if isinstance(self._runner, Profiled) else math.inf
 
     def _warm_call(self, least: float) -> float:

@@ -1,4 +1,4 @@
-"""The entries of a measurement, kernel files and peers, as data; and their runners."""
+"""The entries of a measurement (kernel files, peers) as data, and their runners."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _KernelRunner:
         self._arrays = (x, conv.packed, self._workspace, self._y)
         self.run: Callable[[], None] = conv.bind(x, self._y, self._workspace)
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._y.fill(np.nan)
 
     def y(self) -> NDArray[np.float32]:
@@ -89,8 +89,8 @@ class _PhaseRunner(_KernelRunner):
         place = kernel.phases.index(phase)
         self._before, self.run, self._behind = phases[:place], phases[place], phases[place + 1 :]
 
-    def forget(self) -> None:
-        super().forget()
+    def poison_output(self) -> None:
+        super().poison_output()
         self._workspace.fill(0xFF)  # every float in it NaN
         self._conv.new_workspace(self._workspace)
         for phase in self._before:

@@ -1,4 +1,4 @@
-"""Interleaved measuring: contestants in processes of their own, one round after another in random order.
+"""Interleaved measurement: one process a contestant, rounds in random order.
 
 Rented machines drop to half speed for seconds, and other processes want the same core. So each turn has short probes
 before and behind it, and says how much of the time it had the core. Turns in which the core offered well under the best
@@ -41,7 +41,7 @@ class Process(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """How long to measure: `samples` turns of each contestant, each of at least `min_time` seconds of calls.
+    """The duration of a measurement: `samples` turns of each contestant, each of at least `min_time` seconds of calls.
 
     After `max_time` seconds no other round begins. `cold`: caches are emptied before each call. `patience`: seconds
     that a contestant may be silent before it counts as hanging, on top of those that its layer's size is worth.
@@ -69,7 +69,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came out for one contestant. `seconds` is None unless the status is ok.
+    """The result of one contestant. `seconds` is None unless the status is ok.
 
     `repeated` turns were thrown away since the machine was slow in them; `slow` were as bad, but had to be accepted:
     then `reason` says so. `offered`: the share of the best speed that the cores offered in the median turn; None where
@@ -141,7 +141,7 @@ def measure(
 
     `isa` is what the probes measure, `best` what they have seen in earlier layers. `smallest` gives each entry's
     counterpart for contestant.SMALLEST, None where there is none; left out, no overheads are measured. `progress`
-    hears of the turns that count so far (fewer again, if the core has turned out to be faster) and of how many are
+    is called with the turns that count so far (fewer again, if the core has turned out to be faster) and the number
     wanted. `start` gives each contestant its process, here or on a device. One that fails, crashes or hangs has that as
     its result; the others go on. No process is left behind.
     """
@@ -202,7 +202,7 @@ class _Contestant:
         self.process.kill()
 
     def full_speed(self, best: Best) -> int:
-        """How many of the turns count."""
+        """Number of turns at full speed, which count."""
         return len(chosen(self.turns, self.rules.samples, best.tile_gflops).fast)
 
     def was_slow(self, best: Best) -> bool:
@@ -264,7 +264,8 @@ class _Contestant:
 
 
 def _part(turns: Sequence[Turn]) -> float:
-    """How much of a call the convolution is, by the turns in which a profiler was believed; all if there are none."""
+    """The convolution's share of a call, from the turns in which a profiler was believed; from all if there are
+    none."""
     believed = [turn.seconds / turn.whole_call for turn in turns if turn.whole_call and turn.seconds < turn.whole_call]
     return float(np.median(believed)) if believed else 1.0
 

@@ -1,4 +1,4 @@
-"""Estimates of aarch64 kernels without a device: the hot loop rated by LLVM's model of a core, instructions counted.
+"""Estimates for aarch64 without a device: the hot loop rated by LLVM's model of a core, and instruction counts.
 
 llvm-mca simulates the loop's instructions in the order of the assembly, with all loads from L1. It must be of the LLVM
 that TVM brings: older ones model A76, X1 and N1 as an A57.
@@ -56,7 +56,7 @@ class HotLoop:
 
 @dataclass(frozen=True)
 class Rating:
-    """What a model makes of a loop.
+    """A model's rating of a loop.
 
     fraction: of the core's f32 peak. The model may start more multiply-adds a cycle than the core does, as of the A55:
     then it may be more than 1. bottleneck: what keeps the loop from being faster.
@@ -125,7 +125,7 @@ def _simulate(mca: str, instructions: Sequence[str], target: Target, model: str)
 
 
 def _bottleneck(report: Mapping[str, Any]) -> str:
-    """What the cycles are as many as: all that it starts, one unit's work, or else waiting for results."""
+    """The limit of the loop: instructions issued, one unit, or else latency."""
     summary, passes = report["SummaryView"], _ITERATIONS
     cycles, bound = summary["TotalCycles"] / passes, summary["BlockRThroughput"]
     started = summary["TotaluOps"] / passes / summary["DispatchWidth"]
@@ -147,7 +147,7 @@ def _busiest(report: Mapping[str, Any]) -> str:
 
 
 def _output(command: Sequence[str], text: str = "") -> str:
-    """What a command prints; nothing if it fails or takes too long."""
+    """The output of a command; empty if it fails or takes too long."""
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired):

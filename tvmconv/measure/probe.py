@@ -1,4 +1,4 @@
-"""What cores can do right now: multiply-adds, a small matrix product; and a way to empty their caches."""
+"""Probes of cores: the peak of multiply-adds, a small matrix product; and a way to empty caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C files of ours, compiled by zig, and the folder of what has been built."""
+"""Compiles this project's C files with zig, into the cache."""
 
 from __future__ import annotations
 

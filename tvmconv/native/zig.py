@@ -1,4 +1,4 @@
-"""zig, which compiles and links, and its own cache, in the place of which a new one comes where it is damaged."""
+"""Runs zig, with a cache of its own that is replaced where it is damaged."""
 
 from __future__ import annotations
 

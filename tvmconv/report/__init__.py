@@ -1,1 +1,1 @@
-"""Rows as tables and plots for people."""
+"""Tables and plots of rows."""

@@ -1,4 +1,4 @@
-"""The table of a bench for people: who was fastest on each layer, and what that means for the network."""
+"""The table of a bench: the fastest entry of each layer, and sums of networks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def bench_table(rows: Sequence[Row], uncounted: Collection[str] = (), unnamed: C
 
 
 def _network_sums(network: Sequence[Sequence[Row]]) -> dict[str, dict[str, str]]:
-    """By title and contestant: the time of all layers as often as they occur, and the largest workspace."""
+    """For each title and contestant: the summed time of all layers, with their counts, and the largest workspace."""
     source, done = network[0][0]["source"], len(timed(network))
     part = "" if done == len(network) else f" of {done} of {len(network)} layers"
     found = sums(network)
@@ -160,8 +160,7 @@ def _profiled(rows: Sequence[Row]) -> list[str]:
 
 
 def _rounds(rows: Sequence[Row], uncounted: Collection[str]) -> list[str]:
-    """How steady the machine was: the typical spread, the rounds that were played again or accepted as slow, and what
-    is unknown for that."""
+    """Notes on the steadiness of the machine: typical spread, repeated and slow rounds, unknown results."""
     timed = [row for row in rows if seconds(row) is not None]
     if not timed:
         return []

@@ -43,7 +43,7 @@ _HEIGHT, _SLOT, _PANEL = 4.2, 0.42, 4.6  # inches: of a panel, of a layer across
 
 @dataclass(frozen=True)
 class Style:
-    """How a contestant is drawn: the same in all panels."""
+    """The drawing style of a contestant, the same in all panels."""
 
     colour: str
     shape: str
@@ -51,7 +51,7 @@ class Style:
 
     @property
     def line(self) -> str:
-        """Of a sum: a peer's memory is unknown, so that its sum is a line across."""
+        """Draws a sum as a horizontal line, since a peer's memory is unknown."""
         return "none" if self.ours else "--"
 
     @property

@@ -1,4 +1,4 @@
-"""Drawings in files, PNG or SVG: where one may be put, how all of them look, and that they are written whole."""
+"""Figures as PNG or SVG files: their common style, and writing them whole."""
 
 from __future__ import annotations
 

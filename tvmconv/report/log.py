@@ -1,4 +1,4 @@
-"""What tuning logs hold, as rows and as tables for people."""
+"""Contents of tuning logs, as rows and tables."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _cells(record: Record) -> tuple[str, ...]:
 
 
 def _printable(text: str | None) -> str:
-    """On one line, and without control sequences of a terminal."""
+    """The text on one line, without control sequences of a terminal."""
     return "no reason" if text is None else text if text.isprintable() else repr(text)[1:-1]
 
 

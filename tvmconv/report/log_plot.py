@@ -1,4 +1,4 @@
-"""A drawing of tuning logs: the best speed so far, trial by trial."""
+"""A plot of tuning logs: the best speed so far, trial by trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows say together: who was fastest on a layer, a network's sums, our best beside the best of the peers."""
+"""Summaries of rows: the fastest entry of a layer, a network's sums, our best against the best peer."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _algorithm_asked(row: Row) -> str | None:
 
 
 def contestants(rows: Iterable[Row]) -> list[str]:
-    """All algorithms and peers, in order of appearance."""
+    """Names of all algorithms and peers, in order of appearance."""
     return list(dict.fromkeys(map(contestant, rows)))
 
 

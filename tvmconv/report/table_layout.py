@@ -1,4 +1,4 @@
-"""Tables that fit the terminal without breaking a word: names, paths and numbers can always be copied.
+"""Lays tables out for the width of the terminal without breaking words, so that they can be copied.
 
 A table that is too wide is shown as several ones below each other, each of which begins with the first column again;
 long texts get lines of their own below their row. A word that is longer than the terminal is left to the terminal.
@@ -60,7 +60,7 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """Of the longest line."""
+        """Width of the longest line."""
         texts = (self.title, *(cell.plain for cell in self.cells))
         return max(cell_len(line) for text in texts for line in text.split("\n"))
 
@@ -132,7 +132,7 @@ class Table:
         yield replace(bands[-1], below=long)
 
     def _keys(self, width: int) -> int:
-        """How many of the first columns tell all rows apart; 0 if these are wider."""
+        """Number of leading columns that identify rows; 0 if these are too wide."""
         counts = range(1, len(self._columns))
         fitting = (count for count in counts if _together(self._columns[:count]) <= width)
         return next((count for count in fitting if self._is_told_by(self._columns[:count])), 0)
@@ -199,7 +199,7 @@ class _Band:
 
 
 def _side_by_side(columns: Sequence[_Column], width: int) -> list[int] | None:
-    """How wide each column is if all stand side by side, texts being folded where that is needed; None if none can."""
+    """Widths of the columns if all stand side by side, with texts folded where needed; None if that does not fit."""
     key, *others = columns
     widths, least = [column.width for column in columns], [key.width, *(column.least for column in others)]
     room = width - _GAP * (len(columns) - 1)

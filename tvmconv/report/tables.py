@@ -1,4 +1,4 @@
-"""Rows as tables for people: layers down, algorithms and peers across."""
+"""Tables of rows: layers down, algorithms and peers across."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def workspace_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> Rende
 
 
 def estimate_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
-    """What each layer's hot loop and all of its instructions come to, by a model of the core and by the emulator."""
+    """Table of estimates: each layer's hot loop by a model of the core, and its instructions by the emulator."""
     table = new_table("layer", "algorithm", "tile", "hot loop", "stack", "as", "held up by", "instructions / FLOP")
     for row in rows:
         if row["status"] != "ok":
@@ -114,7 +114,7 @@ def _sizes(shape: ConvShape) -> tuple[str, str]:
 
 
 def compile_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> RenderableType:
-    """What was written, layer by layer: algorithm and who chose it, workspace, file, the prefix of its symbols."""
+    """Table of written kernels: algorithm and who chose it, workspace, file, the prefix of its symbols."""
     table = new_table("layer", "algorithm", "tile", "chosen by", "workspace", "file", "symbols")
     written = [row for row in rows if row["status"] == "ok"]
     for row in written:
@@ -128,7 +128,7 @@ def compile_table(rows: Sequence[Row], unnamed: Collection[str] = ()) -> Rendera
 
 
 def import_table(rows: Sequence[Row]) -> RenderableType:
-    """What another tool took for each layer and network, and by what the layer was found."""
+    """Table of imported times by layer and network, and how each layer was matched."""
     table = new_table("layer", "peer", "ms", "GFLOP/s", "found by")
     for row in (row for row in rows if row["status"] == "ok"):
         speed = "" if row["gflops"] is None else f"{row['gflops']:.1f}"

@@ -1,4 +1,4 @@
-"""What tuning brought, as a table for people."""
+"""The table of tuning results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels on devices: the server that runs there, the way it gets there, and the client that cannot hang.
+"""Kernels on remote devices: the server, its deployment, and a client whose every step has a deadline.
 
 `server/`, in C, speaks TVM's RPC protocol through TVM's own runtime libraries. `server_build` compiles it, `runtime`
 gets what it needs besides, `bundle` makes the folder for a device, `deploy` sends and starts it, `doctor` says what is

@@ -1,4 +1,4 @@
-"""Which device is meant, and where it is found: --device, --tracker and --key."""
+"""Resolves --device, --tracker and --key to a device and its address."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def parse_address(text: str) -> Address:
 
 
 def default_target(where: Where) -> Target:
-    """What code a device takes, by its line in the table. Raises ValueError for a device that has none."""
+    """The target of a device, by its line in the table. Raises ValueError for a device that has none."""
     if where.emulated:
         return targets.parse("aarch64")
     if where.row is None:

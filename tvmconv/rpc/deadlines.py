@@ -1,4 +1,4 @@
-"""How long a step on a device may take: by what it computes and sends, at the pace of the slowest that there is."""
+"""Deadlines of steps on a device, from their operations and bytes and the slowest device of that kind."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ _RUNS = 8  # of a layer in one step, and transfers of its arrays
 
 
 @dataclass(frozen=True)
-class Pace:
-    """What a device does in a second at the least: floating-point operations, and bytes of its link."""
+class Deadlines:
+    """The least speed of a device: floating-point operations and bytes of its link in a second."""
 
     flops: float
     bytes: float = _BYTES
 
     def seconds(self, shape: ConvShape | None = None) -> float:
-        """What a step may take: one that computes the layer a few times and sends its arrays, None for one without."""
+        """Seconds that a step may take: one that computes the layer a few times and sends its arrays, or with None one
+        that does neither."""
         if shape is None:
             return _LEAST
         elements = shape.mb * (shape.ic * shape.ih * shape.iw + shape.oc * shape.oh * shape.ow) + shape.oc * shape.k
         return _LEAST + _RUNS * (shape.flops / self.flops + 4 * elements / self.bytes)
 
 
-def pace(where: Where) -> Pace:
-    """By the weakest core of the device's line in the table."""
+def deadlines(where: Where) -> Deadlines:
+    """The deadlines of a device, by the weakest core of its line in the table."""
     if where.emulated:
-        return Pace(_EMULATED)
+        return Deadlines(_EMULATED)
     row = where.row
     if row is None or row.weakest.flops_per_cycle is None:
-        return Pace(_UNKNOWN)
-    return Pace(row.weakest.flops_per_cycle * _SLOWEST_CLOCK * _SLOWEST_KERNEL)
+        return Deadlines(_UNKNOWN)
+    return Deadlines(row.weakest.flops_per_cycle * _SLOWEST_CLOCK * _SLOWEST_KERNEL)

@@ -1,4 +1,4 @@
-"""What a device says of itself, and what follows: which kernels it can run, which of its CPUs a cluster is."""
+"""What a device reports of itself, which kernels it can run, and which of its CPUs form a cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.support.text import unknown
 from tvmconv.target.cpu_list import cpu_list
 from tvmconv.target.devices import Device
@@ -60,7 +60,7 @@ class Described:
 
 
 def parse(text: str) -> Described:
-    """The device by what tvmconv-server's tvmconv.describe says. Raises Trouble for what is nothing of the kind."""
+    """The device by what tvmconv-server's tvmconv.describe says. Raises DeviceError for what is nothing of the kind."""
     try:
         said = json.loads(text)
         return Described(
@@ -76,7 +76,7 @@ def parse(text: str) -> Described:
             libc=said.get("libc"),
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Trouble(
+        raise DeviceError(
             "failed", f"the server's description of the device is damaged ({error}): start it again"
         ) from None
 

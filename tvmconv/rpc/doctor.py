@@ -1,4 +1,4 @@
-"""What is wrong between here and a device: one step after the other, until the first that fails says what to do.
+"""Diagnoses the way to a device step by step; the first step that fails says what to do.
 
 Each step has a deadline: TrackerClient's, or Remote's.
 """
@@ -19,7 +19,7 @@ from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.tracker_client import Queue, TrackerClient, listed
 from tvmconv.rpc.deploy.server_build import local_libraries
 from tvmconv.rpc.device_info import Described
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.target import targets
 from tvmconv.target.targets import Target
 from tvmconv.verify.check import Check
@@ -38,7 +38,7 @@ _PLAIN = {"aarch64": "aarch64", "x86_64": "x86-64-v2"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What a step has found, or what to do where it failed."""
+    """The finding of a step, or what to do where it failed."""
 
     step: str
     status: Literal["ok", "failed", "skipped"]
@@ -50,7 +50,7 @@ class _Skip(Exception):
 
 
 def examine(where: Where, say: Callable[[str], None] = lambda sentence: None) -> Iterator[Finding]:
-    """Each step's finding, as soon as it is known; those behind one that failed are skipped. `say` hears deadlines."""
+    """Each step's finding, as soon as it is known; steps after a failure are skipped. `say` is told deadlines."""
     with Remote(where, say) as remote:
         examination = _Examination(where, remote)
         failed = False
@@ -62,9 +62,9 @@ def examine(where: Where, say: Callable[[str], None] = lambda sentence: None) ->
                 yield Finding(name, "ok", step())
             except _Skip as skip:
                 yield Finding(name, "skipped", str(skip))
-            except (Trouble, ValueError) as trouble:
+            except (DeviceError, ValueError) as device_error:
                 failed = True
-                yield Finding(name, "failed", str(trouble))
+                yield Finding(name, "failed", str(device_error))
 
 
 class _Examination:
@@ -97,7 +97,7 @@ class _Examination:
         end = time.monotonic() + _FREE
         while not (queue := self._queue()).free:
             if time.monotonic() > end:
-                raise Trouble(
+                raise DeviceError(
                     "busy",
                     f"{self._where.key} serves others, for more than {_FREE:.0f} s: wait until they are done, or start "
                     "its server again",
@@ -120,7 +120,9 @@ class _Examination:
         if there is None:
             raise _Skip(f"{self._device.server}, which does not tell its version")
         if there != here:
-            raise Trouble("failed", f"the server has TVM's FFI {there}, and here is {here}: deploy its bundle again")
+            raise DeviceError(
+                "failed", f"the server has TVM's FFI {there}, and here is {here}: deploy its bundle again"
+            )
         ours = f"tvmconv {__version__}"
         older = "" if self._device.server == ours else f", while here is {ours}"
         return f"{self._device.server}{older}; TVM's FFI {there}, C library {self._device.libc or 'not told'}"
@@ -136,7 +138,7 @@ class _Examination:
         self._target = default_target(self._where)
         described = {"triple": self._target.triple, "features": self._target.features, "target": self._target.name}
         if reason := device.refuses(described):
-            raise Trouble("architecture", f"{reason}: -t {fits.name} fits")
+            raise DeviceError("architecture", f"{reason}: -t {fits.name} fits")
         return f"{device.machine}; it has all that -t {self._target.name} needs"
 
     def _kernel(self, shape: ConvShape) -> str:
@@ -146,11 +148,11 @@ class _Examination:
         request = Request(shape, heuristic.by_rule(shape, "nhwc"), self._target.name).check()
         kernel = build_all([request], 1)[request]
         if isinstance(kernel, Exception):
-            raise Trouble("failed", f"it cannot be built here: {kernel}")
+            raise DeviceError("failed", f"it cannot be built here: {kernel}")
         began = time.monotonic()
-        verdict = self._remote.asked("the kernel", Check(kernel, shape), self._remote.pace.seconds(shape))
+        verdict = self._remote.asked("the kernel", Check(kernel, shape), self._remote.deadlines.seconds(shape))
         if not verdict.exact:
-            raise Trouble("failed", f"{shape} is wrong: {verdict.reason}; the kernel is {kernel}")
+            raise DeviceError("failed", f"{shape} is wrong: {verdict.reason}; the kernel is {kernel}")
         return f"{shape} by {request.algorithm} for {self._target.name} is exact, {time.monotonic() - began:.1f} s"
 
     @property
@@ -176,7 +178,7 @@ def _fitting(device: Described) -> Target:
 
 
 def _ffi_version() -> str:
-    """What the library here says of itself; its package has another number."""
+    """The FFI version of the library here; its package has another number."""
     numbers = (ctypes.c_uint32 * 3)()
     ctypes.CDLL(str(local_libraries()[0])).TVMFFIGetVersion(numbers)
     return ".".join(map(str, numbers))

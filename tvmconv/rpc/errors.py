@@ -1,10 +1,10 @@
-"""What can go wrong with a device, told apart in words."""
+"""DeviceError: the kinds of failures of a device."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from tvmconv.support.text import last_words
+from tvmconv.support.text import last_line
 
 Kind = Literal[
     "nobody",  # no server has the key
@@ -24,7 +24,7 @@ _WORTH_ANOTHER_TRY = ("lost", "silent", "timeout")
 _AWAY = ("nobody", "busy", "unreachable")
 
 
-class Trouble(Exception):
+class DeviceError(Exception):
     """Something that went wrong with a device: its kind, and a sentence for people."""
 
     def __init__(self, kind: Kind, sentence: str) -> None:
@@ -81,22 +81,22 @@ _SENTENCES = {
 }
 
 
-def explain(error: Exception) -> Trouble:
-    """What an error of TVM's RPC client means."""
-    if isinstance(error, Trouble):
+def explain(error: Exception) -> DeviceError:
+    """The meaning of an error of TVM's RPC client."""
+    if isinstance(error, DeviceError):
         return error
     text = str(error)
     for kind, signs in _SIGNS:
         if any(sign in text for sign in signs):
-            return Trouble(kind, _SENTENCES[kind])
+            return DeviceError(kind, _SENTENCES[kind])
     if isinstance(error, (ConnectionError, EOFError)):
-        return Trouble("lost", _SENTENCES["lost"])
-    return Trouble("failed", _message(error))
+        return DeviceError("lost", _SENTENCES["lost"])
+    return DeviceError("failed", _message(error))
 
 
 def _message(error: Exception) -> str:
     """The message of an error; TVM's have a traceback before it."""
-    message = last_words(str(error)) or "no message"
+    message = last_line(str(error)) or "no message"
     if isinstance(error, ValueError) or type(error).__name__ == "RPCError":  # whose text is the device's own
         return message
     return f"{type(error).__name__}: {message}"

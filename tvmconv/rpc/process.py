@@ -1,4 +1,4 @@
-"""A process that listens: started, found by the address it prints, and ended with all that it has started."""
+"""A listening process: started, found by the address it prints, and ended with all its children."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
-from tvmconv.support.text import last_words
+from tvmconv.support.text import last_line
 
 _ANNOUNCEMENT = "listening on "
 _SECONDS_TO_END = 5
@@ -46,7 +46,7 @@ class Listening:
 
     @property
     def log(self) -> str:
-        """What it has written to stderr."""
+        """Its output on stderr."""
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def stop(self) -> int:
@@ -94,5 +94,5 @@ class Listening:
         return os.path.basename(str(command[0] if isinstance(command, (list, tuple)) else command))
 
     def _last_words(self) -> str:
-        said = last_words(self.log)
+        said = last_line(self.log)
         return f": {said}" if said else ""

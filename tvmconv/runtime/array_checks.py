@@ -1,4 +1,4 @@
-"""What callers pass as arrays and tensors, checked, as arrays of the same memory: nothing is copied."""
+"""Checks callers' arrays and tensors, and returns them as arrays of the same memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tvmconv.workload.shape import AXES
 
 
 class Taken(NamedTuple):
-    """What a kernel takes as an array. layout: the names of the axes of `shape`; element: NumPy's name of the type."""
+    """An array as a kernel takes it. layout: the names of the axes of `shape`; element: NumPy's name of the type."""
 
     shape: tuple[int, ...]
     layout: str

@@ -1,4 +1,4 @@
-"""Memory of arrays: allocated, addressed, seen in another layout."""
+"""Aligned memory for arrays, and views in another layout."""
 
 from __future__ import annotations
 

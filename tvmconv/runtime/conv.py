@@ -151,7 +151,7 @@ _CONVS: weakref.WeakSet[Conv] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In the child nobody uses their workspaces: a thread that did is the parent's alone."""
+    """In a forked child no other thread uses the workspaces: their locks are new."""
     for conv in list(_CONVS):
         conv._own_workspace_free = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""An aarch64 processor in this process, by Unicorn: it loads a kernel's file and calls its functions.
+"""An aarch64 emulator (Unicorn) in this process that loads a kernel's file and calls its functions.
 
 It sees nothing of this process's memory: what a call may touch is copied in before it and out after it.
 """

@@ -52,7 +52,7 @@ def load(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
 
 
 def read(path: str | os.PathLike[str], prefix: str | None = None) -> Kernel:
-    """What a kernel file holds, whatever machine it was made for; arguments and errors as for load."""
+    """Reads a kernel file, whatever machine it was made for; arguments and errors as for load."""
     path = Path(path)
     described = descriptions(path)
     if prefix is None and len(described) > 1:
@@ -96,7 +96,7 @@ class Kernel:
 
     @property
     def phases(self) -> list[str]:
-        """What run does, in order."""
+        """The phases of run, in order."""
         return list(self.description["phases"])
 
     @property
@@ -209,7 +209,7 @@ class Kernel:
         return ValueError(f"{self.path} is a damaged kernel file: {what}; build it again")
 
     def _workers(self, threads: int, cpus: Sequence[int] | None) -> Workers | None:
-        """Who computes, where the kernel runs; None for the calling thread alone."""
+        """The pool of threads where the kernel runs; None for the calling thread alone."""
         return shared(threads, cpus)
 
     def _find(self, symbol: str) -> Callable[..., int]:

@@ -1,4 +1,4 @@
-"""Where a kernel runs: in this process, in the emulator, on a device. It is always a Kernel, and called alike."""
+"""Kernels that run in this process, in the emulator, or on a device: all are Kernels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_on(device: str, path: Path) -> Kernel:
 
 
 def instructions(path: Path, seconds: float) -> int:
-    """How many instructions one run on one thread executes, counted in the emulator.
+    """Instructions of one run on one thread, counted in the emulator.
 
     Raises as load_on does, emulator.Fault for a kernel that strays, TimeoutError for one of more than `seconds`.
     """

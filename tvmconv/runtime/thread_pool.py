@@ -1,4 +1,4 @@
-"""Threads that share the work of a kernel's call: one pool for each number of threads, for the whole process."""
+"""Thread pools that share the work of a kernel's call: one for each number of threads in a process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_number(threads: int) -> None:
 
 
 class Workers(Protocol):
-    """What a Conv needs of a pool: `address` is that of a tvmconv_pool, where the kernel runs."""
+    """The interface of a pool for Conv: `address` is that of a tvmconv_pool, where the kernel runs."""
 
     threads: int
     address: ctypes.c_void_p
@@ -126,7 +126,7 @@ _pools: dict[tuple[frozenset[int], ...], Pool] = {}
 
 
 def _after_fork() -> None:
-    """In the child, which has none of its parent's helpers; it starts its own when it needs them."""
+    """A forked child has none of its parent's threads, and starts its own when needed."""
     global _lock
     _lock = threading.Lock()
     for pool in _pools.values():

@@ -1,4 +1,4 @@
-"""Workspaces: memory that a kernel has prepared, and whether it still is, whoever else has used it."""
+"""Workspaces: memory prepared by a kernel, and the tracking of whether it still is."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Claims:
             self.changes += before != len(self._sorted)
 
     def end_all(self) -> None:
-        """In a forked child, where another thread of the parent may have been preparing, or held the lock."""
+        """Ends all claims in a forked child, where another thread of the parent may have been preparing, or held the
+        lock."""
         self._lock = threading.Lock()
         for _, _, reference in self._sorted:
             if claim := reference():
@@ -123,7 +124,7 @@ def prepared(array: Array, size: int, owner: object, prepare: Prepare) -> Worksp
 
 
 def keeper(workspace: Array, memory: range, owner: object, prepare: Prepare, y: range) -> Callable[[], None]:
-    """What has to be called before each run of `owner` that uses this memory of a workspace and writes to y.
+    """A function to call before each run of `owner` that uses this memory of a workspace and writes to y.
 
     It prepares the workspace again if something has used its memory, and each time if that is not known.
     """
@@ -145,7 +146,7 @@ def keeper(workspace: Array, memory: range, owner: object, prepare: Prepare, y: 
 
 
 def _claim_of(workspace: Array, owner: object, memory: range) -> Claim | None:
-    """What `owner` claims of a workspace, if that is this memory."""
+    """The claim of `owner` on this memory of a workspace, if it has one."""
     claim = workspace.claim if isinstance(workspace, Workspace) else None
     return claim if claim and claim.owner is owner and claim.memory == memory else None
 

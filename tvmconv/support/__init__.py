@@ -1,1 +1,1 @@
-"""What every package may use: text, files, JSON lines, worker processes. It knows nothing of convolutions."""
+"""General helpers: text, files, JSON lines, worker processes. Nothing of convolutions."""

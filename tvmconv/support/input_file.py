@@ -1,4 +1,4 @@
-"""Reads what a user names as input: a regular file or a pipe, within a bound on its size and on the time it takes."""
+"""Reads an input file or pipe, with bounds on size and time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_input(path: Path, most: int) -> bytes:
 
 
 def _read_pipe(descriptor: int, most: int) -> bytes:
-    """What is written until all writers have closed the pipe, which its first writer may not have opened yet."""
+    """Reads a pipe until all writers have closed it; its first writer may not have opened it yet."""
     deadline = time.monotonic() + _PIPE_SECONDS
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

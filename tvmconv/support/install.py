@@ -1,4 +1,4 @@
-"""The line that installs what only some commands need."""
+"""The install command for optional packages."""
 
 from __future__ import annotations
 

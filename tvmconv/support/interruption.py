@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: what it has started ends, what is temporary goes."""
+"""Makes SIGTERM and SIGHUP end a command as Ctrl-C does, with its processes and temporary files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """What a command returns that was interrupted so: 128 and the signal's number, as shells have it."""
+    """The exit code of a command ended by a signal: 128 plus its number, as shells have it."""
     return error.exit_code if isinstance(error, Terminated) else INTERRUPTED
 
 

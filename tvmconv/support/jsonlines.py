@@ -1,4 +1,4 @@
-"""Files of JSON lines: objects, one a line, of which the last may have been cut off in the middle of writing."""
+"""Files of JSON lines; the last line may be torn."""
 
 from __future__ import annotations
 

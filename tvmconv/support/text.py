@@ -1,4 +1,4 @@
-"""Sentences for people: the last line of what failed, and names that are unknown."""
+"""Text of messages: the last line of an output, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 
-def last_words(text: str) -> str | None:
+def last_line(text: str) -> str | None:
     """The last line of a text that is not blank; None where there is none."""
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else None

@@ -1,4 +1,4 @@
-"""Whole numbers as users write them: ASCII digits and nothing else. Python's int takes 1_000, +3, ٣ and blanks, too."""
+"""Parses whole numbers of ASCII digits; Python's int also takes 1_000, +3, ٣ and blanks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process of our own at the other end of a pipe: it may crash or hang, and costs one answer."""
+"""A worker process at the end of a pipe: a crash or hang costs one answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from tvmconv.support.filesystem.temporary import temporary_folder
-from tvmconv.support.text import last_words
+from tvmconv.support.text import last_line
 
 _PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
 _PROGRAM = """from tvmconv.support.worker import die_with_parent
@@ -97,7 +97,7 @@ class Worker:
         if code < 0:
             return f"crashed ({signal.Signals(-code).name})"
         self._complaints.seek(0)
-        said = last_words(self._complaints.read().decode(errors="replace"))
+        said = last_line(self._complaints.read().decode(errors="replace"))
         return f"ended with exit code {code}{f': {said}' if said else ''}"
 
 

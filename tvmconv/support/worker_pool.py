@@ -1,4 +1,4 @@
-"""Some workers of one kind that share many questions: answers in order, whatever becomes of one worker."""
+"""A pool of worker processes: answers in order, and a worker that is lost is replaced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tvmconv.support.worker import Worker, WorkerLost
 _Message = TypeVar("_Message")
 
 
-class Crew:
+class WorkerPool:
     """Up to `jobs` workers of `module`, started when there is work for them and kept for what comes next.
 
     To be closed, or used in a `with` statement: no process outlives it.
@@ -26,7 +26,7 @@ class Crew:
         self._idle: list[Worker] = []
         self._busy: dict[Worker, int] = {}
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(
@@ -85,8 +85,8 @@ class Crew:
 def ask_each(
     module: str, messages: Sequence[_Message], jobs: int, patience: Callable[[_Message], float]
 ) -> Generator[Any | WorkerLost, None, None]:
-    """As Crew.ask_each, of a crew that is there for these messages alone: no process outlives the generator."""
-    with Crew(module, jobs) as crew, closing(crew.ask_each(messages, patience)) as answers:
+    """As WorkerPool.ask_each, with a pool for these messages alone: no process outlives the generator."""
+    with WorkerPool(module, jobs) as pool, closing(pool.ask_each(messages, patience)) as answers:
         yield from answers
 
 

@@ -1,4 +1,4 @@
-"""The AArch64 cores that LLVM 22 knows: what kernels must know of each. A table."""
+"""The AArch64 cores that LLVM 22 knows, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CPUs by their numbers, as Linux lists them: 0,2-3."""
+"""Parses lists of CPUs such as 0,2-3."""
 
 from __future__ import annotations
 

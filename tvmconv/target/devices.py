@@ -1,4 +1,4 @@
-"""Devices: machines that people have, their clusters of cores, and what all cores of one can run. A table."""
+"""Known devices as a table: their clusters of cores and common CPU features."""
 
 from __future__ import annotations
 

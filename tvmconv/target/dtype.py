@@ -20,7 +20,7 @@ ELEMENTS = {"float32": Element(4, "float")}  # by the names that NumPy, torch an
 
 @dataclass(frozen=True)
 class DType:
-    """How a kernel holds numbers, by names of ELEMENTS.
+    """The element types of a kernel, by names of ELEMENTS.
 
     name: what requests, tuning logs and descriptions call it; storage: elements of x, w and y; accumulator: sums, and
     what is added to them or bounds them: bias, clamp, partial sums in the workspace.
@@ -32,12 +32,12 @@ class DType:
 
     @property
     def bytes(self) -> int:
-        """Of one stored element."""
+        """Bytes of one stored element."""
         return ELEMENTS[self.storage].bytes
 
     @property
     def accumulator_bytes(self) -> int:
-        """Of one sum."""
+        """Bytes of one sum."""
         return ELEMENTS[self.accumulator].bytes
 
 

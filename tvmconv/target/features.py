@@ -147,7 +147,7 @@ def exactly(arch: str, names: Collection[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Changes:
-    """What `+feature,-feature` behind a target's name asks for, by LLVM's names."""
+    """The changes of `+feature,-feature` behind a target's name, by LLVM's names."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()

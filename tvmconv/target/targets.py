@@ -1,4 +1,4 @@
-"""Targets: what the compiler and the choice of a register tile must know of a machine. Tables, no tvm."""
+"""Targets: the properties of a machine that compiler and schedules need. Tables, no TVM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tvmconv.target.isa import ISAS, NEON, GemmCosts, Isa
 
 @dataclass(frozen=True)
 class Target:
-    """What code is made for: LLVM's triple and core, the instruction set, L2 cache in bytes (of one core).
+    """The target of code: LLVM's triple and core, the instruction set, L2 cache in bytes (of one core).
 
     extensions: what the code may use beside `isa`, by LLVM's names, with all that they need.
     """

@@ -9,6 +9,7 @@ from tvmconv.support.text import shortened
 
 _TEXT = re.compile(r"(?P<mr>\d{1,9})x(?P<nr>\d{1,9})(?P<rest>(?:_(?:kr|mc|kc|pf|st|vl|gc)\d{1,9})*)", re.ASCII)
 OPEN = -1  # a size that is left to the schedule
+_SPELLED = {"prefetch_distance": "pf", "stream_l2": "st", "lanes": "vl", "a_vector": "gc"}  # others by their names
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,13 @@ class Tile:
 
     mr×nr is what one tile accumulates in registers; nr is also the width of a packed weight panel and mr the group
     size of the indirection buffer. kr channels are one step of the inner loop. mc rows are swept with one panel before
-    the next block of rows, kc channels of each tap before the next block of K; 0 stands for the whole extent. pf is how
-    many channels ahead of their use weights are fetched into L1 (0: left to the hardware). With st = 1 the next block
-    of weights is fetched into L2 while one is used, which pays where not all of them stay there.
-    gc is how many channels of a row are loaded at once, as one vector that is held until its last one is used: KR, or 1
-    where each is read from memory when it is used (as where gc is left open at last).
+    the next block of rows, kc channels of each tap before the next block of K; 0 stands for the whole extent.
+    Weights are fetched into L1 prefetch_distance (PF) channels ahead of their use (0: left to the hardware). With
+    stream_l2 = 1 (ST) the next block of weights is fetched into L2 while one is used, which pays where not all of them
+    stay there.
+    a_vector (GC) is how many channels of a row are loaded at once, as one vector that is held until its last one is
+    used: KR, or 1 where each is read from memory when it is used (as where it is left open at last). lanes (VL) is the
+    length of the vectors of phases that are no matrix product.
 
     This is the spelling of NCHW's tiles, too; NchwTile says what the sizes are there.
 
@@ -34,13 +37,13 @@ class Tile:
     kr: int = OPEN
     mc: int = OPEN
     kc: int = OPEN
-    pf: int = OPEN
-    st: int = OPEN
-    vl: int = OPEN
-    gc: int = OPEN
+    prefetch_distance: int = OPEN
+    stream_l2: int = OPEN
+    lanes: int = OPEN
+    a_vector: int = OPEN
 
     def __post_init__(self) -> None:
-        if self.mr < 1 or self.nr < 1 or 0 in (self.kr, self.vl, self.gc) or self.st > 1:
+        if self.mr < 1 or self.nr < 1 or 0 in (self.kr, self.lanes, self.a_vector) or self.stream_l2 > 1:
             raise ValueError(f"tile {self}: MR, NR and KR must be at least 1, ST 0 or 1")
 
     @classmethod
@@ -51,7 +54,8 @@ class Tile:
             raise ValueError(
                 f"tile {shortened(text)!r} is not MRxNR, for example 6x64 (optionally with _kr4_kc256_pf4_st1 behind)"
             )
-        sizes = {name: int(size) for name, size in re.findall(r"_([a-z]+)(\d+)", match["rest"])}
+        names = {spelled: name for name, spelled in _SPELLED.items()}
+        sizes = {names.get(name, name): int(size) for name, size in re.findall(r"_([a-z]+)(\d+)", match["rest"])}
         return cls(int(match["mr"]), int(match["nr"]), **sizes)
 
     @property
@@ -66,7 +70,8 @@ class Tile:
         return {name: size for name, size in sizes.items() if size != OPEN}
 
     def __str__(self) -> str:
-        rest = "".join(f"_{name}{size}" for name, size in self.decided.items() if name not in ("mr", "nr"))
+        named = {_SPELLED.get(name, name): size for name, size in self.decided.items()}
+        rest = "".join(f"_{name}{size}" for name, size in named.items() if name not in ("mr", "nr"))
         return f"{self.mr}x{self.nr}{rest}"
 
 
@@ -89,8 +94,8 @@ class NchwTile:
 
     @classmethod
     def of(cls, tile: Tile) -> NchwTile:
-        """What a tile means in NCHW."""
-        return cls(tile.mr, tile.nr, kr=tile.kr, block=tile.mc, kc=tile.kc, lanes=tile.vl)
+        """The tile in NCHW's terms."""
+        return cls(tile.mr, tile.nr, kr=tile.kr, block=tile.mc, kc=tile.kc, lanes=tile.lanes)
 
     @property
     def panel(self) -> int:
@@ -99,5 +104,6 @@ class NchwTile:
 
     @property
     def spelled(self) -> Tile:
-        """As the command and tuning logs spell it. Nothing is fetched ahead."""
-        return Tile(self.channels, self.pixels, kr=self.kr, mc=self.block, kc=self.kc, pf=0, st=0, vl=self.lanes)
+        """The tile as the command and tuning logs spell it. Nothing is fetched ahead."""
+        sizes = {"kr": self.kr, "mc": self.block, "kc": self.kc, "lanes": self.lanes}
+        return Tile(self.channels, self.pixels, prefetch_distance=0, stream_l2=0, **sizes)

@@ -1,4 +1,4 @@
-"""Candidates become kernel files, by processes that are kept warm."""
+"""Builds candidate kernels in warm worker processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tvmconv.support.filesystem.files import check_room
 from tvmconv.support.filesystem.temporary import temporary_folder
 from tvmconv.support.filesystem.user_folders import naming
 from tvmconv.support.worker import WorkerLost
-from tvmconv.support.worker_pool import Crew
+from tvmconv.support.worker_pool import WorkerPool
 from tvmconv.tune.outcome import Outcome
 
 _BUILD_PATIENCE = 60.0  # seconds of a compiler: one or two, and those that it takes to start on a busy machine
@@ -23,19 +23,19 @@ class Compilers:
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
-        self._crew = Crew(builder.CREW, jobs)
+        self._compilers = WorkerPool(builder.COMPILER, jobs)
 
     def __enter__(self) -> Compilers:
-        self._crew.start(self._jobs)
+        self._compilers.start(self._jobs)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._crew.close()
+        self._compilers.close()
 
     def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
-        """As Lab.build."""
+        """As TrialRunner.build."""
         orders = [Order(each, folder / f"{number}.so", folder) for number, each in enumerate(requests)]
-        with closing(self._crew.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
+        with closing(self._compilers.ask_each(orders, lambda order: _BUILD_PATIENCE)) as answers:
             for order, answer in zip(orders, answers, strict=True):
                 yield order.path if answer is None else _unbuilt(answer, folder)
 

@@ -1,4 +1,4 @@
-"""What the cost model sees of a kernel: figures of its structure, computed from shape and tile alone.
+"""The cost model's features of a kernel, computed from its shape and tile.
 
 Lowering a module to count its stores takes 0.2 to 0.5 s, most of it to parse TVMScript, and a batch of the search
 weighs hundreds of tiles; these figures take a tenth of a millisecond, and mean the same for layers of any size.
@@ -21,7 +21,9 @@ _ALGORITHMS = {(known.name, known.layout): float(number) for number, known in en
 def features(algorithm: Algorithm, shape: ConvShape, target: Target, tile: Tile) -> tuple[float, ...]:
     """Figures of one kernel, sizes and ratios as logarithms, always as many and in the same order."""
     isa, dtype = target.isa, algorithm.dtype
-    work, panels, channels, taps = _structure(algorithm, shape, Tile(tile.mr, tile.nr, vl=tile.vl, gc=tile.gc))
+    work, panels, channels, taps = _structure(
+        algorithm, shape, Tile(tile.mr, tile.nr, lanes=tile.lanes, a_vector=tile.a_vector)
+    )
     vectors = tile.nr / isa.lanes(dtype)
     kc = tile.kc if tile.kc > 0 and not shape.depthwise else channels
     rows = tile.mc if tile.mc > 0 else shape.m
@@ -37,8 +39,8 @@ def features(algorithm: Algorithm, shape: ConvShape, target: Target, tile: Tile)
         float(isa.registers - isa.registers_of(tile, dtype)),
         (tile.mr + vectors) / multiply_adds,  # loads of a multiply-add
         float(tile.kr),
-        float(tile.pf),
-        float(tile.st),
+        float(tile.prefetch_distance),
+        float(tile.stream_l2),
         _log(kc),
         _log(channels / kc),
         _log(rows / tile.mr),

@@ -1,4 +1,4 @@
-"""Cost models: which of the tiles that have not been measured yet are worth it."""
+"""Cost models: predict which unmeasured tiles are worth a trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a candidate."""
+"""Outcome of a trial."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Outcome:
         return self.seconds.median if self.seconds else float("inf")
 
 
-Tell = Callable[[Tile, Outcome], None]  # hears of each trial
+Tell = Callable[[Tile, Outcome], None]  # called with each trial
 Measured = tuple[int, Outcome]  # which of several candidates, and what became of it
 
 
@@ -35,5 +35,5 @@ def measured_outcome(result: Measurement) -> Outcome:
 
 
 def failed(status: str, reason: str | None) -> Outcome:
-    """What has no time, by the status that measuring or verifying gives it."""
+    """The outcome of a kernel without a time, by the status of measuring or verifying."""
     return Outcome("wrong" if status == "mismatch" else "error", reason)

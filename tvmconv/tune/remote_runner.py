@@ -1,4 +1,4 @@
-"""Trials on devices that are reached through RPC: one, or all that serve a key at once.
+"""Trials on remote devices: on one, or on all that serve a key.
 
 Kernels are built here while others are measured there. Each trial has a session of its own, so that a kernel which
 harms the server's process harms no other trial; a device that is gone is told from a kernel that is at fault.
@@ -19,12 +19,12 @@ from tvmconv.compiler.builder import Request
 from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Best, Rules, measure
 from tvmconv.rpc.client.connection import Remote
-from tvmconv.rpc.client.remote_measure import Stage
+from tvmconv.rpc.client.remote_measure import SessionGroup
 from tvmconv.rpc.client.verify import verify
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.tune.builder_pool import Compilers, trial_folder
 from tvmconv.tune.outcome import Measured, Outcome, failed, measured_outcome
-from tvmconv.tune.runner import PACE, Pace
+from tvmconv.tune.runner import MEASURE_CONFIG, MeasureConfig
 from tvmconv.verify.check import Check, cached_case
 from tvmconv.verify.reference import Case, integer_case
 
@@ -34,23 +34,25 @@ _ATTEMPTS = 3  # of a trial with which the device goes away
 _MAX_TIME = 20.0  # seconds of a trial after which no other round begins
 
 
-class RemoteLab:
+class RemoteTrialRunner:
     """Devices: `remote`, and as many more clients of its key as the tracker has servers of it, all of the same `cpu`.
     For a `with` statement.
 
-    Raises Trouble where no device can be had any more.
+    Raises DeviceError where no device can be had any more.
     """
 
-    def __init__(self, remote: Remote, cpu: str, threads: int, jobs: int, pace: Pace = PACE) -> None:
+    def __init__(
+        self, remote: Remote, cpu: str, threads: int, jobs: int, config: MeasureConfig = MEASURE_CONFIG
+    ) -> None:
         self.device, self.cpu = remote.where.name, cpu
         self._remotes = remote.all_of_its_key()
-        self._threads, self._pace = threads, pace
+        self._threads, self._config = threads, config
         self._compilers = Compilers(jobs)
         self._free: SimpleQueue[Remote] = SimpleQueue()
         self._closed = threading.Event()
         self._best = Best()
 
-    def __enter__(self) -> RemoteLab:
+    def __enter__(self) -> RemoteTrialRunner:
         self._compilers.__enter__()
         # Linux ends a client when the thread that started it ends: these threads live as long as their clients.
         self._pool = ThreadPoolExecutor(len(self._remotes))
@@ -67,7 +69,7 @@ class RemoteLab:
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        return {**asdict(self._pace), "check": "exact, before and after", "through": "rpc"}
+        return {**asdict(self._config), "check": "exact, before and after", "through": "rpc"}
 
     def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
         """Its protocol has nothing that could be chosen."""
@@ -92,7 +94,8 @@ class RemoteLab:
                 each.cancel()
 
     def finals(self, requests: Sequence[Request]) -> Iterator[Outcome]:
-        """On one device, proved there in every way that verify knows; all once more if it was gone meanwhile."""
+        """Measures the finals on one device, verified there in every way; repeats them if the device was away
+        meanwhile."""
         remote, before = self._remotes[0], self._remotes[0].absences
         with trial_folder() as folder:
             built = list(self.build(requests, folder))
@@ -103,24 +106,24 @@ class RemoteLab:
         yield from outcomes
 
     def _compared(self, remote: Remote, first: Request, built: Sequence[Path | Outcome]) -> list[Outcome]:
-        """Of each kernel: its time beside the others, or why it has none."""
+        """For each kernel its time beside the others, or why it has none."""
         checks = [Check(file, first.shape, self._threads) for file in built if isinstance(file, Path)]
         said = {check.kernel: verdict for check, verdict in zip(checks, verify(checks, remote), strict=True)}
         right = [file for file, verdict in said.items() if verdict.exact]
-        times = self._measure(remote, first, right, integer_case(first.shape), self._pace.final)
+        times = self._measure(remote, first, right, integer_case(first.shape), self._config.final)
         known = {file: failed(verdict.status, verdict.reason) for file, verdict in said.items()}
         known |= dict(zip(right, times, strict=True))
         return [known[file] if isinstance(file, Path) else file for file in built]
 
     def _trial(self, request: Request, built: Path | Outcome, case: Case) -> Outcome:
-        """On whichever device is free; again on one that is back, if it was gone. Raises Trouble."""
+        """One trial on a free device, repeated if the device was away. Raises DeviceError."""
         if isinstance(built, Outcome):
             return built
         remote = self._free.get()
         try:
             for _ in range(_ATTEMPTS):
                 before = remote.absences
-                rules = Rules(self._pace.samples, self._pace.min_time, _MAX_TIME)
+                rules = Rules(self._config.samples, self._config.min_time, _MAX_TIME)
                 (outcome,) = self._measure(remote, request, [built], case, rules)
                 if outcome.status != "error" or self._closed.is_set() or not self._was_away(remote, before):
                     return outcome
@@ -130,14 +133,14 @@ class RemoteLab:
 
     def _was_away(self, remote: Remote, absences: int) -> bool:
         """Whether the device is missing now, or was since `absences` were counted; when this returns, it is there.
-        Raises Trouble where it does not come back."""
+        Raises DeviceError where it does not come back."""
         is_missed, end = False, time.monotonic() + RETURN
         while True:
             try:
                 remote.begin(_PROBED)
                 remote.leave()
                 return is_missed or remote.absences > absences
-            except Trouble:
+            except DeviceError:
                 if time.monotonic() >= end or self._closed.wait(1):
                     raise
                 is_missed = True
@@ -145,7 +148,7 @@ class RemoteLab:
     def _measure(
         self, remote: Remote, request: Request, kernels: Sequence[Path], case: Case, rules: Rules
     ) -> list[Outcome]:
-        stage = Stage(remote, request.made_for, request.shape, rules.max_time, probed=not remote.where.emulated)
+        group = SessionGroup(remote, request.made_for, request.shape, rules.max_time, probed=not remote.where.emulated)
         outcome = measure(
             [KernelEntry(kernel) for kernel in kernels],
             request.shape,
@@ -155,7 +158,7 @@ class RemoteLab:
             threads=self._threads,
             rules=rules,
             best=self._best,
-            start=stage.contestant,
+            start=group.contestant,
         )
         self._best = outcome.best
         return [measured_outcome(result) for result in outcome.measurements]

@@ -1,4 +1,4 @@
-"""The trials of one problem by one algorithm, each written down as soon as it is made.
+"""The trials of one problem by one algorithm, each logged when it is made.
 
 A run goes on from its log: the trials made with the same seed are told to the search again, in their order, so that
 what was interrupted ends as it would have, and a larger budget continues it. What the log knows of other layers
@@ -19,16 +19,16 @@ from tvmconv.database.log.format.record import Stage
 from tvmconv.measure.interleaved import Seconds
 from tvmconv.target.tile import Tile
 from tvmconv.tune.outcome import Outcome
-from tvmconv.tune.runner import Lab
+from tvmconv.tune.runner import TrialRunner
 from tvmconv.tune.search import BATCH, Search
 from tvmconv.workload.shape import ConvShape
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a problem is searched: by a search that knows nothing yet; for how many threads. Without `resume` what the
-    log has of this problem does not count. known: the tile that won the final that counts among all logs there are,
-    None if they have none."""
+    """The plan of a search: a search that knows nothing yet, and a number of threads. Without `resume` what the log has
+    of this problem does not count. known: the tile that won the final that counts among all logs there are, None if
+    they have none."""
 
     search: Search
     threads: int
@@ -42,14 +42,14 @@ class Plan:
 
 
 class Run:
-    """One plan in a lab, from `records` that the log has and to it. key: of its records; measured: trials made now, the
-    others were known."""
+    """The search of one plan. `records` of the log are not measured again, and new ones are added to it. key: of its
+    records; measured: how many trials were made now."""
 
-    def __init__(self, plan: Plan, lab: Lab, log: Log, records: Sequence[Record]) -> None:
-        self.plan, self._lab, self._log = plan, lab, log
+    def __init__(self, plan: Plan, runner: TrialRunner, log: Log, records: Sequence[Record]) -> None:
+        self.plan, self._runner, self._log = plan, runner, log
         self.measured = 0
         self.key = Key.of(plan.request, plan.threads)
-        self._protocol = dict(lab.protocol)
+        self._protocol = dict(runner.protocol)
         self._records = [record for record in records if self.comparable(record)]
         self._outcomes: dict[Tile, Outcome] = {}  # of this run
         self._elsewhere: dict[Tile, Outcome] = {}  # of others of this key
@@ -72,7 +72,7 @@ class Run:
         return sum(outcome.seconds is None for outcome in self._outcomes.values())
 
     def request(self, tile: Tile) -> Request:
-        """That of a kernel of this problem."""
+        """The request of a kernel of this problem."""
         return replace(self.plan.request, tile=tile)
 
     def fastest(self, count: int) -> list[Tile]:
@@ -80,12 +80,12 @@ class Run:
         times = _times(self._elsewhere | self._outcomes)
         return sorted(times, key=lambda tile: times[tile])[:count]
 
-    def settled(self) -> list[Tile]:
-        """The tile that the logs' finals hold to be the best, if there was one."""
+    def incumbents(self) -> list[Tile]:
+        """The winner of the logs' last final, if there was one."""
         return [self.plan.known] if self.plan.resume and self.plan.known else []
 
     def seconds(self, tile: Tile) -> float:
-        """Of a call, by the trial; infinite if there was none or it failed."""
+        """Seconds of a call, by the trial; infinite if there was none or it failed."""
         return _times(self._elsewhere | self._outcomes).get(tile, math.inf)
 
     def best(self, count: int | None = None) -> float:
@@ -94,7 +94,7 @@ class Run:
         return min(_times(self._elsewhere | outcomes).values(), default=math.inf)
 
     def proposed(self, budget: int) -> list[Tile]:
-        """What to try next of `budget` trials, all told: the rest of a batch; nothing where no tiles are left."""
+        """The next tiles to try, out of `budget` trials in all: the rest of a batch; none where no tiles are left."""
         missing = min(BATCH, budget - self._told) - (self.done - self._told)
         if missing <= 0:
             return []
@@ -102,19 +102,19 @@ class Run:
         return [tile for tile in self.plan.search.batch(self._told // BATCH) if tile not in self._outcomes][:missing]
 
     def add(self, tile: Tile, outcome: Outcome) -> None:
-        """What came out of a trial. Raises OSError where the log cannot be written."""
+        """Logs the outcome of a trial. Raises OSError where the log cannot be written."""
         self._log.append(self._record(tile, outcome, "trial"))
         self._outcomes[tile] = outcome
         self.measured += 1
         self._tell_whole_batches()
 
     def final(self, tile: Tile, outcome: Outcome, time: str) -> Record:
-        """What the log is to have of a finalist of the final of that time."""
+        """The log's record of a finalist of the final of that time."""
         return replace(self._record(tile, outcome, "final"), time=time)
 
     def comparable(self, record: Record) -> bool:
         """Whether a record was measured as this run measures."""
-        return made_here(record, self.key, self._lab) and record.protocol == self._protocol
+        return made_here(record, self.key, self._runner) and record.protocol == self._protocol
 
     def _remember(self) -> None:
         """Sort the log's trials: of this run, of this problem, of other layers. Those of this layer by other algorithms
@@ -168,8 +168,8 @@ class Run:
             default=tile == self.default,
             searcher=self.plan.search.name,
             protocol=self._protocol,
-            device=self._lab.device,
-            cpu=self._lab.cpu,
+            device=self._runner.device,
+            cpu=self._runner.cpu,
         )
 
 
@@ -178,17 +178,17 @@ def _times(outcomes: Mapping[Tile, Outcome]) -> dict[Tile, float]:
     return {tile: outcome.median for tile, outcome in outcomes.items() if outcome.seconds}
 
 
-def made_here(record: Record, key: Key, lab: Lab) -> bool:
-    """Whether a record was made in such a lab, on the target of that key, by these versions."""
+def made_here(record: Record, key: Key, runner: TrialRunner) -> bool:
+    """Whether a record was made in such a runner, on the target of that key, by these versions."""
     return (
         not record.versions.foreign_to(Versions.here())
         and (record.key.target, record.key.mcpu, record.key.features) == (key.target, key.mcpu, key.features)
-        and (record.device, record.cpu) == (lab.device, lab.cpu)
+        and (record.device, record.cpu) == (runner.device, runner.cpu)
     )
 
 
 def remembered(record: Record) -> Outcome:
-    """What a record says came out."""
+    """The outcome that a record says."""
     seconds = None
     if record.seconds:
         times = record.seconds

@@ -1,4 +1,4 @@
-"""Where trials are made: kernels built by a warm crew, then proved and timed one by one on cores that do nothing else.
+"""Trials on this machine: kernels built by warm workers, then verified and timed one by one on otherwise idle cores.
 
 One bad candidate costs one outcome: it is built and run in processes that are killed at its own deadline.
 """
@@ -17,7 +17,7 @@ from tvmconv.measure.contestant import Failure
 from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Best, Rules, measure
 from tvmconv.support.worker import WorkerLost, patience
-from tvmconv.support.worker_pool import Crew
+from tvmconv.support.worker_pool import WorkerPool
 from tvmconv.target.devices import LOCAL
 from tvmconv.target.isa import Isa
 from tvmconv.tune.builder_pool import Compilers, trial_folder
@@ -25,13 +25,13 @@ from tvmconv.tune.outcome import Measured, Outcome, failed, measured_outcome
 from tvmconv.tune.timing_process import FullSpeed, Try
 from tvmconv.verify.reference import integer_case
 
-_STOPWATCH = "tvmconv.tune.timing_process"
+_TIMING_PROCESS = "tvmconv.tune.timing_process"
 _PATIENCE = 20.0  # seconds that a trial may take, on top of those that its layer's size is worth
 _FULL_SPEED = "full_speed_gflops"
 
 
 @dataclass(frozen=True)
-class Pace:
+class MeasureConfig:
     """How long to measure: turns of a trial, twice as many where they differ or seem to be the fastest, and seconds of
     each; a trial is given up when it is `hopeless` times as slow as the best one so far; the same of finals, and the
     seconds after which no other of their rounds begins."""
@@ -48,10 +48,10 @@ class Pace:
         return Rules(self.final_samples, self.final_min_time, self.final_max_time, own_time=True)
 
 
-PACE = Pace()
+MEASURE_CONFIG = MeasureConfig()
 
 
-class Lab(Protocol):
+class TrialRunner(Protocol):
     """Makes trials of a layer's kernels. device, cpu: where, as a record has it."""
 
     device: str
@@ -59,7 +59,7 @@ class Lab(Protocol):
 
     @property
     def protocol(self) -> Mapping[str, Any]:
-        """How trials are measured, in plain text for the records: only such are comparable."""
+        """The way trials are measured, as records have it: only equal ones are comparable."""
 
     def go_on(self, protocols: Sequence[Mapping[str, Any]]) -> None:
         """Trials are to be comparable with earlier ones, made here by these protocols: the last that can be met."""
@@ -81,13 +81,15 @@ class Lab(Protocol):
         """Kernels of one layer measured side by side, interleaved, as bench does it; outcomes in order."""
 
 
-def try_all(lab: Lab, requests: Sequence[Request], best: Mapping[str, float]) -> Generator[Measured, None, None]:
-    """Kernels of one layer, built and measured: as Lab.measured."""
-    with trial_folder() as folder, closing(lab.build(requests, folder)) as built:
-        yield from lab.measured(requests, built, best)
+def try_all(
+    runner: TrialRunner, requests: Sequence[Request], best: Mapping[str, float]
+) -> Generator[Measured, None, None]:
+    """Kernels of one layer, built and measured: as TrialRunner.measured."""
+    with trial_folder() as folder, closing(runner.build(requests, folder)) as built:
+        yield from runner.measured(requests, built, best)
 
 
-class LocalLab:
+class LocalTrialRunner:
     """This machine: `jobs` compilers, one process that measures, on `cpus`. To be used in a `with` statement.
 
     Nothing is compiled while something is measured. The protocol says by which full speed trials are counted, of cores
@@ -96,22 +98,24 @@ class LocalLab:
 
     device = LOCAL
 
-    def __init__(self, threads: int, cpus: Sequence[int], jobs: int, isa: Isa, pace: Pace = PACE) -> None:
+    def __init__(
+        self, threads: int, cpus: Sequence[int], jobs: int, isa: Isa, config: MeasureConfig = MEASURE_CONFIG
+    ) -> None:
         self.cpu = str(here()["cpu"])
-        self._threads, self._cpus, self._isa, self._pace = threads, tuple(cpus), isa, pace
-        self._compilers, self._stopwatch = Compilers(jobs), Crew(_STOPWATCH, 1)
+        self._threads, self._cpus, self._isa, self._config = threads, tuple(cpus), isa, config
+        self._compilers, self._timing_process = Compilers(jobs), WorkerPool(_TIMING_PROCESS, 1)
         self._best = Best()
         self._full_speed: float | None = None
 
-    def __enter__(self) -> LocalLab:
-        self._stopwatch.start(1)
+    def __enter__(self) -> LocalTrialRunner:
+        self._timing_process.start(1)
         self._speed()  # while nothing else runs
         self._compilers.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._compilers.__exit__(*error)
-        self._stopwatch.close()
+        self._timing_process.close()
 
     @property
     def protocol(self) -> Mapping[str, Any]:
@@ -124,7 +128,7 @@ class LocalLab:
                 self._full_speed = speed
 
     def _protocol(self, full_speed: float) -> dict[str, Any]:
-        return {**asdict(self._pace), "check": "exact, before and after", _FULL_SPEED: full_speed}
+        return {**asdict(self._config), "check": "exact, before and after", _FULL_SPEED: full_speed}
 
     def build(self, requests: Sequence[Request], folder: Path) -> Generator[Path | Outcome, None, None]:
         return self._compilers.build(requests, folder)
@@ -151,7 +155,7 @@ class LocalLab:
                 isa=self._isa,
                 cpus=self._cpus,
                 threads=self._threads,
-                rules=self._pace.final,
+                rules=self._config.final,
                 best=self._best,
             )
         self._best = measured.best
@@ -166,10 +170,10 @@ class LocalLab:
             self._threads,
             self._cpus,
             self._isa,
-            self._pace.samples,
-            self._pace.min_time,
+            self._config.samples,
+            self._config.min_time,
             best,
-            self._pace.hopeless,
+            self._config.hopeless,
             self._speed(),
         )
         answer = self._asked(attempt, patience(_PATIENCE, request.shape.flops))
@@ -180,7 +184,7 @@ class LocalLab:
         return Outcome("ok", seconds=answer)
 
     def _speed(self) -> float:
-        """What the cores can offer, in GFLOP/s, found out once, so that all trials are measured by the same."""
+        """The full speed of the cores, in GFLOP/s, measured once for all trials."""
         if self._full_speed is None:
             answer = self._asked(FullSpeed(self._cpus, self._isa), _PATIENCE)
             if not isinstance(answer, float):
@@ -189,5 +193,5 @@ class LocalLab:
         return self._full_speed
 
     def _asked(self, question: Try | FullSpeed, limit: float) -> Any:
-        (answer,) = self._stopwatch.ask_each([question], lambda _: limit)
+        (answer,) = self._timing_process.ask_each([question], lambda _: limit)
         return answer

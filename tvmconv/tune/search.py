@@ -1,4 +1,4 @@
-"""The search: which tiles to try next, decided by what is known and a seed alone."""
+"""The search: proposes the next tiles from known outcomes and a seed alone."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Search(Protocol):
         before it have been told."""
 
     def tell(self, tile: Tile, seconds: float) -> None:
-        """What came out for a tile; infinite for one that failed."""
+        """Adds the outcome of a tile; infinite for one that failed."""
 
     def learn(self, request: Request, tile: Tile, seconds: float) -> None:
-        """What is known of a tile of another problem, before the first batch. Raises as Model.learn does."""
+        """Adds the outcome of a tile of another problem, before the first batch. Raises as Model.learn does."""
 
 
 NewSearch = Callable[[Space, int], Search]  # of a problem, by a seed

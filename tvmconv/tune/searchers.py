@@ -1,4 +1,4 @@
-"""The searches by name."""
+"""The searchers by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tvmconv.tune.search import NewSearch, TileSearch
 
 
 def searcher(name: str) -> NewSearch:
-    """What makes searches of that name. Raises ImportError where it needs xgboost, and there is none."""
+    """The factory of searches of that name. Raises ImportError where it needs xgboost, and there is none."""
     if name == METASCHEDULE:
         from tvmconv.tune.metaschedule.trace_search import TraceSearch
 

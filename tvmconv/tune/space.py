@@ -1,4 +1,4 @@
-"""The search space: every Tile that a layer's kernel may have, as one list of choices for each of its sizes.
+"""The search space: the choices for each size of a layer's Tile.
 
 A Tile decides the register tile, the packing and the loops around it, so each one is a kernel of its own. Sizes are
 drawn one after the other, since what one may be depends on those before it; what does not fit the registers, or the
@@ -62,8 +62,10 @@ class Space:
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the sizes, in the order in which they are drawn."""
-        return ("mr", "nr", "mc", "kc") if self.request.shape.depthwise else ("nr", "mr", "kc", "kr", "mc", "pf", "st")
+        """Names of the sizes, in the order in which they are drawn."""
+        if self.request.shape.depthwise:
+            return ("mr", "nr", "mc", "kc")
+        return ("nr", "mr", "kc", "kr", "mc", "prefetch_distance", "stream_l2")
 
     def _complete(self, sizes: Mapping[str, int], state: random.Random) -> Tile | None:
         """A tile with these sizes and others drawn; a given one that the others do not allow is drawn as well."""
@@ -76,7 +78,7 @@ class Space:
         return replace(self.default, **drawn)
 
     def choices(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
-        """What a size may be beside those drawn before it; none twice, in rising order."""
+        """The values of a size beside those drawn before it, distinct and in rising order."""
         return _depthwise(name, drawn, self.request) if self.request.shape.depthwise else self._of_gemm(name, drawn)
 
     def _of_gemm(self, name: str, drawn: Mapping[str, int]) -> Sequence[int]:
@@ -90,15 +92,15 @@ class Space:
                 return _blocks_of_channels(self._channels, self.default) if self._cuts_channels else (0,)
             case "kr":
                 kc = drawn["kc"] or self._channels
-                if self.default.gc > 1:  # channels held in registers are as many as are unrolled
+                if self.default.a_vector > 1:  # channels held in registers are as many as are unrolled
                     return (self.default.kr,) if kc % self.default.kr == 0 else ()
                 return tuple(step for step in _with(_STEPS, self.default.kr) if kc % step == 0)
             case "mc":
                 rows, unit = algorithm.row_blocks(shape, Tile(drawn["mr"], drawn["nr"]))
                 return _with(_blocks_of_rows(rows, unit), *([] if self.default.mc % unit else [self.default.mc]))
-            case "pf":
+            case "prefetch_distance":
                 prefetches = target.isa.prefetches and algorithm.layout == "nhwc"
-                return _with(_AHEAD, self.default.pf) if prefetches else (0,)
+                return _with(_AHEAD, self.default.prefetch_distance) if prefetches else (0,)
             case _:
                 return (0, 1) if algorithm.layout == "nhwc" and target.isa.prefetches else (0,)
 
@@ -108,7 +110,7 @@ class Space:
 
     @property
     def _channels(self) -> int:
-        """Of one run of K."""
+        """Channels of one run of K."""
         return self._view.layout.channels
 
     @property

@@ -1,4 +1,4 @@
-"""The process that measures trials: it keeps the layer's data from one kernel to the next, and may crash or hang.
+"""The process that times trials; it keeps the layer's data between kernels, and may crash or hang.
 
 A kernel is proved exact first, in memory that catches every stray access, since one that wrote where it should not
 would harm those measured after it; and its result is compared again behind the last turn.
@@ -51,7 +51,7 @@ class Try:
     full_speed: float
 
     def wanted(self, times: Sequence[float]) -> int:
-        """How many turns are enough, as far as these show."""
+        """Number of turns that are enough, as far as these show."""
         if times and statistics.median(times) > self.best * self.hopeless:
             return len(times)
         if len(times) < self.samples:

@@ -1,4 +1,4 @@
-"""Tuning one layer: a budget of trials, dealt out among its algorithms, and a final of the best."""
+"""Tunes one layer: distributes a budget of trials among algorithms, then measures a final of the best."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tvmconv.database.log.format.record import now
 from tvmconv.target.tile import Tile
 from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan, Run, made_here, remembered
-from tvmconv.tune.runner import Lab, try_all
+from tvmconv.tune.runner import TrialRunner, try_all
 from tvmconv.tune.search import BATCH
 
 _FINALISTS = 5
@@ -28,8 +28,8 @@ Finalist = tuple[Run, Tile]
 @dataclass(frozen=True)
 class State:
     """Where tuning a layer stands: trials of the budget that are made, measured now (the others were known), failed;
-    the best kernel and its seconds, those of the kernel by hand, both infinite as long as there are none. trouble: what
-    went wrong in the trial just made."""
+    the best kernel and its seconds, those of the default kernel, both infinite as long as there are none. failure: why
+    the latest trial failed, or None."""
 
     done: int
     measured: int
@@ -37,11 +37,11 @@ class State:
     best: Request
     seconds: float
     default_seconds: float
-    trouble: str | None = None
+    failure: str | None = None
 
     @property
     def gain(self) -> float | None:
-        """How many times as fast as the one by hand the best kernel is; None as long as one of them has no time."""
+        """The speed of the best kernel over the default's; None as long as one of them has no time."""
         known = max(self.seconds, self.default_seconds) < math.inf
         return self.default_seconds / self.seconds if known else None
 
@@ -58,8 +58,10 @@ class Winner:
     state: State
 
 
-def tune(plans: Sequence[Plan], trials: int, lab: Lab, log: Log, progress: Callable[[State], None]) -> Winner:
-    """Searches, measures and decides; `progress` hears of each trial, and first of those that the log has.
+def tune(
+    plans: Sequence[Plan], trials: int, runner: TrialRunner, log: Log, progress: Callable[[State], None]
+) -> Winner:
+    """Searches, measures and decides; `progress` is called with each trial, and first of those that the log has.
 
     plans: one for each algorithm that may compute the layer, the first of what is taken by hand; those behind the first
     `trials` have no turn. trials: how many all of them have together, those that the log has included, but for what it
@@ -67,18 +69,20 @@ def tune(plans: Sequence[Plan], trials: int, lab: Lab, log: Log, progress: Calla
     kernels.
     """
     records, key = log.records(), Key.of(plans[0].request, plans[0].threads)
-    own = [record for record in records if made_here(record, key, lab) and record.key.threads == key.threads]
+    own = [record for record in records if made_here(record, key, runner) and record.key.threads == key.threads]
     own.sort(key=lambda record: record.key.workload == key.workload)  # this layer's last, as they count most
-    lab.go_on([record.protocol for record in own])
-    race = _Race([Run(plan, lab, log, records) for plan in plans[:trials]], trials, lab, log, records)
+    runner.go_on([record.protocol for record in own])
+    race = _Race([Run(plan, runner, log, records) for plan in plans[:trials]], trials, runner, log, records)
     for state in race.trials():
         progress(state)
     return race.final()
 
 
 class _Race:
-    def __init__(self, runs: Sequence[Run], trials: int, lab: Lab, log: Log, records: Sequence[Record]) -> None:
-        self._runs, self._trials, self._lab, self._log, self._records = runs, trials, lab, log, records
+    def __init__(
+        self, runs: Sequence[Run], trials: int, runner: TrialRunner, log: Log, records: Sequence[Record]
+    ) -> None:
+        self._runs, self._trials, self._runner, self._log, self._records = runs, trials, runner, log, records
         self._by_hand = runs[0]
         self._shares: dict[Run, int] = {}
 
@@ -91,8 +95,8 @@ class _Race:
                 yield from self._made(batch)
 
     def _deal(self) -> Iterator[dict[Run, int]]:
-        """How many trials each algorithm has, all told: one to begin with; a first share for the fastest and the one by
-        hand; what is left for the fastest of these, and for the next where there are no other tiles. Successive halving
+        """Number of trials of each algorithm, in all: one to begin with; a first share for the fastest and the default;
+        what is left for the fastest of these, and for the next where there are no other tiles. Successive halving
         (Jamieson and Talwalkar, AISTATS 2016, section 3) in two steps, since tiles seldom change the order of
         algorithms that are far apart. Each step looks at the trials of the one before alone, so that a run which goes
         on from its log deals as it did. What stands together may be tried together."""
@@ -110,10 +114,10 @@ class _Race:
                 yield {run: self._shares[run] + left}
 
     def _made(self, batch: Sequence[tuple[Run, Tile]]) -> Iterator[State]:
-        """Each trial is in the log as soon as the lab tells of it."""
+        """Each trial is in the log as soon as the runner tells of it."""
         requests = [run.request(tile) for run, tile in batch]
         best = {run.key.algorithm: run.best() for run, _ in batch}
-        with closing(try_all(self._lab, requests, best)) as outcomes:
+        with closing(try_all(self._runner, requests, best)) as outcomes:
             for number, outcome in outcomes:
                 run, tile = batch[number]
                 run.add(tile, outcome)
@@ -131,7 +135,7 @@ class _Race:
         outcomes = self._last_final(finalists)
         if outcomes is None:
             requests = [run.request(tile) for run, tile in finalists]
-            outcomes = dict(zip(finalists, self._lab.finals(requests), strict=True))
+            outcomes = dict(zip(finalists, self._runner.finals(requests), strict=True))
             time = now()
             self._log.append(*(run.final(tile, outcome, time) for (run, tile), outcome in outcomes.items()))
 
@@ -146,21 +150,22 @@ class _Race:
         return Winner(best[0].request(best[1]), best[1] == best[0].default, outcomes[best], by_hand, self._state())
 
     def _finalists(self) -> list[Finalist]:
-        """Of the algorithm by hand and of the fastest: the default and the tiles of the fastest trials, a single one
-        for an algorithm by hand that is slower. Of these and of all that are near what won the last final in the logs:
-        one that went without it would take its place."""
+        """The default and the fastest tiles of the default algorithm and of the fastest algorithm; a single one for a
+        default algorithm that is slower. Of these and of all that are near what won the last final in the logs: one
+        that went without it would take its place."""
         leader = min(self._runs, key=Run.best)
         counts = {self._by_hand: 1} | {leader: _FINALISTS}
         near = [run for run in self._runs if run.best() <= leader.best() * _NEAR]
 
         def tiles(run: Run) -> list[Tile]:
             tried = [run.default, *run.fastest(counts[run])] if run in counts else []
-            return list(dict.fromkeys([*tried, *run.settled()]))
+            return list(dict.fromkeys([*tried, *run.incumbents()]))
 
         return [(run, tile) for run in dict.fromkeys([*counts, *near]) for tile in tiles(run)]
 
     def _last_final(self, finalists: Sequence[Finalist]) -> dict[Finalist, Outcome] | None:
-        """What the log's last final of the layer found, if it was of all these, and nothing has been measured since."""
+        """The results of the log's last final of the layer, if it had all these finalists and nothing was measured
+        since."""
         if any(run.measured or not run.plan.resume for run in self._runs):
             return None
         runs = {run.key: run for run in self._runs}
@@ -177,7 +182,7 @@ class _Race:
         same = (own.workload, own.threads) == (other.workload, other.threads)
         return same and self._by_hand.comparable(record)
 
-    def _state(self, trouble: str | None = None) -> State:
+    def _state(self, failure: str | None = None) -> State:
         best = min(self._runs, key=Run.best)
         return State(
             done=self._dealt if self._shares else min(self._trials, sum(run.done for run in self._runs)),
@@ -186,5 +191,5 @@ class _Race:
             best=best.request(next(iter(best.fastest(1)), best.default)),
             seconds=best.best(),
             default_seconds=self._by_hand.seconds(self._by_hand.default),
-            trouble=trouble,
+            failure=failure,
         )

@@ -1,1 +1,1 @@
-"""Whether a kernel is right: the definition of a convolution, and checks between guard pages for exact equality."""
+"""Verification: the definition of a convolution, and checks for exact equality between guard pages."""

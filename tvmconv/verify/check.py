@@ -1,4 +1,4 @@
-"""Proof that a kernel is exact: integer data, compared for equality, in memory that catches every stray access.
+"""Verifies that a kernel is exact: integer data, compared for equality, between guard pages.
 
 Kernels run in processes of their own, kept alive from one to the next: a crash or a hang costs one verdict.
 """
@@ -42,7 +42,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. `max_error` is the largest difference, None where nothing could be compared."""
+    """The result of a check. `max_error` is the largest difference, None where nothing could be compared."""
 
     status: Literal["ok", "mismatch", "error"]
     reason: str | None = None

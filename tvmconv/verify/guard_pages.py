@@ -1,4 +1,4 @@
-"""Arrays between pages that nobody may touch: one element too far, either way, and the process dies of SIGSEGV."""
+"""Arrays between inaccessible pages: any access beside them ends the process with SIGSEGV."""
 
 from __future__ import annotations
 

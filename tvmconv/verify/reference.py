@@ -1,4 +1,4 @@
-"""The definition of a convolution in NumPy, and test data on which every correct kernel agrees with it exactly."""
+"""The definition of a convolution in NumPy, and integer test data for which every summation order is exact."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def conv2d(
 def _reaching(
     outputs: int, inputs: int, taps: int, stride: int, padding: int, dilation: int
 ) -> Iterator[tuple[int, slice, slice]]:
-    """Of one axis, the taps that reach the input: tap, outputs for which they do, what these then read."""
+    """For one axis, the taps that reach the input: tap, outputs for which they do, and what these read."""
     for tap in range(taps):
         offset = tap * (dilation + 1) - padding
         first, last = max(0, -(offset // stride)), min(outputs - 1, (inputs - 1 - offset) // stride)

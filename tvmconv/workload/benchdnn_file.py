@@ -1,4 +1,4 @@
-"""benchdnn batch files: problems and options, white space between them, read within bounds."""
+"""Reads benchdnn batch files: problems and options, within bounds on their size."""
 
 from __future__ import annotations
 

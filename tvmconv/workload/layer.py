@@ -1,4 +1,4 @@
-"""A layer that was asked for, whatever it was called: what a row of work is about."""
+"""A requested layer: what a row is about."""
 
 from __future__ import annotations
 

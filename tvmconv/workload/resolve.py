@@ -1,4 +1,4 @@
-"""What a user asks for, resolved to layers: descriptors, networks, models, single layers and benchdnn batch files."""
+"""Resolves what a user asks for to layers: descriptors, networks, models, single layers, batch files."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def resolve(workloads: Sequence[str], warn: Warn) -> list[Layer]:
     A workload is a benchdnn descriptor, NETWORK, NETWORK/LAYER, MODEL, MODEL/LAYER or @FILE, a benchdnn batch file. A
     MODEL is the path of an ONNX file or pipe. If its name does not end in .onnx, descriptors and networks come first:
     ./resnet18 is a file in any case. In a batch file each problem is a row of its own. A problem of a file that cannot
-    be run is a rejected row, and so is a .onnx file that holds no model. `warn` is told what was assumed of a model,
-    and once each the options of batch files that change nothing here.
+    be run is a rejected row, and so is a .onnx file that holds no model. `warn` is called with assumptions on a model,
+    and once for each option of batch files that changes nothing here.
 
     Raises ValueError, with one sentence, for a workload that means nothing and a file that cannot be read, includes
     itself, holds no problem, or asks for more than can be meant.

@@ -34,7 +34,7 @@ _LANES = 4
 
 
 class Taps(Enum):
-    """Which taps one sweep over a block of pixels adds up before it writes."""
+    """The taps that one pass over a block of pixels sums before it writes."""
 
     ALL = "all in registers: a direct convolution, or one tap in all"
     IN_TURN = "one a sweep, each sweep adding to the output"
@@ -43,8 +43,8 @@ class Taps(Enum):
 
 @dataclass(frozen=True)
 class PanelPlace:
-    """Where a tile goes, as TIR: the buffer, its index of the group's first channel, the panel in the group, and the
-    index of the panel's first bias."""
+    """The destination of a tile, as TIR: the buffer, its index of the group's first channel, the panel in the group,
+    and the index of the panel's first bias."""
 
     output: Any
     start: Any
@@ -74,7 +74,7 @@ def pixel_product(
     L, V = view.lanes, view.vectors
     OC, OCG, M, PLANE = G * layout.oc, layout.oc, s.m, s.ih * s.iw
     order = partition_of_step(view, taps)
-    BT, B = order.block, order.blocks
+    BT, B = order.block_tiles, order.row_ranges
     TU = TAPS if taps is Taps.OF_UNIT else 1
     SWEEPS = TAPS if taps is Taps.IN_TURN else 1
     RUN = TAPS if taps is Taps.ALL else 1
@@ -104,11 +104,11 @@ def pixel_product(
         column = T.alloc_buffer((V,), VECTOR, scope="local", annotations=ON_STACK)
         at = allocated_vectors(view)
         for part, sweep in T.grid(order.touched(first, last), SWEEPS):
-            segment: T.let[T.int32] = order.segment(part, first)
-            before: T.let[T.int32] = order.begin(segment, first)
-            for it in range(order.end(segment, last) - before):
+            block: T.let[T.int32] = order.block(part, first)
+            before: T.let[T.int32] = order.begin(block, first)
+            for it in range(order.end(block, last) - before):
                 with T.sblock("tile"):
-                    u = T.axis.spatial(order.segments, segment)
+                    u = T.axis.spatial(order.blocks, block)
                     vs = T.axis.reduce(SWEEPS, sweep)
                     vit = T.axis.spatial(BT, before + it)
                     T.reads()

@@ -109,7 +109,7 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
     PLANE = plane_rows or view.m
     OUTPUT = D.accumulator if to_planes else D.storage
     partition = view.partition
-    BT, RB = partition.block, partition.blocks
+    BT, RB = partition.block_tiles, partition.row_ranges
     multiply = multiply_block(layout, steps=BT * TAPS * KC // KR, bare=to_planes, row_stride=view.row_stride)
     write_back = write_back_block(layout, bare=to_planes)
 
@@ -127,12 +127,12 @@ def matrix_product(symbol: str, view: MatrixView, rows: Any, to_planes: bool = F
         row = T.alloc_buffer((view.addresses,), "int64", scope="local", annotations=ON_STACK)
         ahead = T.alloc_buffer((1,), "int32", scope="local", annotations=ON_STACK)
         for part, kb in T.grid(partition.touched(first, last), KB):
-            segment: T.let[T.int32] = partition.segment(part, first)
-            before: T.let[T.int32] = partition.begin(segment, first)
-            ahead[0] = ((weights_group(image, segment) * P + segment % P) * KB + kb + 1) * layout.block
-            for it in range(partition.end(segment, last) - before):
+            block: T.let[T.int32] = partition.block(part, first)
+            before: T.let[T.int32] = partition.begin(block, first)
+            ahead[0] = ((weights_group(image, block) * P + block % P) * KB + kb + 1) * layout.block
+            for it in range(partition.end(block, last) - before):
                 with T.sblock("tile"):
-                    u = T.axis.spatial(partition.segments, segment)
+                    u = T.axis.spatial(partition.blocks, block)
                     vkb = T.axis.reduce(KB, kb)
                     vit = T.axis.spatial(BT, before + it)
                     T.reads()

@@ -100,7 +100,7 @@ def only_reached(view: PixelView, total: Any, reached: Any) -> Any:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Where a tile's vectors of pixels lie, as TIR buffers on the stack; locate and reach fill them.
+    """The places of a tile's vectors of pixels, as TIR buffers on the stack; locate and reach fill them.
 
     For each vector: oh, ow: row and column of each lane; inside: the lanes that are pixels of the output; valid: for
     each vector that is loaded for it (PixelView.parts) the elements that lie in the image; reached: the lanes whose
@@ -152,7 +152,8 @@ def locate_block(view: PixelView) -> Any:
         return T.Select(condition, whole_vector(1, L), whole_vector(0, L))
 
     def columns(first: Any) -> Any:
-        """Those of the lanes. With a stride they end with the last one: 32 bits may not hold larger multiples of it."""
+        """The columns of the lanes. With a stride they end with the last one: 32 bits may not hold larger multiples of
+        it."""
         lanes = T.Ramp(first, 1, L)
         return lanes if s.sw == 1 else T.min(lanes, whole_vector(OW - 1, L))
 

@@ -1,4 +1,4 @@
-"""What an algorithm hands to schedules and to the linker: TIR functions, phases, sizes."""
+"""Program: the TIR functions, phases and sizes of a layer, for schedules and the linker."""
 
 from __future__ import annotations
 

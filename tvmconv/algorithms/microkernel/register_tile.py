@@ -31,7 +31,7 @@ def is_short(layout: PackedLayout[Tile]) -> bool:
 
 @dataclass(frozen=True)
 class Panel:
-    """Which panel of weights a tile uses: group and panel, as TIR."""
+    """The panel of weights of a tile: group and panel, as TIR."""
 
     g: Any
     p: Any
@@ -71,15 +71,15 @@ def multiply_block(
     from tvm.script import tirx as T
 
     tile = layout.tile
-    MR, NR, KR, PF = tile.mr, tile.nr, tile.kr, tile.pf
+    MR, NR, KR, PF = tile.mr, tile.nr, tile.kr, tile.prefetch_distance
     STRIDE = -(-layout.block // max(1, steps))
-    LINES = -(-STRIDE // LINE) if tile.st else 0
+    LINES = -(-STRIDE // LINE) if tile.stream_l2 else 0
     D = layout.dtype
     POINTER = PointerType(PrimType(D.storage))
     BIAS = layout.k_blocks == 1 and not bare  # sums begin with it, which costs no addition
 
     def base(i: Any) -> Any:
-        """Which address finds row i."""
+        """Index of the address for row i."""
         return 0 if row_stride else i
 
     @T.inline
@@ -179,7 +179,7 @@ def multiply_block(
                         k: T.let[T.int32] = (run.length - 1) * KR + vci
                         acc[vi, vj] = acc[vi, vj] + held[vi, vci] * buffers.weights[(run.start + k) * NR + vj]
 
-    return multiply_by_registers if tile.gc > 1 else multiply_by_memory
+    return multiply_by_registers if tile.a_vector > 1 else multiply_by_memory
 
 
 def bias_or_zero(has_bias: bool, bias: Any, panel: Panel, j: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Operations on vectors that TIR has no words for: masked loads and stores, and reductions of masks."""
+"""Vector operations that TIR lacks: masked loads and stores, reductions of masks."""
 
 from __future__ import annotations
 

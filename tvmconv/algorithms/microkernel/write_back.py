@@ -14,7 +14,7 @@ from tvmconv.target.tile import Tile
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a tile goes: buffer y; m, from which `place` of write_back_block finds rows of y; rows: the first
+    """The destination of a tile: buffer y; m, from which `place` of write_back_block finds rows of y; rows: the first
     and the end of the tile's rows that are written."""
 
     y: Any

@@ -1,4 +1,4 @@
-"""Which layer is which operator of a profile: by its sizes, by its name, or by the one order that there can be."""
+"""Matches layers to a profile's operators: by sizes, by name, or by order where that is unambiguous."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _same_sizes(op: Op, layers: Sequence[Layer]) -> int | None:
 
 
 def _same_name(op: Op, layers: Sequence[Layer]) -> int | None:
-    """By a part of the operator's name, which is a path, or several: [a/conv1/Relu;a/conv1/Conv2D]:0."""
+    """Matches by a part of the operator's name, which is one path or several: [a/conv1/Relu;a/conv1/Conv2D]:0."""
     parts = op.name.translate(str.maketrans("[];:,", "/////")).split("/")
     names = [layer.name for layer in layers]
     return next((names.index(part.strip()) for part in parts if part.strip() in names), None)

@@ -1,4 +1,4 @@
-"""What benchncnn prints, to stderr.
+"""Reads benchncnn's output (stderr).
 
 `benchncnn [loop count] [num threads] [powersave] [gpu device] [cooling down]` prints its settings, a line each, and
 then one line for each network (ncnn, benchmark/benchncnn.cpp), in milliseconds:

@@ -1,4 +1,4 @@
-"""What another tool says of one network: its convolutions in the order in which they ran, and their times."""
+"""Another tool's profile of one network: its convolutions in execution order, and their times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imported times as peers' rows."""
+"""Imported times as rows of peers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMPORTED: Row = {**FIGURES, "imported_from": None, "matched_by": None}
 
 @dataclass(frozen=True)
 class Origin:
-    """Where times come from: the file, the device that they were taken on, its threads if the file does not say."""
+    """The source of imported times: the file, the device, and its threads if the file does not say."""
 
     file: str
     device: str
@@ -53,7 +53,7 @@ def _blank(profile: Profile, origin: Origin, layer: Layer) -> Row:
 
 
 def _filled(row: Row, found: Match) -> Row:
-    """What a layer took; the time of an operator that is none's, too, but as a row that is skipped."""
+    """The row of a layer with its time; an operator without a layer becomes a skipped row."""
     if not found.ops:
         return finished(row, "skipped", found.how)
     if foreign := next((op.foreign for op in found.ops if op.foreign), None):
@@ -67,7 +67,7 @@ def _filled(row: Row, found: Match) -> Row:
 
 
 def _seconds(times: Times) -> Row:
-    """As bench has them; where a tool gives averages alone that is the average, and `statistic` says so."""
+    """Times as bench has them; where a tool reports averages alone, the average, and `statistic` says so."""
     if not times.runs:
         return {"median": times.average, "p20": None, "p80": None, "n": times.n, "statistic": "mean"}
     p20, *_, p80 = quantiles(times.runs, n=5, method="inclusive") if len(times.runs) > 1 else times.runs * 2

@@ -1,4 +1,4 @@
-"""What TFLite's benchmark_model says of operators, printed or in its CSV.
+"""Reads the operator profile of TFLite's benchmark_model, printed or as CSV.
 
 `benchmark_model --graph=… --enable_op_profiling=true` prints, and with `--profiling_output_csv_file=FILE` (by now
 `--op_profiling_output_mode=csv --op_profiling_output_file=FILE`) writes, for the initialisation and then for the runs,

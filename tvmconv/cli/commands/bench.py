@@ -1,4 +1,4 @@
-"""tvmconv bench: how fast are the kernels, beside other libraries?"""
+"""tvmconv bench: times kernels beside other libraries."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _peak(work: Work, output: Output) -> float | None:
     if remote.where.emulated:
         output.warn(f"{remote.where.name} is emulated: its kernels are the device's, its times mean nothing")
         return None
-    peak: float | None = remote.asked("the probe", Peak(setting.target, setting.threads), remote.pace.seconds())
+    peak: float | None = remote.asked("the probe", Peak(setting.target, setting.threads), remote.deadlines.seconds())
     remote.leave()
     return peak
 

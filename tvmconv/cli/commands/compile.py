@@ -156,7 +156,7 @@ def _program(items: Sequence[Built], path: Path, setting: Setting, output: Outpu
 
 
 def _measurable(path: Path, setting: Setting) -> Row:
-    """What the row of a kernel in a program has, as bench's rows have it, before it is measured."""
+    """The fields of a program's row that bench's rows have before measuring."""
     return {**FIGURES, "flops": read(path).shape.flops, **sizes(path, setting.threads)}
 
 

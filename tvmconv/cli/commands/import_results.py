@@ -1,4 +1,4 @@
-"""tvmconv import: what other tools have measured, as rows of peers."""
+"""tvmconv import: results of other tools as rows of peers."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def run(options: argparse.Namespace, output: Output) -> int:
 
 
 def _chip(device: str) -> str:
-    """What ran the tool, as far as the table of devices knows."""
+    """The chip of the device, from the table of devices."""
     return next((known.chip for known in DEVICES if known.name == device.partition("/")[0]), "unknown")

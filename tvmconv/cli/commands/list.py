@@ -1,4 +1,4 @@
-"""tvmconv list: what there is."""
+"""tvmconv list: networks, algorithms, targets, devices, schedules, peers."""
 
 from __future__ import annotations
 

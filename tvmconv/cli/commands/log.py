@@ -1,4 +1,4 @@
-"""tvmconv log: what the tuning logs hold, and what of it counts here."""
+"""tvmconv log: shows, checks, merges and plots tuning logs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _is_wanted(options: argparse.Namespace, key: Key) -> bool:
 
 
 def _wanted(options: argparse.Namespace, output: Output, files: Sequence[Path]) -> list[Sourced]:
-    """Those of the records that --match lets through."""
+    """The records that --match selects."""
     found = _found(options, output, files)
     wanted = {key: _is_wanted(options, key) for key in {item.record.key for item in found}}
     return [item for item in found if wanted[item.record.key]]

@@ -1,4 +1,4 @@
-"""tvmconv rpc: devices that run kernels, and what they need."""
+"""tvmconv rpc: servers, trackers, bundles and deployment for remote devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tvmconv rpc deploy: the server on a device, or off it again."""
+"""tvmconv rpc deploy: installs the server on a device, or removes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tvmconv rpc doctor: what is wrong between here and a device?"""
+"""tvmconv rpc doctor: diagnoses the connection to a device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tvmconv.report.table_layout import Paragraph
 from tvmconv.rpc.address import Where, parse, tracker_address
 from tvmconv.rpc.client.tracker_client import TrackerClient, first_of
 from tvmconv.rpc.doctor import Finding, examine
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
@@ -21,8 +21,8 @@ def run(options: argparse.Namespace, output: Output) -> int:
     if not device:
         try:
             device = _only_device(options.tracker)
-        except Trouble as trouble:
-            return _show(Finding("tracker", "failed", str(trouble)), None, output)
+        except DeviceError as device_error:
+            return _show(Finding("tracker", "failed", str(device_error)), None, output)
     where = parse(device, options.tracker, options.key)
     if where is None:
         raise ValueError(f"--device {device} needs no server, so that there is nothing to examine")
@@ -44,7 +44,7 @@ def _show(finding: Finding, device: str | None, output: Output) -> int:
 
 
 def _only_device(tracker: str | None) -> str:
-    """The key of the only device. Raises Trouble where there is no tracker, ValueError for any other number."""
+    """The key of the only device. Raises DeviceError where there is no tracker, ValueError for any other number."""
     address = tracker_address(tracker)
     with TrackerClient(address) as client:
         keys = list(client.queues())

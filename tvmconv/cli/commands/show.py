@@ -1,4 +1,4 @@
-"""tvmconv show: a layer, its extra memory, its code, or what it may be worth on a core that is not here."""
+"""tvmconv show: a layer, its extra memory, its code, or an estimate for another core."""
 
 from __future__ import annotations
 

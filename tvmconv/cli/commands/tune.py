@@ -1,4 +1,4 @@
-"""tvmconv tune: which tile is fastest for each layer?"""
+"""tvmconv tune: searches for each layer's fastest tile."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tvmconv.database.log import Key, Log, Sourced, made_own_folder, new_log
 from tvmconv.database.rows import Row
 from tvmconv.database.tuned import HAND, TUNED
 from tvmconv.report.tune import tune_table
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.support.install import install_line
 from tvmconv.support.jsonlines import BadFile
 from tvmconv.target.devices import EMULATOR
 from tvmconv.target.tile import Tile
 from tvmconv.tune import RANDOM
-from tvmconv.tune.remote_runner import RemoteLab
+from tvmconv.tune.remote_runner import RemoteTrialRunner
 from tvmconv.tune.run import Plan
-from tvmconv.tune.runner import Lab, LocalLab
+from tvmconv.tune.runner import LocalTrialRunner, TrialRunner
 from tvmconv.tune.search import BATCH, NewSearch
 from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
@@ -46,12 +46,12 @@ def run(options: argparse.Namespace, output: Output) -> int:
         raise ValueError(f"tune cannot measure on --device {EMULATOR}, which has no speed of its own")
     if options.tile or options.schedule != (HAND,):
         raise ValueError("tune begins with the schedule by hand and searches its tile: leave --tile and --schedule out")
-    with at_work(options, output) as work, _lab(work, options.jobs) as lab:
+    with at_work(options, output) as work, _runner(work, options.jobs) as runner:
         output.machine = work.machine
-        return _tune_all(options, work.setting, lab, output)
+        return _tune_all(options, work.setting, runner, output)
 
 
-def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: Output) -> int:
+def _tune_all(options: argparse.Namespace, setting: Setting, runner: TrialRunner, output: Output) -> int:
     algorithms = options.algorithm or values.Algorithms((AUTO,), named=False)
     races = list(_races(resolve(options.workloads, output.warn), algorithms.names, setting))
     new_search = _searcher(options.searcher, output)
@@ -59,13 +59,14 @@ def _tune_all(options: argparse.Namespace, setting: Setting, lab: Lab, output: O
     output.context()
     for number, race in enumerate(races):
         log = Log(_file(race[0].layer, setting, options.log_dir), output.note)
-        tuner = _Tuner(options, setting, lab, log, new_search, output)
+        tuner = _Tuner(options, setting, runner, log, new_search, output)
         tuner.tune(race, f"{number + 1}/{len(races)}")
     return exit_code(output.rows, algorithms.required)
 
 
 def _races(layers: Sequence[Layer], names: Sequence[str], setting: Setting) -> Iterator[list[Task]]:
-    """What is searched together: a layer by one algorithm; by auto, by all that can compute it, the rule's first."""
+    """The plans that are searched together: a layer by one algorithm, or with auto by all that can compute it, the
+    rule's first."""
     for layer in layers:
         for name, task in zip(names, plan([layer], names, setting), strict=True):
             race = [task]
@@ -75,11 +76,11 @@ def _races(layers: Sequence[Layer], names: Sequence[str], setting: Setting) -> I
             yield race
 
 
-def _lab(work: Work, jobs: int) -> LocalLab | RemoteLab:
+def _runner(work: Work, jobs: int) -> LocalTrialRunner | RemoteTrialRunner:
     setting = work.setting
     if work.remote and work.machine:
-        return RemoteLab(work.remote, work.machine["cpu"], setting.threads, jobs)
-    return LocalLab(setting.threads, setting.cpus, jobs, setting.target.isa)
+        return RemoteTrialRunner(work.remote, work.machine["cpu"], setting.threads, jobs)
+    return LocalTrialRunner(setting.threads, setting.cpus, jobs, setting.target.isa)
 
 
 class _Tuner:
@@ -89,12 +90,12 @@ class _Tuner:
         self,
         options: argparse.Namespace,
         setting: Setting,
-        lab: Lab,
+        runner: TrialRunner,
         log: Log,
         new_search: NewSearch,
         output: Output,
     ) -> None:
-        self._options, self._setting, self._lab, self._log = options, setting, lab, log
+        self._options, self._setting, self._runner, self._log = options, setting, runner, log
         self._new_search, self._output = new_search, output
         self._state: State | None = None
 
@@ -113,8 +114,8 @@ class _Tuner:
         try:
             with self._output.steps(title, BATCH) as step:
                 progress = partial(self._progress, step, row["flops"])
-                winner = tune(plans, self._options.trials, self._lab, self._log, progress)
-        except (KeyboardInterrupt, OSError, Trouble):
+                winner = tune(plans, self._options.trials, self._runner, self._log, progress)
+        except (KeyboardInterrupt, OSError, DeviceError):
             self._output.row(finished(row, "skipped", self._stopped(), **self._so_far(plans)))
             raise
         if winner.outcome.seconds and winner.outcome.reason:
@@ -127,7 +128,7 @@ class _Tuner:
         return Plan(search, self._setting.threads, self._options.resume, self._known(space))
 
     def _known(self, space: Space) -> Tile | None:
-        """As Plan.known, on whatever CPU it was: here it is to be measured."""
+        """As Plan.known, from any CPU: it is measured again here."""
         logs = self._setting.logs
         found = logs.best(Key.of(space.request, self._setting.threads)).comparison if logs else None
         if found is None or found.winner.record.stage != "final":
@@ -137,8 +138,8 @@ class _Tuner:
 
     def _progress(self, step: Any, flops: float, state: State) -> None:
         self._state = state
-        if state.trouble:
-            self._output.note(state.trouble)
+        if state.failure:
+            self._output.note(state.failure)
         speed = f"{flops / state.seconds / 1e9:.0f} GFLOP/s" if state.seconds < math.inf else ""
         beside = f", {state.gain:.2f} of hand" if state.gain else ""
         step(state.done, self._options.trials, speed + beside)
@@ -150,7 +151,7 @@ class _Tuner:
         return f"{kept}: the same command goes on with them" if self._options.resume else kept
 
     def _so_far(self, plans: Sequence[Plan]) -> Row:
-        """What the log says of the layer once there is a trial, as `log best` says it."""
+        """The log's result for the layer once there is a trial, as `log best` reports it."""
         if self._state is None:
             return {}
         best = self._state.best
@@ -191,7 +192,7 @@ def _trials(state: State) -> dict[str, int]:
 
 
 def _searcher(name: str, output: Output) -> NewSearch:
-    """What makes a search for each problem."""
+    """A function that creates a search for a problem."""
     try:
         return searcher(name)
     except ImportError as error:

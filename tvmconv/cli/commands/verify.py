@@ -1,4 +1,4 @@
-"""tvmconv verify: are the kernels exact?"""
+"""tvmconv verify: checks that kernels are exact."""
 
 from __future__ import annotations
 

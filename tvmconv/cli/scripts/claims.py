@@ -1,4 +1,4 @@
-"""scripts/indirect_vs_im2row: does the indirect paper's claim hold here?"""
+"""scripts/indirect_vs_im2row: measures the indirect paper's claim on this machine."""
 
 from __future__ import annotations
 

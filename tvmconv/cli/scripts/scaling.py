@@ -1,4 +1,4 @@
-"""scripts/thread_scaling: what do more threads gain here?"""
+"""scripts/thread_scaling: measures thread scaling on this machine."""
 
 from __future__ import annotations
 

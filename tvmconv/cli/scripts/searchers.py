@@ -1,4 +1,4 @@
-"""scripts/compare_searchers: which searcher finds the faster kernels with as many trials?"""
+"""scripts/compare_searchers: compares searchers with the same number of trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tvmconv.report import tables
 from tvmconv.support.install import install_line
 from tvmconv.target import targets
 from tvmconv.tune import TUNE_TASKS
-from tvmconv.tune.runner import LocalLab
+from tvmconv.tune.runner import LocalTrialRunner
 from tvmconv.workload.resolve import resolve
 
 
@@ -34,9 +34,9 @@ def run(options: argparse.Namespace, output: Output) -> int:
     output.context()
     output.table_at_end(searchers_table)
     made, jobs = itertools.count(1), len(os.sched_getaffinity(0))
-    with output.progress("trials") as progress, LocalLab(1, setting.cpus, jobs, setting.target.isa) as lab:
+    with output.progress("trials") as progress, LocalTrialRunner(1, setting.cpus, jobs, setting.target.isa) as runner:
         seeds = range(options.seeds)
-        comparison = Comparison(options.searchers, seeds, options.trials, lab, lambda: progress(next(made), total))
+        comparison = Comparison(options.searchers, seeds, options.trials, runner, lambda: progress(next(made), total))
         total = comparison.total * sum(task.request is not None for task in tasks)
         for task in tasks:
             row = blank_row(task.layer, setting, algorithm=task.algorithm, schedule=HAND)
@@ -86,6 +86,6 @@ def _by_searcher(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _mean(found: Sequence[Row]) -> str:
-    """Of what did not fail in the final, and was measured like the kernel by hand."""
+    """Mean over the results that did not fail in the final and were measured like the default kernel."""
     gains = [math.log(each["gain"]) for each in found if each["gain"] and each["alike"]]
     return f"{math.exp(sum(gains) / len(gains)):.3f}" if gains else "–"

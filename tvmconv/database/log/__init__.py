@@ -1,4 +1,4 @@
-"""Tuning logs: what the search has measured, one record a line, and which of it may be used here."""
+"""Tuning logs: one measured trial a line, and which of them may be used here."""
 
 from __future__ import annotations
 

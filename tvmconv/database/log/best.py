@@ -1,4 +1,4 @@
-"""Which of a key's records counts."""
+"""Decides which record of a key counts."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Comparison:
 
     @property
     def withheld(self) -> str | None:
-        """What is not taken over here, and why; None if the winner is."""
+        """Why the winner is not used here, in words; None if it is."""
         winner = self.winner.record
         if self.best.record == winner or self.default is None:
             return None
@@ -102,8 +102,8 @@ class Comparison:
 
 
 def least_gain(record: Record, cpu: str | None) -> float:
-    """How much faster than the default a tile has to be, where the record was measured, to be taken for kernels of the
-    CPU of that name; None for any. A device is what it was tuned for, whatever CPU this is."""
+    """The least gain over the default, where the record was measured, for which a tile is used on the CPU of that name;
+    None for any. A device is what it was tuned for, whatever CPU this is."""
     return _LEAST_GAIN if record.device != LOCAL or cpu in (None, record.cpu) else _ELSEWHERE
 
 
@@ -133,7 +133,7 @@ def _weight(comparison: Comparison, cpu: str | None) -> tuple[bool, bool, bool, 
 
 
 def _comparisons(group: Sequence[Sourced], cpu: str | None) -> list[Comparison]:
-    """All trials together, and the finals of each interleaved run, which have one time, by themselves."""
+    """One comparison of all trials, and one of the finals of each interleaved run, which share one time."""
     runs: dict[str | None, list[Sourced]] = {}
     for item in group:
         if item.record.status == "ok":

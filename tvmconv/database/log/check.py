@@ -1,4 +1,4 @@
-"""Whether this installation on this machine can use what a key's records say."""
+"""Checks whether a key's records can be used by this installation on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a tuning log: it grows by whole lines, whoever else writes to it and however its writers die."""
+"""The file of a tuning log: whole lines are appended under a lock; torn lines are repaired."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Line(NamedTuple):
 
 
 class Log:
-    """A tuning log at `path`, which need not exist yet. `note` hears one sentence of each torn line that is met, and
-    what else there is to say of the file.
+    """A tuning log at `path`, which need not exist yet. `note` is called with a sentence for each torn line, and with
+    other remarks on the file.
 
     Nothing is kept open between calls, and writers hold the file's lock (flock) for one addition at a time, so that
     several processes can write to one file. A last line that was cut off, by a kill or a full disk, is left out when
@@ -75,7 +75,7 @@ class Log:
         return [entry for entry in self.entries() if isinstance(entry, Record)]
 
     def entries(self) -> list[Record | Foreign]:
-        """What each line holds, in order. Raises BadFile, naming file and line, for a line that is no record."""
+        """The entry of each line, in order. Raises BadFile, naming file and line, for a line that is no record."""
         return [*self.each()]
 
     def each(self) -> Iterator[Record | Foreign]:
@@ -86,7 +86,7 @@ class Log:
             yield line.entry
 
     def bad_line(self, number: int, reason: str) -> BadFile:
-        """What is to be raised for a line that is no record."""
+        """The error for a line that is no record."""
         what = f"{self.path}:{number} is not a tuning record"
         return BadFile(f"{what}: remove the line, or name another file ({reason})")
 
@@ -105,7 +105,7 @@ class Log:
             self.note(f"{self.path}:{number + 1} was cut off in the middle of writing, and is left out")
 
     def at(self, starts: Iterable[int]) -> Iterator[Entry]:
-        """What the lines hold that begin at these places, in bytes."""
+        """The entries of the lines that begin at these byte offsets."""
         with self.opened() as descriptor, open(descriptor, "rb", buffering=_LINE, closefd=False) as file:
             for start in starts:
                 file.seek(start)
@@ -118,7 +118,7 @@ class Log:
             yield descriptor
 
     def _end(self, descriptor: int) -> tuple[int, bool]:
-        """How many bytes the whole lines have, which no writer changes any more, and whether a torn one follows."""
+        """Bytes of the whole lines, which no writer changes any more, and whether a torn line follows."""
         with nullcontext() if descriptor == self._held else lock(self.path, descriptor, fcntl.LOCK_SH):
             size = os.fstat(descriptor).st_size
             end = _end_of_lines(descriptor, size)
@@ -143,7 +143,7 @@ class Log:
 
 
 def _end_of_lines(descriptor: int, size: int) -> int:
-    """Where the last whole line of a file of that size ends."""
+    """Offset of the end of the last whole line."""
     place = size
     while place:
         first = max(0, place - _BLOCK)

@@ -1,4 +1,4 @@
-"""Where a large log has the lines of each key: kept in the cache, so that a command reads only the lines that it needs.
+"""An index of a large log, kept in the cache: where each key's lines begin, so that a command reads only these.
 
 An index holds places, no results: what is read there is parsed and checked like any other line. It is extended where
 the file has grown, and made again where the file is another one or was changed otherwise.
@@ -35,9 +35,9 @@ _UNREADABLE = (ArithmeticError, AttributeError, KeyError, OSError, RecursionErro
 
 @dataclass
 class Index:
-    """Of the first `end` bytes of a file, which are `lines` whole lines. starts: where the lines of each key begin;
-    foreign: how many lines each other schema has; damaged: the number of the line behind these if it is no record, and
-    why not."""
+    """The index of the first `end` bytes of a file, which are `lines` whole lines. starts: where the lines of each key
+    begin; foreign: how many lines each other schema has; damaged: the number of the line behind these if it is no
+    record, and why not."""
 
     end: int = 0
     lines: int = 0
@@ -59,7 +59,7 @@ class Index:
             self.end, self.lines = line.end, line.number
 
     def content(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The index as JSON has it."""
         keys = [vars(key) for key in self.starts]
         return {**vars(self), "foreign": [*self.foreign.items()], "keys": keys, "starts": [*self.starts.values()]}
 
@@ -111,7 +111,7 @@ class IndexedRecords(Mapping[Key, "list[Record]"]):
             raise self._log.bad_line(*self._index.damaged)
 
     def _records(self, key: Key) -> list[Record] | None:
-        """None where the index is not that of the file."""
+        """The records of a key; None where the index does not fit the file."""
         try:
             entries = [*self._log.at(self._index.starts[key])]
         except _UNREADABLE:
@@ -142,7 +142,7 @@ def _place(path: Path) -> Path | None:
 
 
 def _kept(place: Path, descriptor: int) -> Index | None:
-    """What the cache has, if it is of the open file, and that is unchanged or has grown."""
+    """The cached index, if it is of the open file and that is unchanged or has grown."""
     try:
         content = json.loads(place.read_bytes())
         index = Index.of(content)
@@ -161,7 +161,7 @@ def _keep(place: Path, descriptor: int, index: Index) -> None:
 
 
 def _state(descriptor: int, end: int) -> dict[str, Any]:
-    """What tells an open file from another one, and from itself after a change. end: of what is indexed."""
+    """Identity and state of an open file, by which a change is detected. end: of what is indexed."""
     status = os.fstat(descriptor)
     samples = os.pread(descriptor, min(_SAMPLE, end), 0), os.pread(descriptor, min(_SAMPLE, end), max(0, end - _SAMPLE))
     return {

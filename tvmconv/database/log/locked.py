@@ -1,4 +1,4 @@
-"""A plain file that is opened and locked (flock): never a pipe, and never for longer than the patience lasts."""
+"""Opens and locks (flock) a regular file, with a deadline; pipes are refused."""
 
 from __future__ import annotations
 

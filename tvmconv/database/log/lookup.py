@@ -1,4 +1,4 @@
-"""What the logs say of a key: the record to use, and why others are refused."""
+"""Looks a key up in the logs: the record to use, and why others are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def nearest_cpu(key: Key) -> str | None:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is for a key: what counts, or None; and the reasons why others of this key do not."""
+    """The result of a lookup: the comparison that counts, or None; and why other records of the key are refused."""
 
     comparison: Comparison | None
     refused: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Logs:
     """The logs in `folders`, those of the first before those of the next; read once, when they are asked, and large
     ones only where they have records of what is asked for.
 
-    note hears why records are refused, None where nobody wants to know; warn hears of files that cannot be used.
+    note, unless it is None, is called with the reasons why records are refused, warn with files that cannot be used.
     """
 
     folders: Sequence[Path]
@@ -70,7 +70,7 @@ class Logs:
     _said: set[str] = field(default_factory=set, repr=False)
 
     def best(self, key: Key) -> Found:
-        """What the logs of the key's target say of it."""
+        """Looks the key up in the logs of its target."""
         own = [folder_of(key.target, folder) for folder in self.folders]
         found = [item for folder in own for item in self._records(folder, key)]
         reasons = [item.record.foreign for item in found]
@@ -130,7 +130,7 @@ class Logs:
         return found
 
     def _sources(self, folder: Path) -> list[_Source]:
-        """All files of a target's folder that can be read."""
+        """The readable files of a target's folder."""
         if folder not in self._read:
             rank = next(index for index, own in enumerate(self.folders) if own == folder.parent)
             self._read[folder] = [_Source(path, rank, records) for path, records in self._readable(folder)]
@@ -185,7 +185,7 @@ def _why_unusable(found: Sequence[Sourced]) -> str:
 
 
 def _differing(other: Key, key: Key) -> str:
-    """In what another key differs. The name of a target stands for its core and its features."""
+    """The differences of another key, in words. The name of a target stands for its core and its features."""
     differences = other.differences(key)
     implied = ("mcpu", "features") if "target" in differences else ()
     return ", ".join(text for name, text in differences.items() if name not in implied)

@@ -1,4 +1,4 @@
-"""Several tuning logs as one."""
+"""Merges tuning logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tuning logs are: the user's own, and those that come with tvmconv; one folder a target in both."""
+"""The folders of tuning logs: the user's own and the shipped ones, each with one folder a target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made_own_folder() -> Path:
 
 
 def folders(log_dir: Path | None = None) -> tuple[Path, ...]:
-    """Where records are looked up, first come first: `log_dir` or the user's own, then what is shipped."""
+    """The folders to search, in order: `log_dir` or the user's own, then the shipped one."""
     return (log_dir or own_folder(), SHIPPED)
 
 

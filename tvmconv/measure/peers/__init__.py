@@ -1,4 +1,4 @@
-"""The libraries that a bench compares with: a table, one row and one file of this folder for each.
+"""The libraries that bench compares with: one file and one row of a table each.
 
 Importing this loads none of them, and asking whether one is installed does not either.
 """

@@ -1,4 +1,4 @@
-"""oneDNN's C API by ctypes: as much of it as a convolution needs.
+"""The part of oneDNN's C API that a convolution needs, by ctypes.
 
 Names and numbers are those of oneapi/dnnl/dnnl_types.h, stable since oneDNN 3.0. Handles live as long as the process.
 """
@@ -68,7 +68,7 @@ class Library:
             raise DnnlError(f"dnnl_{function}: {_STATUS.get(status, f'status {status}')}")
 
     def create(self, function: str, *arguments: Any) -> Handle:
-        """What dnnl_FUNCTION(&new, arguments) makes."""
+        """The object that dnnl_FUNCTION(&new, arguments) creates."""
         new = Handle()
         self.call(function, ctypes.byref(new), *arguments)
         return new

@@ -1,4 +1,4 @@
-"""A problem as libraries take it: none of them has negative padding, and some want the same on both sides."""
+"""Adapts problems to libraries: none has negative padding, and some need it symmetric."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def even_padding(shape: ConvShape) -> bool:
 
 
 def torch_arguments(shape: ConvShape) -> dict[str, Any]:
-    """What torch's conv2d is told beside its tensors; without padding unless it can be the same on both sides."""
+    """The arguments of torch's conv2d beside its tensors; padding is left out unless it is symmetric."""
     return {
         "stride": (shape.sh, shape.sw),
         "padding": (shape.ph, shape.pw) if even_padding(shape) else (0, 0),

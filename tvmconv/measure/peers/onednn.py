@@ -1,4 +1,4 @@
-"""oneDNN, timed as its makers time it.
+"""oneDNN, as benchdnn times it.
 
 Weights and bias are put into the layout that the primitive chooses once, y and the scratchpad are allocated once, the
 clamp is a post-op, a run is one call. x and y lie in whichever of oneDNN's layouts is fastest for the layer, reorders
@@ -73,7 +73,7 @@ class Convolution:
         if status := self._execute() or self._wait():
             raise DnnlError(f"dnnl_primitive_execute: status {status}")
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._places[DST].content.fill(0xFF)  # every float NaN
 
     def y(self) -> NDArray[np.float32]:
@@ -95,7 +95,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How x and y are to lie: axes in order, or a format tag of oneDNN's."""
+    """Layout of x and y: axes in order, or a format tag of oneDNN's."""
 
     name: str
     order: tuple[int, ...] | None = None
@@ -131,7 +131,8 @@ def _variants(library: Library, shape: ConvShape, case: Case) -> list[Convolutio
 
 
 def _optimised(library: Library, plans: dict[str, Handle]) -> dict[str, Handle]:
-    """Those that are not oneDNN's reference code, which is slower by orders of magnitude; if all are, the first one."""
+    """The implementations that are not oneDNN's reference code, which is slower by orders of magnitude; the first one
+    if all are."""
     fast = {name: plan for name, plan in plans.items() if not library.implementation(plan).startswith("ref")}
     return fast or dict([next(iter(plans.items()))])
 

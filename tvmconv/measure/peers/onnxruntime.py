@@ -1,4 +1,4 @@
-"""ONNX Runtime: a model of one Conv and a Clip, which it fuses, with all of its optimisations.
+"""ONNX Runtime: a model of one Conv and one Clip, which it fuses, with all optimisations.
 
 The weights are initializers, packed when the session is made; x and y are bound once. x and y are NCHW as ONNX has
 them, and in a call ONNX Runtime may reorder both, to and from blocks of channels (NCHWc), which in a network stay that
@@ -53,7 +53,7 @@ class Convolution:
         self._x[...] = case.x.transpose(0, 3, 1, 2)
         self.run = self._bound(_session(self._model, _options()))
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._y.fill(np.nan)
 
     def y(self) -> NDArray[np.float32]:

@@ -39,7 +39,7 @@ class Convolution:
         self._x[...] = case.x
         self.run = self._request(profiled=False).infer
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._y.fill(np.nan)
 
     def y(self) -> NDArray[np.float32]:

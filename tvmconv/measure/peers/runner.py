@@ -1,4 +1,4 @@
-"""What a bench can time: a convolution with its input, weights and output in place."""
+"""Runner: a convolution with its input, weights and output in place, ready to be timed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Runner(Protocol):
     def run(self) -> None:
         """Compute y once."""
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         """Make sure that y's present content cannot pass for a result."""
 
     def y(self) -> NDArray[np.float32]:
-        """What the last run computed, as NHWC."""
+        """The output of the last run, as NHWC."""
 
     def memory(self) -> list[tuple[int, int]]:
         """Address and bytes of all arrays that a run reads or writes. Raises Unable if the library hides some."""
@@ -50,5 +50,5 @@ class Profiled(Protocol):
 
 
 def weights_hidden(library: str) -> Unable:
-    """What memory() raises where the packed weights lie inside the library."""
+    """The error of memory() where the packed weights lie inside the library."""
     return Unable(f"{library} keeps its packed weights to itself, so they cannot be made cold: leave out --cold")

@@ -1,4 +1,4 @@
-"""torch's conv2d as everybody calls it: on channels_last tensors, bias within, the clamp behind, y allocated anew."""
+"""torch's conv2d on channels_last tensors, with bias, then clamp; y is allocated in each call."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Conv2d:
         x = self._x if self._symmetric else F.pad(self._x, self._pad)
         self._y = F.conv2d(x, self._w, self._bias, **self._arguments).clamp_(*self._clamp)
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._y.fill_(np.nan)
 
     def y(self) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""XNNPACK, as ExecuTorch brings and calls it.
+"""XNNPACK, as ExecuTorch calls it.
 
 A module of one Conv2d and a clamp is exported and lowered to XNNPACK whole; with x in channels_last, which is NHWC as
 XNNPACK has it, nothing is transposed, and XNNPACK fuses the clamp. Weights are packed when the program is loaded, x is
@@ -53,7 +53,7 @@ class Convolution:
         self.run = functools.partial(self._module.forward, [self._x], clone_outputs=False)
         (self._y,) = self.run()
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._y.fill_(np.nan)
 
     def y(self) -> NDArray[np.float32]:

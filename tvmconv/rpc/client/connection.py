@@ -1,4 +1,4 @@
-"""A device, seen from here: sessions that are begun when they are needed, every step with a deadline, retried once."""
+"""The connection to a device: sessions begun on demand, each step with a deadline and one retry."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from tvmconv.rpc.address import Address, Where
 from tvmconv.rpc.client import worker
 from tvmconv.rpc.client.tracker_client import Grant, TrackerClient
-from tvmconv.rpc.deadlines import pace
+from tvmconv.rpc.deadlines import deadlines
 from tvmconv.rpc.device_info import Described
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.support.worker import Worker, WorkerLost
 
 IMPORT = 60.0  # seconds for TVM's client to be ready: 2 warm, some more on a busy machine
@@ -22,9 +22,9 @@ _MARGIN = 5.0  # seconds that the client waits longer than whoever it has told a
 
 
 class Remote:
-    """A device through RPC. Whatever happens to it, each step ends within its deadline, with an answer or Trouble.
+    """A device through RPC. Whatever happens to it, each step ends within its deadline, with an answer or DeviceError.
 
-    `say` hears each deadline, `warn` that the device is busy. As a context manager it leaves no process behind.
+    `say` is called with each deadline, `warn` when the device is busy. As a context manager it leaves no process.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Remote:
         say: Callable[[str], None] = lambda sentence: None,
         warn: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self.where, self.pace = where, pace(where)
+        self.where, self.deadlines = where, deadlines(where)
         self.described = Described()
         self.cpus: tuple[int, ...] = ()
         self.sessions = 0  # begun so far: what was put into an earlier one is gone
@@ -55,7 +55,7 @@ class Remote:
         return self._open
 
     def all_of_its_key(self) -> list[Remote]:
-        """This client, and as many more as the tracker has other servers of its key. Raises Trouble."""
+        """This client, and as many more as the tracker has other servers of its key. Raises DeviceError."""
         if not self.where.tracker:
             return [self]
         with TrackerClient(self.where.tracker) as known:
@@ -66,13 +66,13 @@ class Remote:
         return [self, *more]
 
     def start(self) -> None:
-        """Have TVM's client ready, which takes seconds the first time. Raises Trouble."""
+        """Have TVM's client ready, which takes seconds the first time. Raises DeviceError."""
         if self._worker is None:
             self._worker = Worker("tvmconv.rpc.client.worker")
             self._step("start TVM's client", worker.Import(), IMPORT)
 
     def begin(self, seconds: float) -> None:
-        """A new session, which the server may end after `seconds`. Raises Trouble."""
+        """A new session, which the server may end after `seconds`. Raises DeviceError."""
         self.leave()
         try:
             server = self._find()
@@ -80,11 +80,11 @@ class Remote:
             patience = CONNECT if self.where.tracker else self._wait
             try:
                 self._step("connect", worker.Connect(server.server, server.match_key, seconds), patience)
-            except Trouble as trouble:
-                raise self._unanswered(trouble, server.server, patience) from None
+            except DeviceError as device_error:
+                raise self._unanswered(device_error, server.server, patience) from None
             self.described = self._step("describe", worker.Describe(self.cpus), CONNECT)
-        except Trouble as trouble:
-            self._is_away = self._was_there and trouble.away
+        except DeviceError as device_error:
+            self._is_away = self._was_there and device_error.away
             self.absences += self._is_away
             raise
         self._open = self._was_there = True
@@ -92,38 +92,38 @@ class Remote:
         self.sessions += 1
 
     def ask(self, what: str, message: worker.Message, seconds: float) -> Any:
-        """The answer to a message in the session that there is, within so many seconds. Raises Trouble."""
+        """The answer to a message in the session that there is, within so many seconds. Raises DeviceError."""
         return self._step(what, message, seconds + _MARGIN)
 
     def asked(self, what: str, message: worker.Message, seconds: float) -> Any:
-        """The answer in a session of its own; where that was lost, in a second one. Raises Trouble."""
+        """The answer in a session of its own; where that was lost, in a second one. Raises DeviceError."""
         return self.twice(what, lambda: self.begin(seconds), lambda: self.ask(what, message, seconds))
 
     def twice(self, what: str, begin: Callable[[], None], work: Callable[[], Any]) -> Any:
-        """What `work` gives in the session that `begin` begins, and where that fails, in a new one. Raises Trouble."""
-        first: Trouble | None = None
+        """The result of `work` in the session that `begin` begins, or in a second one. Raises DeviceError."""
+        first: DeviceError | None = None
         while True:
             try:
                 begin()
-            except Trouble as trouble:
-                raise self._lost_link(what, first, trouble) if first else trouble from None
+            except DeviceError as device_error:
+                raise self._lost_link(what, first, device_error) if first else device_error from None
             try:
                 return work()
-            except Trouble as trouble:
-                if not trouble.worth_another_try:
+            except DeviceError as device_error:
+                if not device_error.worth_another_try:
                     raise
                 self.leave()
                 if first:
-                    raise self._again(what, trouble) from None
-                self._say(f"{what} on {self.where.name}: {trouble}; again in a new session")
-                first = trouble
+                    raise self._again(what, device_error) from None
+                self._say(f"{what} on {self.where.name}: {device_error}; again in a new session")
+                first = device_error
 
     def leave(self) -> None:
         """End the session, so that others can have the device."""
         if self._open and self._worker:
             try:
                 self._step("leave", worker.Leave(), CONNECT)
-            except Trouble:
+            except DeviceError:
                 self.kill()
         self._open = False
 
@@ -134,7 +134,7 @@ class Remote:
         self._worker, self._open = None, False
 
     def _find(self) -> Grant:
-        """A server whose turn it is to serve us. Raises Trouble."""
+        """A server whose turn it is to serve us. Raises DeviceError."""
         if self.where.tracker:
             self._look(self.where.tracker)  # which needs no TVM, so that a wrong key is said at once
         self.start()
@@ -151,7 +151,7 @@ class Remote:
         return CONNECT if self._is_away else WAIT
 
     def _look(self, tracker: Address) -> None:
-        """Who serves the key? One that was there a moment ago, or has just started, gets another. Raises Trouble."""
+        """Asks the tracker for servers of the key, for some seconds if there was one before. Raises DeviceError."""
         is_expected = self.where.emulated or self._was_there
         end = time.monotonic() + (AGAIN if is_expected and not self._is_away else 0)
         while True:
@@ -159,20 +159,20 @@ class Remote:
                 with TrackerClient(tracker) as known:
                     queue = known.queue(self.where.key)
                 break
-            except Trouble as trouble:
+            except DeviceError as device_error:
                 if time.monotonic() >= end:
                     raise
                 self.absences += self._was_there
-                self._say(f"{trouble}; asking again")
+                self._say(f"{device_error}; asking again")
                 time.sleep(1)
         if not queue.free:
             others = f", and {queue.pending} more clients wait" if queue.pending else ""
             self._warn(f"{self.where.name} is busy{others}: waiting for it, {self._wait:.0f} s at most")
 
     def _step(self, what: str, message: worker.Message, seconds: float) -> Any:
-        """One message and its answer. Raises Trouble, and where the process was lost the next begin makes a new one."""
+        """One message and its answer. Raises DeviceError; if the process was lost, the next begin starts a new one."""
         if self._worker is None:
-            raise Trouble("lost", "there is no session")
+            raise DeviceError("lost", "there is no session")
         self._say(f"{self.where.name}: {what}, {seconds:.0f} s at most")
         started = time.monotonic()
         try:
@@ -180,33 +180,33 @@ class Remote:
         except WorkerLost as lost:
             self.kill()
             if time.monotonic() - started >= seconds:
-                raise Trouble("silent", f"no answer within {seconds:.0f} s") from None
-            raise Trouble("failed", f"TVM's client {lost}") from None
-        if isinstance(answer, Trouble):
+                raise DeviceError("silent", f"no answer within {seconds:.0f} s") from None
+            raise DeviceError("failed", f"TVM's client {lost}") from None
+        if isinstance(answer, DeviceError):
             raise answer
         return answer
 
-    def _unanswered(self, trouble: Trouble, server: Address, seconds: float) -> Trouble:
-        if trouble.kind != "silent":
-            return trouble
+    def _unanswered(self, device_error: DeviceError, server: Address, seconds: float) -> DeviceError:
+        if device_error.kind != "silent":
+            return device_error
         if self.where.tracker:
             sentence = f"the tracker named a server at {server}, which cannot be reached within {seconds:.0f} s"
-            return Trouble("unreachable", f"{sentence}: forward its port, or give the server --custom-addr")
-        return Trouble(
+            return DeviceError("unreachable", f"{sentence}: forward its port, or give the server --custom-addr")
+        return DeviceError(
             "busy", f"no answer from {server} within {seconds:.0f} s: it serves somebody else, or cannot be reached"
         )
 
-    def _lost_link(self, what: str, first: Trouble, then: Trouble) -> Trouble:
-        """What failed once, and then the device could not be had any more."""
-        return Trouble("unreachable", f"{what}: the link to {self.where.name} was lost ({first}), and then {then}")
+    def _lost_link(self, what: str, first: DeviceError, then: DeviceError) -> DeviceError:
+        """The error where a step failed, and then the device could not be reached again."""
+        return DeviceError("unreachable", f"{what}: the link to {self.where.name} was lost ({first}), and then {then}")
 
-    def _again(self, what: str, trouble: Trouble) -> Trouble:
+    def _again(self, what: str, device_error: DeviceError) -> DeviceError:
         """The second failure, in a new session: the device is there, so it is what was done that fails."""
         reasons = {
             "lost": "crashed twice, the second time in a new session",
-            "silent": f"gave {trouble}, twice: it hangs, and the server does not end it",
+            "silent": f"gave {device_error}, twice: it hangs, and the server does not end it",
             "timeout": "was ended by the server at the session's deadline, twice: it loops, or is far too slow",
         }
-        if trouble.kind in reasons:
-            return Trouble(trouble.kind, f"{what} on {self.where.name} {reasons[trouble.kind]}")
-        return trouble
+        if device_error.kind in reasons:
+            return DeviceError(device_error.kind, f"{what} on {self.where.name} {reasons[device_error.kind]}")
+        return device_error

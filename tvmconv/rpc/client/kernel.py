@@ -1,4 +1,4 @@
-"""A kernel on a device: a Kernel like any other, whose arrays are copied there and back."""
+"""A kernel on a device: a Kernel whose arrays are copied there and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tvmconv.compiler.ffi_entries import FFI_FUNCTIONS
 from tvmconv.rpc.client.session import DeviceSession
 from tvmconv.rpc.device_info import Described
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 from tvmconv.runtime.emulator import Fault, Memory
 from tvmconv.runtime.kernel import Kernel
 from tvmconv.runtime.session import DistantKernel
@@ -37,9 +37,9 @@ class RemoteKernel(DistantKernel):
         self._session, self._device = session, device
 
     def open(self) -> None:
-        """Uploads and loads the file. Raises Trouble where the device cannot run it, or could not load it."""
+        """Uploads and loads the file. Raises DeviceError where the device cannot run it, or could not load it."""
         if reason := self._device.refuses(self.description):
-            raise Trouble("architecture", reason)
+            raise DeviceError("architecture", reason)
         self._session.module(self.path)
 
     def entry(self, function: str) -> str:
@@ -100,7 +100,7 @@ class GuardedArray:
         self.view = self._base._create_view(shape, element, _WORD * self._start)
 
     def copy_back(self) -> None:
-        """Where it may be written to, into the array that it is a copy of. Raises emulator.Fault."""
+        """Copies a writable array back into its original. Raises emulator.Fault."""
         found: NDArray[np.uint32] = self._base.numpy().view(np.uint32)
         changed = np.flatnonzero(found != self._sent) - self._start
         elements = self._memory.size // _WORD

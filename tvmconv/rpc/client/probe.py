@@ -1,4 +1,4 @@
-"""What a device's cores can do right now: the loops of native/probe.c, uploaded and timed there."""
+"""Probes of a device's cores: the loops of native/probe.c, uploaded and timed there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A contestant on a device: its kernel is there with all its arrays, and timed there by TVM's time_evaluator."""
+"""A contestant on a device: its kernel and arrays are there, timed by TVM's time_evaluator."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Placed:
         self._arguments = [*arrays, self._y, workspace, *pool]
 
     def seconds(self, calls: int, repeats: int = 1, cold: bool = False) -> list[float]:
-        """Of one call on average, as often as it was measured."""
+        """Seconds of one call on average, once for each repeat."""
         evaluator: Any = self._module.time_evaluator(
             self._kernel.entry(self._function),
             self._session.device,
@@ -54,7 +54,7 @@ class Placed:
         )
         return [max(1e-9, float(each)) for each in evaluator(*self._arguments).results]
 
-    def forget(self) -> None:
+    def poison_output(self) -> None:
         self._y.copyfrom(np.full(self._kernel.y_shape, np.nan, self._kernel.dtype.storage))
 
     def error(self, case: Case) -> float:
@@ -71,7 +71,7 @@ class Placed:
         return tensor._create_view(array.shape, str(array.dtype))
 
 
-class Seat:
+class RemoteContestant:
     """One contestant, set up."""
 
     def __init__(self, setup: Setup, session: DeviceSession, device: Described, probe: DeviceProbe | None) -> None:
@@ -91,7 +91,7 @@ class Seat:
         """A turn; before it the device may cool down, if the last one was slow."""
         if self._warm:
             self._cool_down()
-        self._placed.forget()
+        self._placed.poison_output()
         peak, before = (self._probe.fma_peak(), self._probe.tile_speed()) if self._probe else (0.0, 0.0)
         calls, repeats = self._calls(play)
         times = self._placed.seconds(calls, repeats, play.cold)
@@ -106,7 +106,7 @@ class Seat:
         return Right(self._placed.error(self._case), self._session.sensors())
 
     def _calls(self, play: Play) -> tuple[int, int]:
-        """Of one measurement, and the measurements: so many that the turn takes its time."""
+        """Calls of one measurement, and number of measurements, that fill the turn's time."""
         wanted = max(1, math.ceil(play.seconds / self._call))
         if play.cold:
             return 1, min(wanted, 50)

@@ -1,4 +1,4 @@
-"""One session on a device, from inside the process that holds it: TVM's RPC client, which may block for ever."""
+"""One session on a device, inside the process that holds it: TVM's RPC client, which may block for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from tvmconv.rpc.address import Address
 from tvmconv.rpc.device_info import Described, parse
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 
 Sensors = Mapping[str, Mapping[str, float]]
 
@@ -20,7 +20,7 @@ class DeviceSession:
     """A connection that the server ends after `seconds`. What it holds on the device is freed with it."""
 
     def __init__(self, server: Address, key: str, seconds: float) -> None:
-        """Raises Trouble where no server answers, or not to this key."""
+        """Raises DeviceError where no server answers, or not to this key."""
         from tvm import rpc
 
         try:
@@ -39,7 +39,7 @@ class DeviceSession:
         return None
 
     def describe(self) -> Described:
-        """What the device is. TVM's own server is asked for what the compiler in it thinks."""
+        """The device's description. TVM's own server is asked for what the compiler in it thinks."""
         if describe := self.function("tvmconv.describe"):
             has_threads, can_pin = (self.function(f"tvmconv.{name}") is not None for name in ("pool", "pin"))
             return replace(parse(str(describe())), has_threads=has_threads, can_pin=can_pin)
@@ -59,7 +59,7 @@ class DeviceSession:
         try:
             said: Sensors = json.loads(str(sensors()))
         except ValueError:
-            raise Trouble(
+            raise DeviceError(
                 "failed", "what the server says of clocks and temperatures is no JSON: start it again"
             ) from None
         return said
@@ -78,24 +78,24 @@ class DeviceSession:
         return self._modules[path]
 
     def pool(self, threads: int) -> int:
-        """The address there of a tvmconv_pool of so many threads. Raises Trouble where the server has none."""
+        """The address there of a tvmconv_pool of so many threads. Raises DeviceError where the server has none."""
         if threads not in self._pools:
             make = self.function("tvmconv.pool")
             if make is None:
-                raise Trouble(
+                raise DeviceError(
                     "failed", "TVM's own server has no threads for kernels: start tvmconv's there, or use --threads 1"
                 )
             self._pools[threads] = int(make(threads))
         return self._pools[threads]
 
 
-def _refusal(error: Exception, server: Address) -> Trouble:
-    """What TVM's message means where it could not connect."""
+def _refusal(error: Exception, server: Address) -> DeviceError:
+    """The meaning of TVM's message where it could not connect."""
     text = str(error)
     if "cannot find server that matches" in text:
-        return Trouble("unreachable", f"the server at {server} has another key: give it with --key")
+        return DeviceError("unreachable", f"the server at {server} has another key: give it with --key")
     if "is not TVM RPC server" in text:
-        return Trouble("unreachable", f"what answers at {server} is no TVM RPC server: give another address")
+        return DeviceError("unreachable", f"what answers at {server} is no TVM RPC server: give another address")
     if "cannot obtain address" in text:
-        return Trouble("unreachable", f"there is no host of the name {server.host}: give another address")
-    return Trouble("unreachable", f"no RPC server answers at {server}: start one there with `tvmconv rpc serve`")
+        return DeviceError("unreachable", f"there is no host of the name {server.host}: give another address")
+    return DeviceError("unreachable", f"no RPC server answers at {server}: start one there with `tvmconv rpc serve`")

@@ -1,4 +1,4 @@
-"""A client of TVM's tracker: which keys are served, and a turn at one. Every answer has a deadline.
+"""A client of TVM's tracker, with deadlines: which keys are served, and requests for a server.
 
 TVM's own client retries a dead port for a minute, and waits for ever for a key that nobody serves.
 """
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from tvmconv.rpc.address import Address
-from tvmconv.rpc.errors import Trouble
+from tvmconv.rpc.errors import DeviceError
 
 # tvm/rpc/base.py of TVM 0.27: RPC_TRACKER_MAGIC and TrackerCode.
 _MAGIC = 0x2F271
@@ -29,7 +29,7 @@ _PATIENCE = 5.0  # seconds for an answer that needs nobody's turn
 
 @dataclass(frozen=True)
 class Queue:
-    """Of one key: servers registered, those of them that wait for a client, clients that wait for a server."""
+    """The queue of one key: registered servers, those that are free, and waiting clients."""
 
     servers: int
     free: int
@@ -56,14 +56,14 @@ class Grant:
 
 
 class TrackerClient:
-    """A connection to a tracker. Its methods raise Trouble, whose sentence says what to do."""
+    """A connection to a tracker. Its methods raise DeviceError, whose sentence says what to do."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
         try:
             self._socket = socket.create_connection((address.host, address.port), _PATIENCE)
         except OSError as error:
-            raise Trouble(
+            raise DeviceError(
                 "unreachable",
                 f"no tracker answers at {address} ({error.strerror or error}): start one with `tvmconv rpc tracker`, "
                 "or give its address with --tracker",
@@ -79,8 +79,8 @@ class TrackerClient:
         try:
             self._socket.sendall(magic)
             is_tracker = self._receive(len(magic), _PATIENCE) == magic
-        except Trouble as trouble:
-            if trouble.kind == "silent":
+        except DeviceError as device_error:
+            if device_error.kind == "silent":
                 raise
             is_tracker = False
         if not is_tracker:
@@ -104,22 +104,24 @@ class TrackerClient:
             raise self._nonsense() from None
 
     def queue(self, key: str) -> Queue:
-        """The queue of a key. Raises Trouble if nobody serves it."""
+        """The queue of a key. Raises DeviceError if nobody serves it."""
         queues = self.queues()
         if key in queues:
             return queues[key]
         others = f"only {listed(queues)}: name one of them"
         nothing = "nor anything else: start a server on the device"
-        raise Trouble("nobody", f"nobody serves {key} at the tracker {self._address}, {others if queues else nothing}")
+        raise DeviceError(
+            "nobody", f"nobody serves {key} at the tracker {self._address}, {others if queues else nothing}"
+        )
 
     def request(self, key: str, seconds: float) -> Grant:
         """A turn at one of the key's servers, waited for so long."""
         try:
             answer = self._ask([_REQUEST, key, "", 1], seconds)
-        except Trouble as trouble:
-            if trouble.kind != "silent":
+        except DeviceError as device_error:
+            if device_error.kind != "silent":
                 raise
-            raise Trouble("busy", f"{key} is busy: no server of it became free within {seconds:.0f} s") from None
+            raise DeviceError("busy", f"{key} is busy: no server of it became free within {seconds:.0f} s") from None
         try:
             status, (host, port, match_key) = answer
             server = Address(str(host), _whole(port))
@@ -156,17 +158,17 @@ class TrackerClient:
                     raise self._gone("it ended the connection")
                 data += part
         except TimeoutError:
-            raise Trouble("silent", f"the tracker {self._address} did not answer within {seconds:.0f} s") from None
+            raise DeviceError("silent", f"the tracker {self._address} did not answer within {seconds:.0f} s") from None
         except OSError as error:
             raise self._gone(error) from None
         return bytes(data)
 
-    def _gone(self, error: OSError | str) -> Trouble:
+    def _gone(self, error: OSError | str) -> DeviceError:
         reason = error if isinstance(error, str) else error.strerror or error
-        return Trouble("unreachable", f"the tracker {self._address} is gone ({reason}): start it again")
+        return DeviceError("unreachable", f"the tracker {self._address} is gone ({reason}): start it again")
 
-    def _nonsense(self) -> Trouble:
-        return Trouble("unreachable", f"what answers at {self._address} is no TVM tracker: give another --tracker")
+    def _nonsense(self) -> DeviceError:
+        return DeviceError("unreachable", f"what answers at {self._address} is no TVM tracker: give another --tracker")
 
 
 def _queue(servers: int, info: Mapping[str, Any]) -> Queue:

@@ -1,4 +1,4 @@
-"""A process that holds a session on a device, at the other end of a pipe: TVM's client may block in it for ever."""
+"""The process that holds a session on a device: TVM's client may block in it for ever."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tvmconv.measure.contestant import Failure, Mismatch, Play, Setup
 from tvmconv.rpc.address import Address
 from tvmconv.rpc.client.kernel import RemoteKernel
 from tvmconv.rpc.client.probe import DeviceProbe
-from tvmconv.rpc.client.remote_contestant import Seat
+from tvmconv.rpc.client.remote_contestant import RemoteContestant
 from tvmconv.rpc.client.session import DeviceSession
 from tvmconv.rpc.client.tracker_client import TrackerClient
 from tvmconv.rpc.device_info import Described
-from tvmconv.rpc.errors import Trouble, explain
+from tvmconv.rpc.errors import DeviceError, explain
 from tvmconv.runtime.emulator import Fault
 from tvmconv.runtime.kernel import Kernel, read
 from tvmconv.support.worker import answer_all
@@ -58,7 +58,7 @@ class Describe:
 
 
 @dataclass(frozen=True)
-class Seated:
+class ForContestant:
     """A message to the contestant of that number, as measure sends it. The answer is the contestant's."""
 
     number: int
@@ -85,24 +85,24 @@ class Leave:
     """End the session. The answer is None."""
 
 
-Message = Import | Reserve | Connect | Describe | Check | Seated | Peak | Sense | Leave
+Message = Import | Reserve | Connect | Describe | Check | ForContestant | Peak | Sense | Leave
 _PEAKS = 5
 
 
 class _Client:
-    """What the process keeps from one message to the next."""
+    """The state of the process between messages."""
 
     def __init__(self) -> None:
         self._session: DeviceSession | None = None
         self._tracker: TrackerClient | None = None
         self._device = Described()
-        self._seats: dict[int, Seat] = {}
+        self._contestants: dict[int, RemoteContestant] = {}
         self._probes: dict[tuple[Target, int], DeviceProbe | None] = {}
 
     @property
     def session(self) -> DeviceSession:
         if self._session is None:
-            raise Trouble("lost", "there is no session")
+            raise DeviceError("lost", "there is no session")
         return self._session
 
     def answer(self, message: Message) -> object:
@@ -124,14 +124,14 @@ class _Client:
             case Check():
                 verdict, _ = check_kernel(message, load=self._load, places=_PLACES)
                 return verdict
-            case Seated(number, Setup() as setup, target, probed):
+            case ForContestant(number, Setup() as setup, target, probed):
                 probe = self._probe(target, setup.threads) if probed else None
-                self._seats[number] = Seat(setup, self.session, self._device, probe)
-                return self._seats[number].ready
-            case Seated(number, Play() as play):
-                return self._seats[number].play(play)
-            case Seated(number):
-                return self._seats[number].check()
+                self._contestants[number] = RemoteContestant(setup, self.session, self._device, probe)
+                return self._contestants[number].ready
+            case ForContestant(number, Play() as play):
+                return self._contestants[number].play(play)
+            case ForContestant(number):
+                return self._contestants[number].check()
             case Peak(target, threads):
                 probe = self._probe(target, threads)
                 return max(probe.fma_peak() for _ in range(_PEAKS)) if probe else None
@@ -156,20 +156,20 @@ class _Client:
 
     def _leave(self) -> None:
         """The server takes a session for over when nothing of it is held here any more."""
-        self._seats.clear()
+        self._contestants.clear()
         self._probes.clear()
         self._session = None
         gc.collect()  # an error's traceback may hold something of it
 
 
 def serve(descriptor: int) -> None:
-    """A worker's whole life: answer each message, or say what the trouble is."""
+    """A worker's whole life: answer each message, or say what the device_error is."""
     answer_all(descriptor, _Client().answer, _failure)
 
 
-def _failure(error: Exception) -> Trouble | Verdict | Failure:
+def _failure(error: Exception) -> DeviceError | Verdict | Failure:
     if isinstance(error, Fault):
-        return Trouble("failed", f"the kernel {error}")
+        return DeviceError("failed", f"the kernel {error}")
     if isinstance(error, Mismatch):
         return Failure("mismatch", str(error))
     return explain(error)

@@ -1,4 +1,4 @@
-"""A phone on the other end of adb, Android's debug bridge."""
+"""A phone through adb."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Adb:
         lines = (line.partition("\t") for line in done.out.splitlines())
         states = {known: state.split()[0] for known, _, state in lines if state}
         if done.code:
-            raise DeviceError(f"adb fails: {done.last_words}")
+            raise DeviceError(f"adb fails: {done.last_line}")
         if not states:
             raise DeviceError(
                 "adb sees no device: connect one by USB, and allow USB debugging in its developer options"
@@ -52,14 +52,14 @@ class Adb:
         return cls(serial)
 
     def model(self) -> str:
-        """What its maker calls it: Pixel 6."""
+        """The maker's name of the model: Pixel 6."""
         return self.shell("getprop ro.product.model").out.strip()
 
     def shell(self, script: str, seconds: float = _SECONDS) -> Done:
         """Runs a script of the phone's shell. Raises DeviceError if that could not even be tried."""
         done = _adb("-s", self.serial, "shell", script, seconds=seconds)
         if done.code and done.complaint.startswith(("adb:", "error:")):
-            raise DeviceError(f"{self.name}: {done.last_words.removeprefix('adb: ').removeprefix('error: ')}")
+            raise DeviceError(f"{self.name}: {done.last_line.removeprefix('adb: ').removeprefix('error: ')}")
         return done
 
     def push(self, folder: Path) -> Done:
@@ -85,7 +85,7 @@ class Adb:
     def _set(self, direction: str, port: int) -> None:
         done = _adb("-s", self.serial, direction, f"tcp:{port}", f"tcp:{port}")
         if done.code:
-            raise DeviceError(f"adb cannot {direction} port {port}: {done.last_words}")
+            raise DeviceError(f"adb cannot {direction} port {port}: {done.last_line}")
 
 
 def _adb(*arguments: str, seconds: float = _SECONDS) -> Done:

@@ -1,4 +1,4 @@
-"""The folder that makes a device of a machine: the server, TVM's runtime, a C library, run.sh, checksums."""
+"""The bundle for a device: the server, TVM's runtime, a C library, run.sh, checksums."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _files(target: Target, libc: str, say: Say) -> dict[str, bytes]:
 
 
 def command(folder: str, architecture: str, libc: str) -> list[str]:
-    """What run.sh does, but for the options of the caller."""
+    """The command of run.sh, without the caller's options."""
     loader = [] if libc == NONE else [f"{folder}/{LOADER[architecture]}", "--library-path", folder]
     return [*loader, f"{folder}/{SERVER}", "--lib", folder]
 

@@ -1,4 +1,4 @@
-"""Other programs, called with a deadline: adb and ssh."""
+"""Runs other programs (adb, ssh) with a deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tvmconv.support.text import last_words
+from tvmconv.support.text import last_line
 
 
 class DeviceError(OSError):
@@ -25,16 +25,16 @@ class Late(DeviceError):
 
 @dataclass(frozen=True)
 class Done:
-    """How a program ended, and what it has printed."""
+    """Exit code and output of a program."""
 
     code: int
     out: str
     complaint: str
 
     @property
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The last line that it has printed, of its complaints if there are any."""
-        return last_words(self.complaint) or last_words(self.out) or f"exit code {self.code}"
+        return last_line(self.complaint) or last_line(self.out) or f"exit code {self.code}"
 
 
 def call(command: Sequence[str], seconds: float, stdin: Path | None = None) -> Done:

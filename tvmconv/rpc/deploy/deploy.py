@@ -1,4 +1,4 @@
-"""The server on a device: its bundle pushed, started, its port forwarded to this machine; and all of that undone.
+"""Deploys the server: pushes its bundle, starts it, forwards its port; and undoes all of it.
 
 On the device everything lies in one folder, beside the bundle: `server.pid`, `server.log`, and in `ports` the two
 ports that were forwarded, so that `stop` needs no memory of its own.
@@ -52,12 +52,12 @@ class Deployed:
 
     @property
     def device(self) -> str:
-        """What the other commands call it, beside --key and --tracker."""
+        """The value of --device in other commands, beside --key and --tracker."""
         return self.key if self.tracker else f"127.0.0.1:{self.port}"
 
     @property
     def options(self) -> str:
-        """What the other commands need to reach it."""
+        """The options of other commands that reach it."""
         return f"--device {self.device} " + (f"--tracker {self.tracker}" if self.tracker else f"--key {self.key}")
 
 
@@ -85,7 +85,7 @@ def row_of(model: str) -> str | None:
 
 
 def key_of(model: str) -> str:
-    """What a device without a line in the table is called."""
+    """The key of a device without a line in the table."""
     return re.sub(r"[^a-z0-9]", "", model.lower()) or "device"
 
 
@@ -99,8 +99,8 @@ def deploy(
 ) -> Deployed:
     """Sends the server's bundle, the folder that `bundle` gives, to a machine and starts it; what ran there is stopped.
 
-    `note` is told what is done. Raises DeviceError, with one sentence, for whatever the machine lacks or refuses; what
-    was begun is undone then.
+    `note` is called with each step. Raises DeviceError, with one sentence, for anything that the machine lacks or
+    refuses; what was begun is undone then.
     """
     machine_arch = machine.shell("uname -m").out.strip()
     if machine_arch != target.arch:
@@ -128,7 +128,7 @@ def stop(machine: Machine) -> bool:
     finally:
         machine.unforward(*(*ports, None, None)[:2])
     if done.code not in (0, _NOTHING_THERE):
-        raise DeviceError(f"{machine.name}: the server cannot be ended: {done.last_words}")
+        raise DeviceError(f"{machine.name}: the server cannot be ended: {done.last_line}")
     return done.code == 0
 
 
@@ -140,7 +140,7 @@ def _send(machine: Machine, bundle: Path, note: Note) -> None:
         if "No space left" in done.complaint + done.out:
             raise DeviceError(f"{machine.name} has no space left: {size / 1e6:.0f} MB are needed in {machine.folder}")
         if done.code:
-            raise DeviceError(f"{machine.name}: cannot write into {machine.folder}: {done.last_words}")
+            raise DeviceError(f"{machine.name}: cannot write into {machine.folder}: {done.last_line}")
 
 
 def _start(machine: Machine, key: str, tracker: Address | None, note: Note) -> Deployed:
@@ -158,7 +158,7 @@ def _start(machine: Machine, key: str, tracker: Address | None, note: Note) -> D
         machine.forward(port, tracker)
         done = machine.shell(script, _START_SECONDS + 20)
         if done.code:
-            raise DeviceError(f"{machine.name}: the server did not start: {done.last_words}")
+            raise DeviceError(f"{machine.name}: the server did not start: {done.last_line}")
     except BaseException:
         machine.unforward(port, trackers_port)
         raise

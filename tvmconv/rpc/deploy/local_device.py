@@ -1,4 +1,4 @@
-"""Devices on this machine, native or under qemu-user: each with a tracker of its own, as long as a `with` lasts."""
+"""Devices on this machine, native or under qemu-user, each with its tracker, as context managers."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class NativeDevice:
 
     @property
     def address(self) -> str:
-        """Where the server listens, HOST:PORT; it takes nobody but the tracker's clients."""
+        """The server's address, HOST:PORT; it takes only the tracker's clients."""
         return self._server.address
 
     @property
     def log(self) -> str:
-        """What the server has said."""
+        """The server's output."""
         return self._server.log
 
     def _command(self) -> list[str]:
@@ -73,7 +73,7 @@ class EmulatedDevice(NativeDevice):
 
 
 def native_command() -> list[str]:
-    """How the server is started natively, but for the options that say where it listens."""
+    """The server's command on this machine, without its address options."""
     folders = ":".join(str(path.parent) for path in local_libraries())
     return [str(server(platform.machine())), "--lib", folders]
 

@@ -1,4 +1,4 @@
-"""What a device needs beside the server: TVM's runtime libraries, and a C library where its own is none or too old.
+"""The libraries that a device needs beside the server: TVM's runtime, and a C library if its own is too old.
 
 What is downloaded is trusted as follows. TVM's wheels, and the packages of the pinned C library, have their SHA-256
 here. All Debian packages, also those of the newest C library and of qemu, have theirs in lists that apt accepts only
@@ -23,7 +23,7 @@ from tvmconv.rpc.deploy import apt
 from tvmconv.rpc.deploy.server_build import GLIBC, local_libraries
 from tvmconv.support.filesystem.store import is_whole, publish
 from tvmconv.support.filesystem.temporary import temporary_folder
-from tvmconv.support.text import last_words
+from tvmconv.support.text import last_line
 
 Say = Callable[[str], None]
 
@@ -155,7 +155,7 @@ def _run(command: list[str]) -> None:
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"pip did not download TVM's wheels within {_DOWNLOAD_SECONDS} s") from None
     if done.returncode:
-        said = last_words(done.stderr) or "it did not say why"
+        said = last_line(done.stderr) or "it did not say why"
         raise RuntimeError(f"pip could not download TVM's wheels: {said}")
 
 

@@ -35,7 +35,7 @@ def server(architecture: str) -> Path:
 
 
 def tvm_headers() -> Path:
-    """Where tvm/ffi/c_api.h of the installed TVM lies."""
+    """The folder of tvm/ffi/c_api.h of the installed TVM."""
     return _package("tvm_ffi") / "include"
 
 

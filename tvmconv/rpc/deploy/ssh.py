@@ -1,4 +1,4 @@
-"""A board or a server on the other end of ssh."""
+"""A board or server through ssh."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ssh:
         self.name = f"ssh:{address}"
 
     def model(self) -> str:
-        """What its maker calls it, where the firmware says so: Raspberry Pi 5 Model B Rev 1.0."""
+        """The maker's name of the model, where the firmware has it: Raspberry Pi 5 Model B Rev 1.0."""
         return self.shell("tr -d '\\000' </proc/device-tree/model 2>/dev/null || hostname").out.strip()
 
     def shell(self, script: str, seconds: float = _SECONDS, stdin: Path | None = None) -> Done:
@@ -60,7 +60,7 @@ class Ssh:
         ports = [f"-L127.0.0.1:{port}:127.0.0.1:{port}", *back]
         done = self._ssh(*options, *alive, *ports, self.address)
         if done.code:
-            raise DeviceError(f"{self.name}: cannot forward ports: {done.last_words}")
+            raise DeviceError(f"{self.name}: cannot forward ports: {done.last_line}")
 
     def unforward(self, port: int | None, tracker: int | None) -> None:
         """Ends the ssh that forwards, if it is still there."""
@@ -90,4 +90,4 @@ def _reason(done: Done, address: str) -> str:
         return f"it asks for a password, which nobody is there to type: run `ssh-copy-id {address}` first"
     if "Host key verification failed" in done.complaint:
         return f"its host key is not known, or has changed: run `ssh {address}` once by hand"
-    return done.last_words
+    return done.last_line

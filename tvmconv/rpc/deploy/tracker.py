@@ -1,4 +1,4 @@
-"""TVM's own tracker, in one process. TVM's command leaves a worker behind when it is killed; this has none."""
+"""TVM's tracker in one process; TVM's own command leaves a worker behind when it is killed."""
 
 from __future__ import annotations
 

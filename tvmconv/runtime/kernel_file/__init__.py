@@ -1,1 +1,1 @@
-"""What is in a kernel file: its description, its C header, its ELF, and how it is loaded."""
+"""The parts of a kernel file: description, C header, ELF sections; and how it is loaded."""

@@ -1,4 +1,4 @@
-"""Text from anywhere, such as a layer's name, inside generated C."""
+"""Arbitrary text, such as a layer's name, made safe for generated C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kernel file says of itself: JSON in a section of its own, checked as a whole before it is used."""
+"""The description in a kernel file: JSON in an ELF section, validated before use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BadDescription(ValueError):
 
 
 def descriptions(path: Path) -> dict[str, dict[str, Any]]:
-    """What a kernel file says of its kernels, by prefix. Raises as tvmconv.load does."""
+    """The descriptions of a kernel file's kernels, by prefix. Raises as tvmconv.load does."""
     content = elf.section(path, SECTION)
     texts = [text for text in (content or b"").split(b"\0") if text]
     if not texts:

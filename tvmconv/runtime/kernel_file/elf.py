@@ -1,4 +1,4 @@
-"""Shared objects as files: a section's content, read from one whose headers hold together."""
+"""Reads sections of ELF files whose headers are consistent."""
 
 from __future__ import annotations
 

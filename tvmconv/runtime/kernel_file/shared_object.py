@@ -1,4 +1,4 @@
-"""Shared objects in this process: exactly the file that is named, each version of it once."""
+"""Loads shared objects: exactly the named file, each version of it once."""
 
 from __future__ import annotations
 

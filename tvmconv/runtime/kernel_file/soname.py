@@ -1,4 +1,4 @@
-"""The name that a shared object carries in it (DT_SONAME): by it a program that was linked with the file asks for it.
+"""Sets the SONAME of a shared object (DT_SONAME), by which linked programs look for it.
 
 Without one the program asks for the path that the linker was given, which holds on this machine, or in one folder.
 The linker reserves room for any file's name, so that a file may be written again under another name without it.

@@ -1,1 +1,1 @@
-"""Files and folders: whole or not at all, private, temporary, in their places in the user's home."""
+"""Files and folders: atomic writes, private and temporary folders, XDG paths."""

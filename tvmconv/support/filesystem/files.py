@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that outlive a loss of power."""
+"""Atomic, durable writes of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the cache: whole or not there. One that was damaged since is told from a whole one, to be made again."""
+"""The cache's files with digests, so that a damaged one is detected and made again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _digest(path: Path) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """What a plain file holds; OSError for what is none, of which some would never end."""
+    """The content of a regular file; OSError for any other, since some would never end."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(f"{path} is no plain file")

@@ -1,4 +1,4 @@
-"""Temporary folders: removed by the process that made them, or by a later one where that process was killed."""
+"""Temporary folders, removed by their process, or by a later one if it was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Isa: all that the compiler, the choice of a tile and the probe know of a vector instruction set."""
+"""Isa: the record of a vector instruction set."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Isa:
         as vectors of channels: these rows and the next weight vector in the place of the element.
         """
         vectors = -(-tile.nr // self.lanes(dtype))
-        of_rows = tile.mr + 1 if tile.gc > 1 else 1
+        of_rows = tile.mr + 1 if tile.a_vector > 1 else 1
         return tile.mr * vectors + vectors + of_rows + (0 if self.fused else 1)
 
     def fits(self, tile: Tile, dtype: DType) -> bool:

@@ -1,4 +1,4 @@
-"""What register tiles cost on a core: the figures by which a tile is chosen."""
+"""Costs of register tiles on a core, by which a tile is chosen."""
 
 from __future__ import annotations
 

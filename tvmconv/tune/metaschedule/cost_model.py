@@ -1,4 +1,4 @@
-"""MetaSchedule's cost model, XGBModel, on the figures that our own search has of a kernel.
+"""MetaSchedule's cost model, XGBModel, on our features.
 
 MetaSchedule's PerStoreFeature wants the finished TIR, which takes a quarter of a second for each kernel, and a batch of
 the search weighs hundreds. Of 280 tiles that were measured it ranked those that it had not seen with a correlation of
@@ -54,8 +54,8 @@ class CostModel(PyCostModel):
         self._waiting: list[tuple[Any, Any]] = []
 
     def learn(self, request: Request, outcomes: Mapping[Tile, float]) -> None:
-        """What is known of another problem, in seconds, infinite for what failed, but not for all. It counts from the
-        next update on."""
+        """Adds results of another problem, in seconds, infinite for failures but not for all. It counts from the next
+        update on."""
         rows = [_row(request, tile) for tile in outcomes]
         costs = np.array([seconds if seconds < math.inf else _FAILED for seconds in outcomes.values()], "float32")
         self._model.data[request.prefix] = FeatureGroup(request.prefix, rows, costs)

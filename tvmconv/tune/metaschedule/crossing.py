@@ -1,4 +1,4 @@
-"""Exceptions and Ctrl-C across TVM's C++, which makes a RuntimeError of most that is raised where it calls back."""
+"""Passes exceptions and Ctrl-C through TVM's C++, which turns most into RuntimeError."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Crossing:
 
     @contextmanager
     def back(self) -> Iterator[None]:
-        """In a callback: signals interrupt again, and what is raised is what the `with` statement raises."""
+        """For callbacks: signals interrupt again, and exceptions are raised from the `with` statement."""
         try:
             self._let_through()
             self._deliver()

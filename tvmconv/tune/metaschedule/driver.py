@@ -1,8 +1,8 @@
-"""MetaSchedule at the wheel: its own task scheduler tunes our kernels, by a builder and a runner that are ours.
+"""Runs MetaSchedule's task scheduler on our kernels, with our builder and runner.
 
 TVM's LocalBuilder starts processes anew for each batch, each of which imports TVM; its LocalRunner fills arguments with
 random numbers, so that no result can be checked and indices point anywhere, and has one deadline for all kernels. So
-these two hand their work to a lab: kernels come from warm compilers, and are proved right before their time counts.
+these two hand their work to a runner: kernels come from warm compilers, and are proved right before their time counts.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from tvmconv.tune.metaschedule.crossing import Crossing
 from tvmconv.tune.metaschedule.sketch import request_of
 from tvmconv.tune.metaschedule.trace_search import task
 from tvmconv.tune.outcome import Outcome, Tell
-from tvmconv.tune.runner import Lab
+from tvmconv.tune.runner import TrialRunner
 from tvmconv.tune.search import BATCH
 from tvmconv.tune.space import Space
 from tvmconv.workload.shape import ConvShape
 
 
-def tune_by_metaschedule(request: Request, trials: int, seed: int, lab: Lab, tell: Tell) -> None:
-    """Has MetaSchedule spend its trials on a checked request; `tell` hears of each, once it is known what became of it.
+def tune_by_metaschedule(request: Request, trials: int, seed: int, runner: TrialRunner, tell: Tell) -> None:
+    """Has MetaSchedule spend its trials on a checked request; `tell` is called with the outcome of each.
 
-    Its scheduler knows neither the kernel by hand nor what was measured before. Raises what the lab and `tell` raise.
+    Its scheduler knows neither the default kernel nor earlier trials. Raises what the runner and `tell` raise.
     """
     space = Space(request)
     with trial_folder() as folder, Crossing() as crossing:
@@ -48,8 +48,8 @@ def tune_by_metaschedule(request: Request, trials: int, seed: int, lab: Lab, tel
             work_dir=str(folder),
             max_trials_global=trials,
             num_trials_per_iter=min(BATCH, trials),
-            builder=Builder(lab, folder, tell, crossing),
-            runner=Runner(lab, tell, crossing),
+            builder=Builder(runner, folder, tell, crossing),
+            runner=Runner(runner, tell, crossing),
             database=MemoryDatabase(),
             cost_model=CostModel(seed),
             measure_callbacks=[AddToDatabase(), UpdateCostModel()],
@@ -60,19 +60,19 @@ def tune_by_metaschedule(request: Request, trials: int, seed: int, lab: Lab, tel
 class Builder(PyBuilder):
     """Builds the kernels that schedules of a sketch stand for, in a folder; those of the batch before are gone then.
 
-    `tell` hears of those that could not be built, which the runner never sees.
+    `tell` is called with those that could not be built, which the runner never sees.
     """
 
-    def __init__(self, lab: Lab, folder: Path, tell: Tell, crossing: Crossing) -> None:
+    def __init__(self, runner: TrialRunner, folder: Path, tell: Tell, crossing: Crossing) -> None:
         super().__init__()
-        self._lab, self._folder, self._tell, self._crossing = lab, folder / "batch", tell, crossing
+        self._runner, self._folder, self._tell, self._crossing = runner, folder / "batch", tell, crossing
 
     def build(self, inputs: list[Any]) -> list[Any]:
         with self._crossing.back():
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir()
             requests = [request_of(each.mod) for each in inputs]
-            with closing(self._lab.build(requests, self._folder)) as built:
+            with closing(self._runner.build(requests, self._folder)) as built:
                 return [self._result(request, each) for request, each in zip(requests, built, strict=True)]
 
     def _result(self, request: Request, built: Path | Outcome) -> Any:
@@ -87,9 +87,9 @@ class Builder(PyBuilder):
 class Runner(PyRunner):
     """Proves and times kernels, which say themselves what they are."""
 
-    def __init__(self, lab: Lab, tell: Tell, crossing: Crossing) -> None:
+    def __init__(self, runner: TrialRunner, tell: Tell, crossing: Crossing) -> None:
         super().__init__()
-        self._lab, self._tell, self._crossing, self._best = lab, tell, crossing, math.inf
+        self._runner, self._tell, self._crossing, self._best = runner, tell, crossing, math.inf
 
     def run(self, inputs: list[Any]) -> list[Any]:
         with self._crossing.back():
@@ -100,7 +100,7 @@ class Runner(PyRunner):
         requests = [_described(file) for file in files]
         best = {each.algorithm: self._best for each in requests}
         results: dict[int, Any] = {}
-        with closing(self._lab.measured(requests, files, best)) as outcomes:
+        with closing(self._runner.measured(requests, files, best)) as outcomes:
             for number, outcome in outcomes:
                 tile = requests[number].tile
                 assert tile

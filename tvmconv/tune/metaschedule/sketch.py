@@ -1,4 +1,4 @@
-"""Tiles as MetaSchedule sees them: schedules of a module that stands for a kernel, their sizes decisions of the trace.
+"""Tiles as schedules of a stand-in module, with the tile's sizes as decisions of MetaSchedule's trace.
 
 The module says which kernel is meant, and each schedule annotates its one block with the sizes of a tile, as
 MetaSchedule's own rules annotate what a later step is to do. That step is our builder, which makes the kernel.
@@ -36,7 +36,7 @@ def _kernel(y: T.Buffer((1,), "float32")):
 
 
 def module(request: Request) -> Any:
-    """What stands for the kernels of a checked request, whatever their tiles."""
+    """The stand-in module for the kernels of a checked request, whatever their tiles."""
     return IRModule({"main": _kernel.with_attr({_OURS + name: str(getattr(request, name)) for name in _ASKED})})
 
 

@@ -1,4 +1,4 @@
-"""The search by MetaSchedule: its evolution of traces, weighed by its cost model."""
+"""Search by MetaSchedule: evolution of traces, ranked by its cost model."""
 
 from __future__ import annotations
 
@@ -186,4 +186,4 @@ def _measured(request: Request, outcomes: Mapping[Tile, float]) -> tuple[list[An
 
 
 def _silent(level: int, file: str, line: int, text: str) -> None:
-    """Where MetaSchedule's progress would go."""
+    """Discards MetaSchedule's progress."""

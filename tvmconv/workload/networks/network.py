@@ -1,4 +1,4 @@
-"""What a named network is: its table of convolutions, and where they are defined."""
+"""A named network: its table of convolutions and its source."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def layers(path: Path, warn: Callable[[str], None]) -> list[ModelLayer]:
     """The distinct convolutions of the model, in order of first occurrence.
 
     What is not a static 2-D f32 convolution is a layer with a reason; nodes that do not convolve are none. A batch that
-    the model leaves open is taken as 1, and `warn` is told once. Weights are not needed, so external data may be
-    missing; `warn` is told that too.
+    the model leaves open is taken as 1, and `warn` is called once. Weights are not needed, so external data may be
+    missing; `warn` is called for that too.
 
     Raises ValueError, with one sentence, for a file that cannot be opened, and BadModel if it is no model that can be
     understood or one without any convolution.

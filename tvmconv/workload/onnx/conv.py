@@ -1,4 +1,4 @@
-"""The nodes of a model that convolve, as problems: ONNX's operator Conv in our terms, or why a node is none."""
+"""Converts Conv nodes of a model to problems, or says why a node is none."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a node computes; rejected if it has a `reason`. `open_batch`: its mb is 1 because the model says nothing."""
+    """The problem of a node; rejected if it has a `reason`. `open_batch`: its mb is 1 because the model says
+    nothing."""
 
     name: str
     shape: ConvShape | None = None

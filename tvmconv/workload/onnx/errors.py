@@ -1,4 +1,4 @@
-"""What is wrong with a model's file as a whole."""
+"""Errors about a model file as a whole."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def fold(model: onnx.ModelProto, shapes: Mapping[str, Sizes], values: Values) ->
 
 
 def _inputs(node: onnx.NodeProto, values: Values, shapes: Mapping[str, Sizes]) -> Values | None:
-    """What a node that can be replaced takes, by name; None for any other node."""
+    """The inputs of a node that can be replaced, by name; None for any other node."""
     import numpy as np
 
     names = [name for name in node.input if name]
@@ -102,7 +102,7 @@ def _inputs(node: onnx.NodeProto, values: Values, shapes: Mapping[str, Sizes]) -
 
 
 def _results(node: onnx.NodeProto, inputs: Values, opsets: Mapping[str, int]) -> Values | None:
-    """What a node gives, or None if that cannot be computed or is not small."""
+    """The results of a node; None if they cannot be computed or are not small."""
     import numpy as np
     from onnx import helper
     from onnx.reference import ReferenceEvaluator

@@ -1,4 +1,4 @@
-"""What a file is that is no ONNX model, by the bytes at its start."""
+"""Recognises files that are no ONNX models, by their first bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BINARY = (  # offset, bytes, kind
 
 
 def kind(content: bytes) -> str | None:
-    """What `content` is, or None if it cannot be told."""
+    """The kind of `content`, or None if unknown."""
     text = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     binary = next((what for offset, magic, what in _BINARY if content.startswith(magic, offset)), None)
     return binary or next((what for start, what in _TEXT if text.startswith(start)), None)

@@ -1,4 +1,4 @@
-"""A model's local functions inlined, within a bound on the nodes that come out."""
+"""Inlines a model's local functions, with a bound on the resulting nodes."""
 
 from __future__ import annotations
 

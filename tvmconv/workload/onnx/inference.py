@@ -1,4 +1,4 @@
-"""The shapes of a model's tensors, as far as they can be known without running it."""
+"""Infers the shapes of a model's tensors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Tensor:
 
 
 def tensors(path: Path, model: onnx.ModelProto, wanted: Collection[str]) -> dict[str, Tensor]:
-    """All tensors of known rank; more is done for those that are `wanted`. `model`'s inputs are changed.
+    """All tensors of known rank; more is computed for those that are `wanted`. `model`'s inputs are changed.
 
     A first dimension of an input that the model leaves open is tried as 1 and as 2: what both give is so for any batch,
     and what only one of them gives, the batch of 1, holds for it.
@@ -57,7 +57,7 @@ def tensors(path: Path, model: onnx.ModelProto, wanted: Collection[str]) -> dict
 
 
 def _both(one: Tensor, two: Tensor) -> Tensor:
-    """What holds of a tensor for a batch of 1 and of 2."""
+    """The shape of a tensor that holds for a batch of 1 and of 2."""
     pairs = zip(one.dims, two.dims, strict=True)
     return replace(one, dims=tuple(a if a == b else "different for each batch" for a, b in pairs))
 

@@ -1,4 +1,4 @@
-"""A model read from a file or a pipe, and made ready for shape inference."""
+"""Reads a model from a file or pipe and prepares it for shape inference."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _MOST_BYTES = 2**31 - 1  # protobuf reads no larger message
 
 
 def read(path: Path, warn: Callable[[str], None]) -> onnx.ModelProto:
-    """The model in normal form, local functions inlined, without weights' values. `warn` is told of external data that
-    is missing.
+    """The model in normal form, local functions inlined, without weights' values. `warn` is called for external
+    data that is missing.
 
     Raises ValueError, with one sentence, for a file that cannot be opened, and BadModel for what is in it.
     """

@@ -1,4 +1,4 @@
-"""What the nodes of a model are called here: each by a name of its own that can be printed and typed."""
+"""Names of nodes: unique, printable, and typeable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in the one form that onnx's own functions know, where onnxruntime and exporters allow several."""
+"""Normalises models to the form that onnx's functions expect; onnxruntime and exporters allow several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of a model's initializers: those that may decide shapes are fetched, weights' are left out."""
+"""Values of a model's initializers: fetched where they may decide shapes; weights are left out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def small_array(tensor: onnx.TensorProto) -> np.ndarray[Any, Any] | None:
 
 
 def fetch_sizes(path: Path, model: onnx.ModelProto, warn: Callable[[str], None]) -> None:
-    """Load the external data that may decide shapes: whole numbers, and few. `warn` is told of what is not there."""
+    """Load the external data that may decide shapes: few whole numbers. `warn` is called for missing files."""
     import onnx
     from onnx.external_data_helper import uses_external_data
 

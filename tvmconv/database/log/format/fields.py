@@ -1,4 +1,4 @@
-"""What the fields of a tuning record may hold."""
+"""The valid values of the fields of a tuning record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key of a tuning record: all that decides which tile is best, but for the tile."""
+"""The key of a tuning record: all that decides which tile is best, except the tile."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _WORDS = {"mcpu": "core", "features": "CPU features"}
 
 @dataclass(frozen=True)
 class Key:
-    """What a record is of. workload: canonical descriptor; target: its name; mcpu: LLVM's name of the core that the
-    code is made for; features: what a CPU must have to run it, as /proc/cpuinfo names them. Raises
-    ValueError, with one sentence, for fields that no line can have."""
+    """The key of a record. workload: canonical descriptor; target: its name; mcpu: LLVM's name of the core that the
+    code is made for; features: what a CPU must have to run it, as /proc/cpuinfo names them. Raises ValueError, with one
+    sentence, for fields that no line can have."""
 
     workload: str
     layout: str
@@ -56,7 +56,7 @@ class Key:
         return f"{self.workload}, {self.algorithm} in {self.layout}, {self.target}, {threads}"
 
     def differences(self, other: Key) -> dict[str, str]:
-        """By field, how this key differs from another, in words: "for threads 2"."""
+        """The differences from another key by field, in words: "for threads 2"."""
         mine, yours = vars(self), vars(other)
         return {name: _difference(name, mine[name], yours[name]) for name in mine if mine[name] != yours[name]}
 

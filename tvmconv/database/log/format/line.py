@@ -1,4 +1,4 @@
-"""Reads a line of a tuning log, whatever is in it."""
+"""Parses a line of a tuning log."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Entry = Record | Foreign | Damaged
 
 
 def parse(text: bytes) -> Entry:
-    """What a line of a log holds."""
+    """Parses a line of a log."""
     if not text.startswith(START):
         return Damaged("it does not begin as a record does")
     try:
@@ -150,7 +150,7 @@ def _key(fields: Mapping[str, Any]) -> Key:
 
 
 def _circumstances(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the records of one tuner have in common."""
+    """The fields that all records of one tuner share."""
     versions = Versions(**content["versions"])
     return {
         "protocol": Protocol(content["protocol"]),

@@ -1,4 +1,4 @@
-"""A tuning record: what one tile was worth for one key, with all that is needed to judge and to repeat it."""
+"""A tuning record: the measured time of one tile for one key, with what is needed to judge and repeat it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def now() -> str:
 
 
 class Protocol(dict[str, Any]):
-    """How a record was measured. Not to be changed. Raises ValueError for what no line can have."""
+    """The way a record was measured. Not to be changed. Raises ValueError for what no line can have."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         if not PROTOCOL.holds(fields):
@@ -41,7 +41,7 @@ class Protocol(dict[str, Any]):
 
     @cached_property
     def text(self) -> str:
-        """In one line, whatever the order of the fields."""
+        """One line of text, independent of the order of the fields."""
         return jsonlines.line(dict(sorted(self.items()))).rstrip()
 
 
@@ -96,7 +96,7 @@ class Record:
 
     @property
     def method(self) -> str:
-        """How it was measured, in one line: trials of different methods say nothing of each other."""
+        """The protocol in one line; trials of different methods are not comparable."""
         assert isinstance(self.protocol, Protocol)
         return self.protocol.text
 
@@ -108,7 +108,7 @@ class Record:
         return self.versions.foreign_to(Versions.here())
 
     def fields(self) -> dict[str, Any]:
-        """By name, in the order of a line; those of key and versions as objects of their own."""
+        """Fields by name, in the order of a line; key and versions as nested objects."""
         own = {name: getattr(self, name) for name in self.__slots__}
         return own | {"key": vars(self.key), "versions": vars(self.versions)}
 

@@ -1,4 +1,4 @@
-"""What a record's meaning depends on: the form of its line, the meaning of its tile, the compiler."""
+"""The versions that the meaning of a record depends on: of the line, of the tile, of the compiler."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Versions:
     @classmethod
     @cache
     def here(cls) -> Versions:
-        """Those of this installation."""
+        """The versions of this installation."""
         return cls(SCHEMA, SPACE, version("apache-tvm"), LLVM, __version__)
 
     def foreign_to(self, other: Versions) -> str | None:

@@ -1,4 +1,4 @@
-"""A lab whose times are made up, always the same for the same tile; it remembers what it was asked, and may die."""
+"""A runner whose times are made up, always the same for the same tile; it remembers what it was asked, and may die."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SLOWER = {"direct": 1.5, "kn2col": 3.0, "im2row": 4.0}
 
 
 @dataclass
-class FakeLab:
-    """`dies_at`: the trial, counted from 0 over the lab's life, that ends in KeyboardInterrupt."""
+class FakeTrialRunner:
+    """`dies_at`: the trial, counted from 0 over the runner's life, that ends in KeyboardInterrupt."""
 
     dies_at: int | None = None
     device: str = "local"
@@ -62,6 +62,11 @@ def outcome(request: Request, tile: Tile) -> Outcome:
     noise = hashlib.sha256(f"{request.shape} {tile}".encode()).digest()
     if noise[0] < 32:
         return Outcome("wrong", "1 of 720 outputs is wrong")
-    far = abs(math.log2(tile.mr / 4)) + abs(math.log2(tile.nr / 32)) + 0.3 * (tile.pf != 4) + 0.2 * (tile.kr != 2)
+    far = (
+        abs(math.log2(tile.mr / 4))
+        + abs(math.log2(tile.nr / 32))
+        + 0.3 * (tile.prefetch_distance != 4)
+        + 0.2 * (tile.kr != 2)
+    )
     seconds = 1e-3 * SLOWER.get(request.algorithm, 1) * (1 + far + noise[1] / 2560)
     return Outcome("ok", seconds=Seconds(seconds, seconds, seconds, 3))
