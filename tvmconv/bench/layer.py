@@ -17,7 +17,7 @@ from tvmconv.measure.entries import Entry, KernelEntry, PeerEntry
 from tvmconv.measure.interleaved import Best, Measurement, Rules, measure
 from tvmconv.measure.peers import Peer, available
 from tvmconv.rpc.client.connection import Remote
-from tvmconv.rpc.client.remote_measure import Stage
+from tvmconv.rpc.client.remote_measure import SessionGroup
 from tvmconv.target.isa import Isa
 from tvmconv.verify.reference import integer_case
 from tvmconv.workload.resolve import Layer
@@ -112,7 +112,7 @@ class Bench:
             return {}
         # TVM measures whole rounds, and each device sends more than times.
         seconds = 2 * self.rules.max_time
-        return {"start": Stage(self.remote, self.setting.target, shape, seconds, not self._is_emulated).contestant}
+        return {"start": SessionGroup(self.remote, self.setting.target, shape, seconds, not self._is_emulated).contestant}
 
     def _kernels(self, kernels: Sequence[Built]) -> Iterator[_Entrant]:
         """The kernels' rows, verified; those that are exact are to be timed."""
