@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compilers import CC, environment
 from tvmconv import cli
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -17,7 +18,7 @@ RESULT = "corner 64, middle 100\n"
 
 
 def run(*command: str | Path) -> str:
-    done = subprocess.run(command, text=True, capture_output=True, timeout=300)
+    done = subprocess.run(command, text=True, capture_output=True, timeout=300, env=environment())
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -41,7 +42,7 @@ def test_c_by_the_compiler_alone(tmp_path: Path) -> None:
     program = tmp_path / "program"
     linked = (f"-L{tmp_path}", "-l:layer.so", "-Wl,-rpath,$ORIGIN", f"-I{tmp_path}")
     strict = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic")
-    run(sys.executable, "-m", "ziglang", "cc", *strict, EXAMPLES / "c" / "main.c", *linked, "-o", program)
+    run(*CC, *strict, EXAMPLES / "c" / "main.c", *linked, "-o", program)
     assert run(program) == RESULT
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import tvmconv
+from tests.compilers import CC, environment
 from tvmconv.compiler import builder
 from tvmconv.compiler.builder import Request
 from tvmconv.compiler.library import write_library
@@ -61,7 +61,7 @@ def libraries(folder: Path, suffix: str) -> list[Path]:
 
 
 def by_zig(folder: Path, defines: dict[str, object], files: list[Path]) -> None:
-    _by_compiler([sys.executable, "-m", "ziglang", "cc"], folder, defines, files)
+    _by_compiler([*CC], folder, defines, files)
 
 
 def by_cc(folder: Path, defines: dict[str, object], files: list[Path]) -> None:
@@ -75,7 +75,7 @@ def _by_compiler(compiler: list[str], folder: Path, defines: dict[str, object], 
     options = [f"-D{name}={value}" for name, value in defines.items()]
     paths = [f"./{file.relative_to(folder)}" for file in files]
     command = [*compiler, *options, "-Ilib", "-o", "bin/program", SOURCE, *paths, "-Wl,-rpath,$ORIGIN/../lib"]
-    subprocess.run(command, cwd=folder, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, check=True, timeout=60, env=environment())
 
 
 def by_cmake(folder: Path, defines: dict[str, object], files: list[Path]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.compilers import CC, environment
 from tests.test_docs import PAGES, ROOT, blocks
 from tvmconv import cli
 
@@ -45,8 +45,8 @@ def test_c_compiles(page: str, block: str, layer: Path) -> None:
     body = [line for line in lines if not line.startswith("#")]
     program = ["#include <stdlib.h>", *top, "void f(float *x, float *w, float *bias, float *y) {", *body, "}", ""]
     (layer / "f.c").write_text("\n".join(program))
-    compiler = [sys.executable, "-m", "ziglang", "cc", "-c", "-Wall", "-Werror", "f.c", "-o", "f.o"]
-    done = subprocess.run(compiler, cwd=layer, text=True, capture_output=True)
+    compiler = [*CC, "-c", "-Wall", "-Werror", "f.c", "-o", "f.o"]
+    done = subprocess.run(compiler, cwd=layer, text=True, capture_output=True, env=environment())
     assert done.returncode == 0, done.stderr
 
 

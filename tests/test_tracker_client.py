@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
 import pytest
 
 from tests.fake_tracker import FakeTracker
-from tvmconv.rpc.address import Address
-from tvmconv.rpc.client import tracker_client
+from tvmconv.rpc.address import Address, Where
+from tvmconv.rpc.client import connection, tracker_client
+from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.tracker_client import Grant, Queue, TrackerClient
 from tvmconv.rpc.errors import DeviceError
 
@@ -93,3 +95,26 @@ def test_a_wrong_length(monkeypatch: pytest.MonkeyPatch, length: int, sentence: 
         with pytest.raises(DeviceError, match=sentence):
             asked.queues()
         assert time.monotonic() - start < 3
+
+
+def test_a_device_that_is_missed_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as an absence, although nothing fails for it."""
+    answers: list[Exception | Queue] = [DeviceError("nobody", "nobody serves native")]
+    answers.append(Queue(servers=1, free=1, pending=0))
+
+    class Tracker(contextlib.nullcontext[None]):
+        def __enter__(self) -> Tracker:  # type: ignore[override]
+            return self
+
+        def queue(self, key: str) -> Queue:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(connection, "TrackerClient", lambda address: Tracker())
+    tracker = Address("127.0.0.1", 1)
+    there = Remote(Where("native", "native", tracker=tracker))
+    there._was_there = True
+    there._look(tracker)
+    assert (there.absences, answers) == (1, [])

@@ -112,7 +112,8 @@ class Bench:
             return {}
         # TVM measures whole rounds, and each device sends more than times.
         seconds = 2 * self.rules.max_time
-        return {"start": SessionGroup(self.remote, self.setting.target, shape, seconds, not self._is_emulated).contestant}
+        group = SessionGroup(self.remote, self.setting.target, shape, seconds, probed=not self._is_emulated)
+        return {"start": group.contestant}
 
     def _kernels(self, kernels: Sequence[Built]) -> Iterator[_Entrant]:
         """The kernels' rows, verified; those that are exact are to be timed."""
