@@ -21,10 +21,11 @@ hypothesis.settings.load_profile("ci")
 SLOW = frozenset(
     f"test_{name}.py"
     for name in (
-        *("algorithms", "avx512", "bench", "builder", "bundle", "claims", "cli", "deploy", "doctor", "emulator"),
-        *("encoding", "examples", "json_schemas", "kernel_file", "measure", "neon", "rpc_bench", "rpc_client"),
-        *("scaling", "searchers", "server", "server_limits", "setup", "standalone", "targets", "tracker_client"),
-        *("tune", "tune_faults", "tune_remote", "tuned", "verify"),
+        *("algorithms", "avx512", "bench", "builder", "bundle", "claims", "cli", "compile", "deploy", "doctor"),
+        *("emulator", "encoding", "examples", "json_schemas", "kernel_file", "log_command", "measure", "neon", "probe"),
+        *("race", "rpc_bench", "rpc_client", "scaling", "searchers", "server", "server_limits", "server_machine"),
+        *("server_places", "setup", "space", "standalone", "targets", "tracker_client", "tune", "tune_faults"),
+        *("tune_remote", "tuned", "turns", "verify", "wheel"),
     )
 )
 

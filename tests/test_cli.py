@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -14,53 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from elftools.elf.elffile import ELFFile
 
+from tests.calling import ONE, POINTWISE, Capture, rows, run
 from tvmconv import __main__, cli
 from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli.output import exit_code
-from tvmconv.database.rows import Row
-from tvmconv.native import toolchain
-from tvmconv.report import tables
-from tvmconv.report.bench import bench_table
-from tvmconv.runtime.kernel import load
-from tvmconv.support.filesystem.files import write_whole
-from tvmconv.target.isa import SSE4
-
-ONE = "ic8ih6oc20kh3ph1"
-POINTWISE = "mb2ic8ih4oc16kh1"
-
-Capture = pytest.CaptureFixture[str]
 
 # What the names of files end in that `compile` does not write.
 NO_LIBRARIES = ("", ".o", ".h", ".dll", ".dylib", ".exe", ".lib", ".SO")
-
 # Fields that every result has, whatever the command.
 COMMON = {
     *("kind", "source", "workload", "name", "count", "layout", "target", "device", "threads", "cpus"),
     *("algorithm", "chosen_by", "peer", "schedule", "tile", "kernel", "status", "reason", "schedule_asked", "tuned_by"),
 }
-
-
-def run(capture: Capture, *argv: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command line."""
-    try:
-        code = cli.main(argv)
-    except SystemExit as end:
-        code = int(end.code or 0)
-    out, err = capture.readouterr()
-    return code, out, err
-
-
-def rows(capture: Capture, *argv: str, code: int = 0) -> list[Row]:
-    """The results of a command line with --json, which is checked to be nothing but rows."""
-    found, out, _ = run(capture, *argv, "--json")
-    assert found == code
-    context, *results = map(json.loads, out.splitlines())
-    assert context["kind"] == "context"
-    assert {"schema", "argv", "tvmconv", "tvm", "llvm", "cpu", "features", "peak_gflops", "time"} <= context.keys()
-    assert all(row["kind"] == "result" for row in results)
-    return results
 
 
 def start(*argv: str, **options: Any) -> subprocess.Popen[str]:
@@ -257,148 +221,6 @@ def test_show(capsys: Capture) -> None:
     assert "@T.prim_func" in out
 
 
-def test_compile_one(capsys: Capture, tmp_path: Path) -> None:
-    path = tmp_path / "layer.so"
-    (row,) = rows(capsys, "compile", ONE, "-a", "indirect", "-o", str(path))
-    assert (row["path"], row["header"], row["chosen_by"]) == (str(path), str(tmp_path / "layer.h"), "user")
-    library, header = ctypes.CDLL(str(path)), (tmp_path / "layer.h").read_text()
-    assert all(getattr(library, symbol) for symbol in row["symbols"])
-    declared = set(re.findall(r"\b(mb1ic8\w+)\(", header))
-    assert {symbol.rpartition("_indirect_")[2] for symbol in declared} >= {"describe", "pack", "prepare", "run"}
-    assert declared <= {*row["symbols"]}
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["layer.h", "layer.so"]
-
-
-@pytest.mark.parametrize("target", ["native", "pixel6"])
-def test_compile_a_static_library(capsys: Capture, tmp_path: Path, target: str) -> None:
-    path = tmp_path / "layers.a"
-    (row,) = rows(capsys, "compile", ONE, "-a", "direct", "-t", target, "-o", str(path))
-    assert (row["path"], row["header"]) == (str(path), str(tmp_path / "layers.h"))
-    toolchain.run_zig(["ar", "x", path, "--output", tmp_path], 60, 60)
-    members = [*tmp_path.glob("*.o")]
-    assert len(members) == 2
-    for member in members:
-        with member.open("rb") as file:
-            elf = ELFFile(file)
-            symbols = [*elf.get_section_by_name(".symtab").iter_symbols()]
-        assert (elf["e_type"], elf["e_machine"] == "EM_AARCH64") == ("ET_REL", target == "pixel6")
-        defined = {symbol.name for symbol in symbols if symbol["st_shndx"] != "SHN_UNDEF"}
-        assert not defined & {"memcpy", "memset"}  # of the program's C library
-
-
-def test_a_header_that_has_no_place_leaves_no_library(capsys: Capture, tmp_path: Path) -> None:
-    (tmp_path / "layer.h").mkdir()
-    assert run(capsys, "compile", ONE, "-o", f"{tmp_path}/layer.so")[0] == 2
-    assert [file.name for file in tmp_path.iterdir()] == ["layer.h"]
-
-
-def test_compile_many(capsys: Capture, tmp_path: Path) -> None:
-    batch = tmp_path / "problems"
-    batch.write_text(f'{ONE}n"a/b"\n{POINTWISE}\n')
-    folder = tmp_path / "kernels"
-    found = rows(capsys, "compile", f"@{batch}", "-o", f"{folder}/")
-    names = ["a_b", "mb2ic8ih4oc16oh4kh1ph0"]
-    assert [Path(row["path"]).name for row in found] == [f"{name}.so" for name in names]
-    assert {row["chosen_by"] for row in found} == {"rule"}
-    assert {file.name for file in folder.iterdir()} == {f"{name}{end}" for name in names for end in (".so", ".h")}
-
-    found = rows(capsys, "compile", ONE, "-a", "indirect,direct", "-o", str(folder))
-    assert [Path(row["path"]).name for row in found] == [
-        "mb1ic8ih6oc20oh6kh3ph1-indirect.so",
-        "mb1ic8ih6oc20oh6kh3ph1-direct.so",
-    ]
-
-
-def test_compile_into_one_file(capsys: Capture, tmp_path: Path) -> None:
-    """A function set for each distinct layer; what is rejected is a row, and the others are written."""
-    batch, path = tmp_path / "problems", tmp_path / "net.so"
-    batch.write_text(f'{ONE}n"first"\n{POINTWISE}\n{ONE}n"third"\nic3ih8id8oc4kd3kh3\n')
-    first, second, third, rejected = rows(capsys, "compile", f"@{batch}", "-o", str(path))
-    assert {(row["path"], row["header"]) for row in (first, second, third)} == {(str(path), str(tmp_path / "net.h"))}
-    assert first["symbols"] == third["symbols"] != second["symbols"]
-    assert rejected["status"] == "rejected"
-    assert rejected.keys() == first.keys()
-    assert rejected["path"] is rejected["symbols"] is rejected["chosen_by"] is None
-    prefixes = [row["symbols"][0].removesuffix("_describe") for row in (first, second)]
-    assert [load(path, prefix).algorithm for prefix in prefixes] == ["direct", "gemm"]
-    assert "/* first, third, mb1ic8ih6oc20oh6kh3ph1, direct\n" in (tmp_path / "net.h").read_text()
-    assert {file.name for file in tmp_path.iterdir()} == {"problems", "net.so", "net.h"}
-
-    assert run(capsys, "compile", f"@{batch}", "-a", "gemm,direct", "-o", str(path))[0] == 0
-    assert run(capsys, "compile", f"@{batch}", "-a", "indirect", "--max-workspace", "0", "-o", str(path))[0] == 1
-
-
-def test_compile_by_results(capsys: Capture, tmp_path: Path) -> None:
-    """What was measured is taken as it was built then; for other layers the rule chooses, which is said once."""
-    results, path = tmp_path / "results.jsonl", str(tmp_path / "net.so")
-    quick = ["--samples", "2", "--min-time", "0.001", "--jobs", "1"]
-    rows(capsys, "bench", ONE, "-a", "im2row", "--tile", "4x16", "--output", str(results), *quick)
-    work = ["compile", ONE, POINTWISE, "-o", path, "--results", str(results)]
-    found = rows(capsys, *work)
-    assert [(row["algorithm"], row["chosen_by"]) for row in found] == [("im2row", "results"), ("gemm", "rule")]
-    assert found[0]["tile"].startswith("4x16_")
-    code, out, err = run(capsys, *work)
-    assert code == 0
-    assert re.search(r"im2row +4x16\S* +results", out) and re.search(r"gemm +\S+ +rule", out)
-    assert err.splitlines() == [
-        f"tvmconv: {results} has nothing to choose by for 1 of 2 layers, mb2ic8ih4oc16oh4kh1ph0 first: "
-        "the rule chooses there"
-    ]
-    text = results.read_text()
-    results.write_text(text.replace('"im2row"', '"fft"'))
-    code, _, err = run(capsys, *work)
-    unmeasured, unknown = err.splitlines()
-    assert code == 0 and "has nothing to choose by for 1 of 2 layers, mb2ic8" in unmeasured
-    assert "has only what cannot be built here for 1 of 2 layers, mb1ic8" in unknown and "'fft'" in unknown
-    results.write_text(text.replace('"median"', '"mean"'))
-    code, _, err = run(capsys, *work)
-    assert (code, len(err.splitlines())) == (1, 1) and f"{results}:2 is not one of tvmconv's results" in err
-    for content, bad in ((b"", 1), (b"\x7fELF\0\n", 1), (None, 2)):
-        results.unlink() if content is None else results.write_bytes(content)
-        assert run(capsys, *work)[0] == bad
-    assert run(capsys, *work[:-1], str(tmp_path))[0] == 2
-    results.write_text(text)
-    code, _, err = run(capsys, *work, "-a", "auto,im2row")
-    assert (code, len(err.splitlines())) == (2, 1)
-    assert "-a asks for mb1ic8ih6oc20oh6kh3ph1_im2row twice, with tiles 4x16_" in err
-    found = rows(capsys, *work, "--max-workspace", "1K")
-    assert [(row["algorithm"], row["chosen_by"]) for row in found] == [("direct", "rule"), ("gemm", "rule")]
-
-
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="no other target of this machine's architecture")
-def test_compile_for_another_machine(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It needs no features of this one; verify and load, which run the kernel, do."""
-    path = tmp_path / "layer.so"
-    for module in ("runtime.kernel", "target.targets"):
-        monkeypatch.setattr(f"tvmconv.{module}.host_features", lambda: frozenset(SSE4.features))
-    (row,) = rows(capsys, "compile", ONE, "-t", "x86-64-v4", "-o", str(path))
-    assert (row["status"], row["target"]) == ("ok", "x86-64-v4")
-    assert row["packed_weight_bytes"] >= 4 * 20 * 8 * 9
-    assert "x86-64-v4" in (tmp_path / "layer.h").read_text().splitlines()[0]
-    with pytest.raises(ValueError, match="this machine lacks"):
-        load(path)
-    code, _, err = run(capsys, "verify", ONE, "-t", "x86-64-v4")
-    assert code == 2
-    assert "lacks" in err
-
-
-def test_nothing_is_written_where_nothing_can_be_built(capsys: Capture, tmp_path: Path) -> None:
-    code, _, _ = run(capsys, "compile", ONE, "-a", "gemm", "-o", f"{tmp_path}/layer.so")
-    assert code == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_cannot_be_written_is_named_as_the_caller_names_it(tmp_path: Path) -> None:
-    target = tmp_path / "folder"
-    target.mkdir()
-    with pytest.raises(IsADirectoryError, match=re.escape(f"{target} cannot be written: Is a directory")):
-        write_whole(target, b"")
-    missing = tmp_path / "nowhere" / "file"
-    with pytest.raises(FileNotFoundError, match=re.escape(f"{missing} cannot be written: No such file")):
-        write_whole(missing, b"")
-    assert list(tmp_path.iterdir()) == [target]
-
-
 @pytest.mark.parametrize("options", ["", "--json"])
 def test_closed_stdout_and_stderr_lead_nowhere(options: str) -> None:
     command = f"exec {sys.executable} -m tvmconv list networks {options} >&- 2>&-"
@@ -438,144 +260,3 @@ def test_interrupted(tmp_path: Path) -> None:
     assert process.stderr.read() == ""
     assert [json.loads(line)["kind"] for line in lines] == ["context"] + ["result"] * (len(lines) - 1)
     assert 3 <= len(lines) < 401
-
-
-def timed(name: str, count: int, median: float, workspace: int | None = 0, **identity: Any) -> Row:
-    seconds = {"median": median, "p20": median, "p80": median, "n": 11}
-    row = {"source": "net", "name": name, "workload": f"ic{count}", "count": count, "algorithm": None, "peer": None}
-    figures = {
-        "rounds": {"n": 11, "repeated": 0, "slow": 0},
-        "seconds": seconds,
-        "gflops": 100.0,
-        "peak_fraction": 0.8,
-        "workspace_bytes": workspace,
-    }
-    return {**row, "status": "ok", "reason": None, **figures, **identity}
-
-
-def test_sums_of_a_network(capsys: Capture) -> None:
-    rejected = {"status": "rejected", "reason": "not 1x1"}
-    network = [
-        timed("a", 1, 0.004, 100, algorithm="indirect"),
-        timed("a", 1, 0.001, 0, algorithm="gemm"),
-        timed("a", 1, 0.003, None, peer="onednn"),
-        timed("a", 1, 0.0005, None, peer="naive"),
-        timed("b", 3, 0.002, 2048, algorithm="indirect"),
-        timed("b", 3, 9.0, algorithm="gemm", **rejected),
-        timed("b", 3, 0.001, None, peer="onednn", whole_call_seconds=0.002),
-        timed("b", 3, 0.009, None, peer="naive"),
-    ]
-    tables.show(bench_table(network, uncounted={"naive"}))
-    out = capsys.readouterr().out
-    lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert "a 4.00 * 1.00 3.00 0.500" in lines
-    assert "b ×3 2.00 – * 1.00 9.00" in lines
-    assert "net: sum, ms 10.0 n/a 6.00 27.5" in lines
-    assert "net: peak workspace 2.0 KB n/a n/a n/a" in lines
-    assert "net: best mix 7.00 ms, peak workspace 2.0 KB; layers: gemm 1, indirect 1" in lines
-    assert "net: best peer of each layer 6.00 ms; layers: onednn 2" in lines
-    ratio = "our best / best peer 1.225 in speed, geometric mean of 2 layers; below 1 in 1, worst 0.50 (b)"
-    assert f"net: {ratio}" in lines
-    assert "all layers" not in out
-    assert "onednn: the convolution alone, by the library's own profiler, where that is less" in lines
-    assert max(map(len, out.splitlines())) <= 100
-
-
-def test_our_algorithms_against_the_one_that_builds_patches(capsys: Capture) -> None:
-    """The papers' baseline; where it builds no patches, on 1x1 kernels, nothing is claimed."""
-    network = [
-        *(
-            timed("a", 1, time, size, algorithm=name)
-            for name, time, size in (("im2col", 0.006, 99), ("kn2row", 0.002, 9))
-        ),
-        *(
-            timed("b", 2, time, size, algorithm=name)
-            for name, time, size in (("im2col", 0.001, 99), ("kn2row", 0.003, 9))
-        ),
-        *(timed("c", 3, time, 0, algorithm=name) for name, time in (("im2col", 0.002), ("kn2row", 0.001))),
-    ]
-    tables.show(bench_table(network))
-    ratio = "kn2row / im2col 1.000 in speed, geometric mean of 2 layers; below 1 in 1, worst 0.33 (b)"
-    assert f"net: {ratio}" in capsys.readouterr().out
-
-
-def slow(row: Row, rounds: int, offered: float | None = None) -> Row:
-    """The row with so many slow rounds of 11, as earlier versions have it unless it is told what the cores offered."""
-    figures = {"n": 11, "repeated": 33, "slow": rounds}
-    return {**row, "rounds": figures if offered is None else {**figures, "offered": offered}}
-
-
-OURS, THEIRS = timed("b", 1, 0.004, 0, algorithm="direct"), timed("b", 1, 0.002, None, peer="onednn")
-QUIET = [timed("a", 3, 0.001, 0, algorithm="direct"), timed("a", 3, 0.002, None, peer="onednn")]
-UNLIKE = "2.000 in speed, geometric mean of 1 layer; below 1 in 0, worst 2.00 (a); 1 layer left out, not measured alike"
-MEAN = "1.000 in speed, geometric mean of 2 layers"
-BELOW = "below 1 in 1, worst 0.50 (b)"
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "ratio", "is_marked", "has_winner"),
-    [
-        (OURS, THEIRS, f"{MEAN}; {BELOW}", False, True),
-        (slow(OURS, 11), THEIRS, UNLIKE, True, False),  # of an earlier file, which knows no more than that
-        (slow(OURS, 11, 0.45), THEIRS, UNLIKE, True, False),  # it may be faster
-        (slow(OURS, 11, 0.8), THEIRS, UNLIKE, True, True),  # it cannot be
-        (slow(OURS, 11, 0.5), slow(THEIRS, 11, 0.85), UNLIKE, True, True),
-        (slow(OURS, 11, 0.5), slow(THEIRS, 11, 0.48), f"~{MEAN}; 1 of them in slow rounds (~); {BELOW}", True, True),
-        (slow(OURS, 1), THEIRS, f"~{MEAN}; 1 of them in slow rounds (~); {BELOW}", True, True),
-        (OURS, slow(THEIRS, 11, 0.5), UNLIKE, False, True),  # the slower rounds made it the fastest all the same
-    ],
-)
-def test_ratios_are_of_times_that_were_measured_alike(
-    ours: Row, theirs: Row, ratio: str, is_marked: bool, has_winner: bool, capsys: Capture
-) -> None:
-    tables.show(bench_table([*QUIET, ours, theirs]))
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert f"net: our best / best peer {ratio}" in lines
-    (mix,) = (line for line in lines if "best mix" in line)
-    assert ("~7.00 ms" in mix) == is_marked
-    (times,) = (line for line in lines if line.startswith("b "))
-    assert ("* " in times) == has_winner
-    assert ("1 layer without *: a time of slower rounds might be the fastest" in lines) != has_winner
-
-
-def test_the_best_of_several_must_be_known(capsys: Capture) -> None:
-    """Where another peer may be the best one, our ratio to the best is not known."""
-    other = slow(timed("b", 1, 0.0025, None, peer="openvino"), 11, 0.5)
-    tables.show(bench_table([*QUIET, OURS, THEIRS, other]))
-    assert f"net: our best / best peer {UNLIKE}" in capsys.readouterr().out
-
-
-def test_sums_without_a_layer_that_nobody_computes(capsys: Capture) -> None:
-    """As a model's layers that are no convolution here; what one contestant alone cannot do leaves it without a sum."""
-    nobody = {"status": "rejected", "reason": "3-D"}
-    network = [
-        *(timed(name, 1, 0.004, algorithm="direct") for name in ("a", "b")),
-        timed("c", 1, 9.0, algorithm="direct", **nobody),
-        timed("c", 1, 9.0, peer="onednn", **nobody),
-    ]
-    alone = [timed("a", 1, 0.002, peer="onednn", source="x"), timed("a", 1, 0.001, algorithm="direct", source="x")]
-    tables.show(bench_table([*network, *alone]))
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "net: sum of 2 of 3 layers, ms 8.00 n/a" in lines
-    assert "net: best mix 8.00 ms, peak workspace 0 B; layers: direct 2" in lines
-    assert not [line for line in lines if line.startswith("net: best peer")]
-    ratio = "our best / best peer 2.000 in speed, geometric mean of 1 layer; below 1 in 0, worst 2.00 (a)"
-    assert f"all layers: {ratio}" in lines
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.00000412, "0.00412"),
-        (0.0000000999, "0.0000999"),
-        (0.0000123, "0.0123"),
-        (0.000999, "0.999"),
-        (0.0009999, "1.00"),
-        (0.001234, "1.23"),
-        (0.01234, "12.3"),
-        (0.1234, "123"),
-        (1.234, "1234"),
-    ],
-)
-def test_milliseconds(seconds: float, text: str) -> None:
-    assert tables.milliseconds(seconds) == text

@@ -1,44 +1,32 @@
 """The measuring protocol, with contestants that take a known time and fail on demand; and the probe."""
 
 import math
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
+from tests.contestants import CASE, CPU, CPUS, HERE, SHAPE, fake, run
 from tests.processes import is_running
 from tests.waiting import until
 from tvmconv.compiler.builder import Request
 from tvmconv.measure import probe
-from tvmconv.measure.contestant import Check, Play, Ready, Right, Turn, core_time
-from tvmconv.measure.interleaved import Best, Outcome, Rules, chosen, measure
-from tvmconv.target.dtype import FLOAT32
-from tvmconv.target.isa import AVX2, AVX512, SSE4, Isa
-from tvmconv.target.targets import host_features, native
+from tvmconv.measure.contestant import Turn, core_time
+from tvmconv.measure.interleaved import Best, Rules
+from tvmconv.target.targets import native
 from tvmconv.tune.runner import LocalTrialRunner, try_all
-from tvmconv.verify.reference import Case, integer_case
 from tvmconv.workload.shape import ConvShape
 
 pytestmark = pytest.mark.alone
-
-HERE = Path(__file__).parent
-SHAPE = ConvShape.parse("ic4ih5oc4kh3ph1")
-CASE: Case = integer_case(SHAPE, 0)
-CPUS = sorted(os.sched_getaffinity(0))
-CPU = CPUS[0]
 # How much longer a call may seem to take where others use the same core.
 CROWDED = 2.5
-QUICK = Rules(samples=3, min_time=0.002, patience=20)
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +34,6 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process and those of the contestants find fake_contestant.py."""
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
-
-
-def fake(**options: Any) -> Any:
-    from fake_contestant import Fake
-
-    return Fake(**options)
-
-
-def run(*entries: Any, rules: Rules = QUICK, cpus: Sequence[int] = CPUS[:1], **options: Any) -> Outcome:
-    return measure(entries, SHAPE, CASE, isa=native().isa, cpus=cpus, rules=rules, **options)
 
 
 @contextmanager
@@ -279,104 +257,3 @@ def test_a_process_that_waits_for_a_core_does_not_have_it() -> None:
 
     with busy_process(), ThreadPoolExecutor(1) as thread:
         assert 0 <= thread.submit(share_of_spinning).result() < 0.9
-
-
-class Told:
-    """A contestant's process that has the turns which it is told."""
-
-    def __init__(self, *turns: Turn) -> None:
-        self._turns = iter(turns)
-
-    def ask(self, message: Any, patience: float) -> Any:
-        match message:
-            case Play():
-                return next(self._turns)
-            case Check():
-                return Right(0.0)
-        return Ready("1", "nhwc")
-
-    def kill(self) -> None:
-        pass
-
-
-PROFILED = Turn(seconds=1.0, peak=100.0, tile=100.0, whole_call=2.0)
-PREEMPTED = Turn(seconds=5.0, peak=100.0, tile=100.0, share=0.5, whole_call=5.0)
-
-
-@pytest.mark.parametrize(
-    ("turns", "median", "whole_call"),
-    [
-        ([PROFILED] * 3, 1.0, 2.0),
-        ([PREEMPTED] * 12, 5.0, 5.0),  # whole calls
-        ([*[PREEMPTED] * 11, PROFILED], 2.5, 5.0),
-    ],
-)
-def test_slow_turns_count_as_much_of_a_call_as_a_profiler_has_seen(
-    turns: list[Turn], median: float, whole_call: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tvmconv.measure.interleaved._PAUSE", 0.0)
-    rules = Rules(samples=3, max_time=20.0)
-    (measurement,) = run(fake(), rules=rules, start=lambda: Told(*turns), best=Best(100.0, 100.0)).measurements
-    assert measurement.seconds and measurement.seconds.median == median
-    assert measurement.whole_call == whole_call
-    assert measurement.offered == (1.0 if turns[0] == PROFILED else 0.5)
-
-
-def turn(number: int, tile: float, share: float = 1.0) -> Turn:
-    return Turn(seconds=number, peak=tile, tile=tile, share=share)
-
-
-@pytest.mark.parametrize(
-    ("probes", "fast", "slow"),
-    [
-        ((100, 100, 100), (0, 1), ()),  # enough: the first ones
-        ((100, 50, 91, 100), (0, 2), ()),  # one thrown away
-        ((100, 50, 60, 89.9), (0,), (3,)),  # filled up with the nearest
-        ((50,), (), (0,)),
-        ((), (), ()),
-    ],
-)
-def test_the_turns_that_count(probes: tuple[float, ...], fast: tuple[int, ...], slow: tuple[int, ...]) -> None:
-    turns = [turn(number, tile) for number, tile in enumerate(probes)]
-    choice = chosen(turns, samples=2, best=100)
-    assert tuple(taken.seconds for taken in choice.fast) == fast
-    assert tuple(taken.seconds for taken in choice.slow) == slow
-
-
-def test_a_turn_without_the_core_does_not_count() -> None:
-    shared, alone = turn(1, 100, share=0.5), turn(2, 100, share=0.99)
-    assert chosen([shared, alone], samples=1, best=100).fast == (alone,)
-
-
-def runnable(isa: Isa) -> Any:
-    missing = not host_features().issuperset(isa.features)
-    return pytest.param(isa, id=isa.name, marks=pytest.mark.skipif(missing, reason=f"this CPU has no {isa.name}"))
-
-
-@pytest.mark.parametrize("isa", [runnable(isa) for isa in (SSE4, AVX2, AVX512)])
-def test_probe_measures_vectors(isa: Isa) -> None:
-    """The clock is unknown, but a scalar loop or one that spills is under half of one vector's FMA a nanosecond."""
-    for measure_speed in (probe.fma_peak, probe.tile_speed):
-        best = max(measure_speed(isa) for _ in range(10))
-        assert isa.lanes(FLOAT32) < best < 100 * isa.lanes(FLOAT32)
-
-
-def test_probe_may_be_compiled_by_several_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(3) as pool:
-        assert all(peak > 1 for peak in pool.map(probe.fma_peak, [SSE4] * 3))
-    assert len([*(tmp_path / "tvmconv").glob("probe-*.so")]) == 1
-    assert not list((tmp_path / "tvmconv").glob(".probe-*"))
-
-
-def test_evicted_memory_is_read_more_slowly() -> None:
-    source, isa = np.ones(1 << 15), native().isa
-
-    def seconds(cold: bool) -> float:
-        if cold:
-            probe.evict(isa, source.ctypes.data, source.nbytes)
-        return probe.seconds_of(source.sum)
-
-    warm, cold = (min(seconds(cold) for _ in range(50)) for cold in (False, True))
-    assert cold > 1.2 * warm

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import timed
+from tests.timed_rows import timed
 from tvmconv import cli
 from tvmconv.database.rows import Row
 from tvmconv.report import bench_plot, figure

@@ -22,7 +22,7 @@ from tvmconv.measure.contestant import SMALLEST, Failure, Play, Ready, Setup, Tu
 from tvmconv.measure.entries import KernelEntry
 from tvmconv.measure.interleaved import Rules, measure
 from tvmconv.rpc.client.connection import Remote
-from tvmconv.rpc.client.remote_measure import Stage
+from tvmconv.rpc.client.remote_measure import SessionGroup
 from tvmconv.rpc.deploy.local_device import NativeDevice, emulated_command
 from tvmconv.target import targets
 from tvmconv.verify.reference import integer_case
@@ -94,7 +94,7 @@ def setup(algorithm: str) -> Setup:
 
 def test_a_lost_session_is_begun_again(there: Remote, device: NativeDevice) -> None:
     """Those who were set up in it are set up again when it is their turn."""
-    stage = Stage(there, NATIVE, SHAPE, 30)
+    stage = SessionGroup(there, NATIVE, SHAPE, 30)
     one, other = stage.contestant(), stage.contestant()
     assert isinstance(one.ask(setup("direct"), 0), Ready)
     assert isinstance(other.ask(setup("indirect"), 0), Ready)
@@ -111,7 +111,7 @@ def test_a_lost_session_is_begun_again(there: Remote, device: NativeDevice) -> N
 
 def test_a_session_that_is_lost_each_time(there: Remote, device: NativeDevice) -> None:
     """Its contestant has that as its result, in words; the others have theirs."""
-    stage, ended = Stage(there, NATIVE, SHAPE, 30), threading.Event()
+    stage, ended = SessionGroup(there, NATIVE, SHAPE, 30), threading.Event()
     one, other = stage.contestant(), stage.contestant()
     assert isinstance(one.ask(setup("direct"), 0), Ready)
 
@@ -135,7 +135,7 @@ def test_a_session_that_is_lost_each_time(there: Remote, device: NativeDevice) -
 
 def test_measure_on_a_device(there: Remote) -> None:
     case, rules = integer_case(SHAPE), Rules(samples=3, min_time=0.001, max_time=10)
-    stage = Stage(there, NATIVE, SHAPE, rules.max_time)
+    stage = SessionGroup(there, NATIVE, SHAPE, rules.max_time)
     began = time.monotonic()
     outcome = measure(
         [entry("direct"), entry("indirect")],

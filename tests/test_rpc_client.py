@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from tests import faulty_kernel
 from tests.faulty_kernel import SHAPE
+from tests.liars import liar
 from tests.processes import children
 from tests.serving import at, free_port, stock
 from tests.waiting import until
@@ -34,7 +34,6 @@ from tvmconv.target import targets
 from tvmconv.verify.check import Check, Verdict
 
 Make = Callable[[str], Check]
-
 # Seconds of the client's deadlines in these tests.
 LEAST, WAIT, CONNECT, AGAIN = 3.0, 4.0, 3.0, 4.0
 SLACK = 8.0  # that a test may take on top of them, on a busy machine
@@ -91,28 +90,6 @@ def begins(there: Remote) -> bool:
         there.begin(LEAST)
         return True
     return False
-
-
-@contextlib.contextmanager
-def liar(reply: bytes | None) -> Iterator[address.Address]:
-    """Somebody who accepts connections and says this at once, or never anything."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        taken = []
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(listener.accept()[0])
-                    if reply is not None:
-                        taken[-1].sendall(reply)
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield address.Address("127.0.0.1", listener.getsockname()[1])
-        listener.shutdown(socket.SHUT_RDWR)
-        for connection in taken:
-            connection.close()
 
 
 def verdicts(where: Where, *checks: Check) -> list[Verdict]:

@@ -31,7 +31,7 @@ from tvmconv.tune.metaschedule.driver import tune_by_metaschedule
 from tvmconv.tune.metaschedule.sketch import module, request_of, sketched, tile_of
 from tvmconv.tune.metaschedule.trace_search import TraceSearch
 from tvmconv.tune.outcome import Measured, Outcome
-from tvmconv.tune.runner import LocalTrialRunner, Pace
+from tvmconv.tune.runner import LocalTrialRunner, MeasureConfig
 from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
 from tvmconv.workload.resolve import Layer
@@ -96,7 +96,7 @@ def test_metaschedules_driver_builds_and_measures_by_a_lab() -> None:
             for number, each in enumerate(super().build(requests, folder)):
                 yield Outcome("error", "made up") if number == 0 else each
 
-    with OneFails(1, [CPU], 1, asked.made_for.isa, Pace(2, 0.001)) as runner:
+    with OneFails(1, [CPU], 1, asked.made_for.isa, MeasureConfig(2, 0.001)) as runner:
         tune_by_metaschedule(asked, 12, 0, runner, lambda tile, outcome: made.update({tile: outcome}))
     assert sorted(outcome.status for outcome in made.values()) == ["error"] * 2 + ["ok"] * 10
 

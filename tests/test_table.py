@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from rich.console import RenderableType
 
-from tests.test_cli import timed
+from tests.timed_rows import timed
 from tests.tuning import key, record
 from tvmconv import cli
 from tvmconv.cli.scripts.claims import claims_table

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,45 +10,20 @@ from pathlib import Path
 import pytest
 
 from tests.fake_trial_runner import FakeTrialRunner, outcome
+from tests.racing import LAYERS, RACE, plan, race, request, run
 from tests.tuning import record
-from tvmconv.compiler.builder import Request, build_all
+from tvmconv.compiler.builder import Request
 from tvmconv.database.log import Key, Log
 from tvmconv.database.log.best import Sourced, decide
-from tvmconv.target.dtype import FLOAT32
 from tvmconv.target.targets import parse
 from tvmconv.target.tile import Tile
-from tvmconv.tune import METASCHEDULE, RANDOM, XGB, tuner
+from tvmconv.tune import METASCHEDULE, RANDOM, XGB
 from tvmconv.tune.outcome import Outcome
 from tvmconv.tune.run import Plan
 from tvmconv.tune.runner import LocalTrialRunner
 from tvmconv.tune.searchers import searcher
 from tvmconv.tune.space import Space
 from tvmconv.tune.tuner import State, Winner, tune
-from tvmconv.verify.check import Check, verify
-from tvmconv.workload.shape import ConvShape
-
-LAYERS = ("ic64ih14oc64kh3ph1", "ic32ih28oc64kh1", "ic64ih7oc128kh3ph1")
-
-
-def request(text: str = LAYERS[0], algorithm: str = "indirect", target: str = "x86-64-v4") -> Request:
-    return Request(ConvShape.parse(text), algorithm, target).check()
-
-
-def plan(asked: Request, seed: int = 0, known: Tile | None = None) -> Plan:
-    return Plan(searcher(XGB)(Space(asked), seed), 1, known=known)
-
-
-def run(
-    log: Path,
-    runner: FakeTrialRunner,
-    layers: Sequence[str] = LAYERS[:1],
-    trials: int = 20,
-    seed: int = 0,
-    name: str = XGB,
-    resume: bool = True,
-) -> list[Winner]:
-    plans = [Plan(searcher(name)(Space(request(layer)), seed), 1, resume) for layer in layers]
-    return [tune([plan], trials, runner, Log(log), lambda state: None) for plan in plans]
 
 
 def test_the_same_seed_brings_the_same_trials_and_the_first_is_the_default(tmp_path: Path) -> None:
@@ -107,68 +80,6 @@ def test_no_resume_measures_all_anew(tmp_path: Path) -> None:
     run(tmp_path / "log", one)
     run(tmp_path / "log", other, resume=False)
     assert other.made == one.made and other.finals_made == 1
-
-
-RACE = ("direct", "im2row", "indirect", "kn2col", "winograd")  # the first: by hand
-
-
-def race(log: Path, runner: FakeTrialRunner, trials: int, seed: int = 0) -> Winner:
-    plans = [plan(request(LAYERS[0], name), seed) for name in RACE]
-    return tune(plans, trials, runner, Log(log), lambda state: None)
-
-
-@pytest.mark.parametrize("trials", [1, 3, 5, 9, 40, 60])
-def test_algorithms_share_a_budget_and_the_fastest_has_most_of_it(tmp_path: Path, trials: int) -> None:
-    runner = FakeTrialRunner()
-    winner = race(tmp_path / "log", runner, trials)
-    made = Counter(runner.algorithms)
-    assert made.total() == len(set(zip(runner.algorithms, runner.made, strict=True))) == winner.state.done == trials
-    assert set(made) == set(RACE[:trials])
-    if trials >= 40:
-        assert made["kn2col"] == made["im2row"] == 1 and made["direct"] > 1
-        assert made[winner.request.algorithm] > trials / 2
-    finals = [item for item in Log(tmp_path / "log").records() if item.stage == "final"]
-    assert {item.key.algorithm for item in finals} == {"direct", winner.request.algorithm}
-    assert [item.key.algorithm for item in finals if item.default].count("direct") == 1
-    assert winner.default.median == outcome(request(LAYERS[0], "direct"), request().tile or Tile(1, 16)).median
-    assert winner.outcome.median <= winner.default.median
-
-
-class Upset(FakeTrialRunner):
-    """By hand the default is the slowest of all, and every other tile the fastest."""
-
-    def outcome(self, asked: Request, tile: Tile) -> Outcome:
-        found = super().outcome(asked, tile)
-        if asked.algorithm != RACE[0] or found.seconds is None:
-            return found
-        return replace(found, seconds=replace(found.seconds, median=found.median * (9 if tile == asked.tile else 0.1)))
-
-
-@pytest.mark.parametrize("kind", [FakeTrialRunner, Upset])
-@pytest.mark.parametrize("dies_at", [0, 3, 5, 12, 25, 39])
-def test_a_race_that_is_killed_goes_on_as_it_would_have(
-    tmp_path: Path, dies_at: int, kind: type[FakeTrialRunner]
-) -> None:
-    whole, first, second, none = kind(), kind(dies_at=dies_at), kind(), kind()
-    winner = race(tmp_path / "whole", whole, 40)
-    with pytest.raises(KeyboardInterrupt):
-        race(tmp_path / "log", first, 40)
-    assert race(tmp_path / "log", second, 40).request == winner.request
-    assert first.made + second.made == whole.made
-    assert first.algorithms + second.algorithms == whole.algorithms
-    assert race(tmp_path / "log", none, 40).request == winner.request and (none.made, none.finals_made) == ([], 0)
-
-
-def test_what_all_logs_hold_to_be_the_best_is_measured_beside_the_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else a final of few trials would take its place; but for algorithms that are far behind."""
-    monkeypatch.setattr(tuner, "_NEAR", 2.0)
-    known = Tile.parse("2x16_kr4_mc0_kc0_pf2_st0")
-    plans = [plan(request(LAYERS[0], name), known=known) for name in RACE]
-    tune(plans, 9, FakeTrialRunner(), Log(tmp_path / "log"), lambda state: None)
-    finals = [item for item in Log(tmp_path / "log").records() if item.stage == "final"]
-    assert [item.key.algorithm for item in finals if item.tile == str(known)] == ["direct", "winograd", "indirect"]
 
 
 def test_trials_of_another_day_are_counted_by_the_same_full_speed() -> None:
@@ -324,55 +235,3 @@ def test_a_space_that_is_exhausted_ends_the_run(tmp_path: Path) -> None:
 def _small(log: Path, runner: FakeTrialRunner, shape: str) -> list[Winner]:
     search = searcher(RANDOM)(Space(request(shape, "direct")), 0)
     return [tune([Plan(search, 1)], 500, runner, Log(log), lambda state: None)]
-
-
-# Every algorithm in its layout; groups, depthwise, strides, channels that are no multiple of anything.
-PROBLEMS = {
-    "ic64ih14oc64kh3ph1": (
-        "indirect",
-        "im2row",
-        "kn2col",
-        "kn2col-as",
-        "im2col",
-        "kn2row",
-        "kn2row-as",
-        "kn2row-aa",
-        "winograd",
-    ),
-    "ic3ih32oc24kh3sh2ph1": ("indirect", "direct", "im2col"),
-    "ic96ih9oc70kh1": ("gemm", "kn2row-aa"),
-    "g32ic32ih15oc32kh3ph1": ("direct",),
-    "g4ic64ih15oc64kh3ph1": ("direct", "indirect"),
-}
-CASES = [(text, name) for text, names in PROBLEMS.items() for name in names]
-
-
-def some_tiles(space: Space) -> list[Tile]:
-    state = random.Random(0)
-    drawn = [space.draw(state) for _ in range(60)]
-    near = [space.neighbour(space.default, state) for _ in range(60)]
-    return list(dict.fromkeys(tile for tile in (*drawn, *near) if tile))
-
-
-@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3", "cortex-a76"])
-def test_every_tile_of_a_space_fits_the_registers_and_the_layer(target: str) -> None:
-    for text, name in CASES:
-        space = Space(request(text, name, target))
-        tiles = some_tiles(space)
-        for tile in (space.default, *tiles):
-            assert parse(target).isa.fits(tile, FLOAT32) and space.contains(tile), (text, name, tile)
-
-
-def test_tiles_of_a_space_build_and_are_exact() -> None:
-    """One of each case, not the default; what this machine cannot run is built."""
-    requests = []
-    for target in ("native", "x86-64-v3", "cortex-a76"):
-        for text, name in CASES if target == "native" else CASES[-3:]:
-            space = Space(request(text, name, target))
-            requests.append(replace(space.request, tile=some_tiles(space)[-1]))
-    files = build_all(requests, 2)
-    assert all(isinstance(file, Path) for file in files.values()), files
-    runnable = {one: file for one, file in files.items() if isinstance(file, Path) and not one.made_for.missing_here}
-    assert len(runnable) >= len(CASES)
-    verdicts = verify([Check(file, one.shape) for one, file in runnable.items()], 2)
-    assert [verdict.reason for verdict in verdicts if not verdict.exact] == []
