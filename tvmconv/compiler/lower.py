@@ -32,7 +32,7 @@ def generate(module: Any, target: Target) -> Any:
     with tvm.transform.PassContext(config={"tirx.disable_storage_rewrite": True}):
         pipeline, finalize_host, _ = default_s_tir_pipeline()
         module = finalize_host()(pipeline(tirx.transform.BindTarget(made)(module)))
-    if target.triple.startswith("aarch64"):
+    if target.isa.frame_pointer:
         module = tirx.transform.prim_func_pass(lambda function, *_: _with_frame_pointer(function), opt_level=0)(module)
     return tvm.get_global_func("target.build.llvm")(module, made)
 
@@ -58,7 +58,7 @@ def write_object(module: Any, target: Target, path: Path) -> None:
     writer does not: of a register number that is too large it keeps the low bits. It takes as long. Raises LinkError.
     """
     code = generate(module, target)
-    if target.arch == "x86_64":
+    if target.isa.assembled:
         assemble(str(code.inspect_source("asm")), target.triple, target.mcpu, path)
     else:
         code.write_to_file(str(path), "o")

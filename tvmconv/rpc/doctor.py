@@ -21,6 +21,7 @@ from tvmconv.rpc.deploy.server_build import local_libraries
 from tvmconv.rpc.device_info import Described
 from tvmconv.rpc.errors import DeviceError
 from tvmconv.target import targets
+from tvmconv.target.isa import of_arch
 from tvmconv.target.targets import Target
 from tvmconv.verify.check import Check
 from tvmconv.version import __version__
@@ -33,7 +34,6 @@ _CALLS = 5
 
 _TRIVIAL = ConvShape.parse("ic1ih1oc1kh1")
 _CONVOLUTION = ConvShape.parse("ic16ih14oc32kh3ph1")
-_PLAIN = {"aarch64": "aarch64", "x86_64": "x86-64-v2"}
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,8 @@ def _fitting(device: Described) -> Target:
     """The best code for all cores of a device. Raises ValueError where there is none."""
     assert device.machine
     if device.features is None:
-        return targets.parse(_PLAIN.get(device.machine, "native"))
+        known = of_arch(device.machine)
+        return targets.parse(known[-1].target if known else "native")
     return targets.fitting(device.machine, device.features, device.parts)
 
 

@@ -24,4 +24,5 @@ AVX2 = Isa(
     gemm=GemmCosts({1: 12, 2: 6, 3: 4, 4: 2}, latency=5, weight=0.1, row=0.03),
     pixels=x86.PIXELS_OF_16_REGISTERS,
     probe_flags=("-mavx2", "-mfma"),
+    assembled=True,
 )

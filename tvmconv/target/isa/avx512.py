@@ -26,4 +26,5 @@ AVX512 = Isa(
     # the first 16 (llvm/llvm-project#191304). No loop that matters needs AVX512DQ.
     avoided=("-avx512dq",),
     probe_flags=("-mavx512f",),
+    assembled=True,
 )

@@ -22,6 +22,8 @@ class Isa:
     baseline: LLVM's features that code may use beside a core's own, where mcpu implies more than machines show;
     None where mcpu is exact. avoided: LLVM's features that code does without, as LLVM has them with their sign.
     probe_flags: for the C compiler of the peak's probe. fused: whether it multiplies and adds in one instruction.
+    assembled: whether objects are assembled from LLVM's text, since its object writer takes instructions that have no
+    encoding; frame_pointer: whether functions keep one, by which profilers walk the stack.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Isa:
     avoided: tuple[str, ...] = ()
     probe_flags: tuple[str, ...] = ()
     fused: bool = True
+    assembled: bool = False
+    frame_pointer: bool = False
 
     @property
     def arch(self) -> str:

@@ -50,5 +50,6 @@ NEON = Isa(
     in_order=_IN_ORDER,
     pixels=PixelCosts({1: 24, 2: 8, 3: 4, 4: 4}, held=4, long=16, row=0.025, vector=1, tile=60),
     prefetches=False,
+    frame_pointer=True,
     baseline=frozenset({"fp-armv8", "neon"}),
 )

@@ -19,4 +19,5 @@ SSE4 = Isa(
     pixels=x86.PIXELS_OF_16_REGISTERS,
     probe_flags=("-msse4.2",),
     fused=False,
+    assembled=True,
 )
