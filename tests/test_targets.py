@@ -7,7 +7,6 @@ import itertools
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from tests.compilers import CC, environment
 from tvmconv import cli
 from tvmconv.compiler import builder, lower
 from tvmconv.compiler.builder import Request
@@ -78,18 +78,9 @@ def refused(text: str, mcpu: str, folder: Path) -> str:
     """What zig's assembler says of the first instruction that a core lacks; nothing if it has all."""
     source = folder / "code.s"
     source.write_text(text)
-    command = [
-        "-m",
-        "ziglang",
-        "cc",
-        "-target",
-        "aarch64-linux-gnu",
-        f"-mcpu={mcpu}",
-        "-c",
-        "-o",
-        source.with_suffix(".o"),
-    ]
-    done = subprocess.run([sys.executable, *command, source], capture_output=True, text=True, timeout=60)
+    options = ("-target", "aarch64-linux-gnu", f"-mcpu={mcpu}", "-c", "-o", source.with_suffix(".o"))
+    command = [*CC, *options, source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
     return "" if done.returncode == 0 else done.stderr or "it failed"
 
 

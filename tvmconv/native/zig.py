@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def run_tool(
     """Runs one of zig's tools on some input, with `folder` as its cache. Raises OutOfTime."""
     try:
         return subprocess.run(
-            [sys.executable, "-m", "ziglang", *map(str, command)],
+            [_zig(), *map(str, command)],
             env={**os.environ, _VARIABLE: str(folder)},
             input=text,
             capture_output=True,
@@ -70,6 +71,15 @@ def _run(folder: Path, command: Sequence[str | Path], seconds: float) -> None:
     done = run_tool(command, folder, seconds)
     if done.returncode:
         raise LinkError("zig failed: " + " / ".join(done.stderr.strip().splitlines()[-3:]))
+
+
+@functools.cache
+def _zig() -> str:
+    """The program itself: `python -m ziglang` would first start an interpreter, for a tenth of a second."""
+    package = importlib.util.find_spec("ziglang")
+    if package is None or package.origin is None:
+        raise LinkError("ziglang is not installed beside tvmconv; install tvmconv again")
+    return str(Path(package.origin).with_name("zig"))
 
 
 def zig_cache() -> Path:
