@@ -20,6 +20,7 @@ from tvmconv.algorithms import ALGORITHMS
 from tvmconv.cli import arguments
 from tvmconv.cli.scripts import arguments as scripts
 from tvmconv.measure.peers import PEERS
+from tvmconv.target.tile import SPELLED
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -148,7 +149,7 @@ def _environment() -> set[str]:
         ("explanation/algorithms", {algorithm.name for algorithm in ALGORITHMS}),
         ("how-to/compare-libraries", {peer.name for peer in PEERS}),
         ("reference/environment", _environment()),
-        ("glossary", {item.name for item in fields(tvmconv.Tile)} - {"mr", "nr"}),
+        ("glossary", {SPELLED.get(item.name, item.name) for item in fields(tvmconv.Tile)} - {"mr", "nr"}),
         ("reference/c-interface", set(re.findall(r"TVMCONV_\w+ = ", (ROOT / "tvmconv/native/tvmconv.h").read_text()))),
     ],
 )

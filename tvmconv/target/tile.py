@@ -9,7 +9,7 @@ from tvmconv.support.text import shortened
 
 _TEXT = re.compile(r"(?P<mr>\d{1,9})x(?P<nr>\d{1,9})(?P<rest>(?:_(?:kr|mc|kc|pf|st|vl|gc)\d{1,9})*)", re.ASCII)
 OPEN = -1  # a size that is left to the schedule
-_SPELLED = {"prefetch_distance": "pf", "stream_l2": "st", "lanes": "vl", "a_vector": "gc"}  # others by their names
+SPELLED = {"prefetch_distance": "pf", "stream_l2": "st", "lanes": "vl", "a_vector": "gc"}  # others by their names
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Tile:
             raise ValueError(
                 f"tile {shortened(text)!r} is not MRxNR, for example 6x64 (optionally with _kr4_kc256_pf4_st1 behind)"
             )
-        names = {spelled: name for name, spelled in _SPELLED.items()}
+        names = {spelled: name for name, spelled in SPELLED.items()}
         sizes = {names.get(name, name): int(size) for name, size in re.findall(r"_([a-z]+)(\d+)", match["rest"])}
         return cls(int(match["mr"]), int(match["nr"]), **sizes)
 
@@ -70,7 +70,7 @@ class Tile:
         return {name: size for name, size in sizes.items() if size != OPEN}
 
     def __str__(self) -> str:
-        named = {_SPELLED.get(name, name): size for name, size in self.decided.items()}
+        named = {SPELLED.get(name, name): size for name, size in self.decided.items()}
         rest = "".join(f"_{name}{size}" for name, size in named.items() if name not in ("mr", "nr"))
         return f"{self.mr}x{self.nr}{rest}"
 
