@@ -8,7 +8,7 @@ from functools import cached_property
 
 from tvmconv.database import auto, heuristic
 from tvmconv.database.log import Comparison, Key, Record, Sourced, decide
-from tvmconv.database.log.check import unusable
+from tvmconv.database.log.check import mismatch, unusable
 from tvmconv.database.log.lookup import nearest_cpu
 from tvmconv.database.rows import Row
 from tvmconv.workload.shape import AXES, ConvShape
@@ -29,7 +29,7 @@ class Candidate:
 
     @classmethod
     def of(cls, key: Key, found: Sequence[Sourced]) -> Candidate:
-        usable = [item for item in found if not unusable(item.record)]
+        usable = [] if mismatch(key) else [item for item in found if not item.record.foreign]
         comparison = decide(usable, nearest_cpu(key)) if usable else decide(found, cpu=None)
         return cls(found, [item.record for item in usable or found], comparison)
 

@@ -13,11 +13,11 @@ from tvmconv.workload.shape import ConvShape
 
 def unusable(record: Record) -> str | None:
     """Why a record is of no use here, whatever is asked for; None if it can be used."""
-    return record.foreign or _mismatch(record.key)
+    return record.foreign or mismatch(record.key)
 
 
 @lru_cache(maxsize=1 << 13)
-def _mismatch(key: Key) -> str | None:
+def mismatch(key: Key) -> str | None:
     """Why a key can be none of a kernel that runs here."""
     try:
         target, shape = targets.parse(key.target), ConvShape.parse(key.workload)

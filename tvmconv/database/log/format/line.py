@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from tvmconv.database.log.format.fields import COUNTS, LEAST, MOST, VERSION, is_name, is_seconds, is_text, is_tile
+from tvmconv.database.log.format.fields import COUNTS, LEAST, MOST, VERSION, is_name, is_text, is_tile
 from tvmconv.database.log.format.key import Key
 from tvmconv.database.log.format.record import Protocol, Record, Stage, Status
 from tvmconv.database.log.format.versions import SCHEMA, Versions
@@ -57,6 +57,13 @@ _Count = Annotated[int, Meta(ge=0, lt=COUNTS)]
 _Number = Annotated[int, Meta(ge=1, lt=COUNTS)] | Annotated[float, Meta(gt=LEAST, lt=MOST)]
 
 
+class _Times(msgspec.Struct, forbid_unknown_fields=True):
+    median: _Number
+    p20: _Number
+    p80: _Number
+    n: Annotated[int, Meta(ge=1, lt=COUNTS)]
+
+
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
     """The fields of a line, in the order of a Record's. Many lines have the same text as key, protocol and versions:
     these come undecoded."""
@@ -65,7 +72,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     tile: str
     status: Status
     reason: str | None
-    seconds: dict[str, _Number] | None
+    seconds: _Times | None
     gflops: _Number | None
     stage: Stage
     trial: _Count
@@ -92,14 +99,15 @@ def _decoded(text: bytes) -> Record:
     if not (
         is_tile(line.tile)
         and (line.reason is None or is_text(line.reason))
-        and (is_seconds(line.seconds) if is_ok else line.seconds is None)
+        and (line.seconds is not None) == is_ok
         and (line.gflops is not None) == is_ok
         and all(map(is_name, (line.searcher, line.device, line.cpu, line.time)))
     ):
         raise ValueError("a field holds what it may not, or contradicts another one")
-    key, *own, protocol, device, versions, cpu, time = msgspec.structs.astuple(line)
+    key, tile, status, reason, times, *own, protocol, device, versions, cpu, time = msgspec.structs.astuple(line)
+    seconds = times and msgspec.structs.asdict(times)
     shared = _shared_key(bytes(key)), _shared_protocol(bytes(protocol)), _shared_versions(bytes(versions))
-    return Record.of_checked(shared[0], *own, shared[1], device, shared[2], cpu, time)
+    return Record.of_checked(shared[0], tile, status, reason, seconds, *own, shared[1], device, shared[2], cpu, time)
 
 
 def _read_whole(text: bytes) -> Entry:
