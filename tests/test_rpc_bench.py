@@ -104,8 +104,8 @@ def test_a_lost_session_is_begun_again(there: Remote, device: NativeDevice) -> N
     assert isinstance(one.ask(Play(0.001), 0), Turn)
     assert isinstance(other.ask(Play(0.001), 0), Turn)
     assert there.sessions == before + 1
-    for seat in (one, other):
-        seat.kill()
+    for proxy in (one, other):
+        proxy.kill()
     assert not there.is_open
 
 
@@ -129,8 +129,8 @@ def test_a_session_that_is_lost_each_time(there: Remote, device: NativeDevice) -
     assert isinstance(failure, Failure)
     assert "crashed twice" in failure.reason or "link to native was lost" in failure.reason
     assert isinstance(other.ask(setup("indirect"), 0), Ready)
-    for seat in (one, other):
-        seat.kill()
+    for proxy in (one, other):
+        proxy.kill()
 
 
 def test_measure_on_a_device(there: Remote) -> None:

@@ -27,11 +27,11 @@ from tvmconv.tune.tuner import State, Winner, tune
 
 
 def test_the_same_seed_brings_the_same_trials_and_the_first_is_the_default(tmp_path: Path) -> None:
-    labs = [FakeTrialRunner() for _ in range(3)]
-    for runner, name, seed in zip(labs, "abc", (0, 0, 1), strict=True):
+    runners = [FakeTrialRunner() for _ in range(3)]
+    for runner, name, seed in zip(runners, "abc", (0, 0, 1), strict=True):
         run(tmp_path / name, runner, seed=seed)
-    assert labs[0].made == labs[1].made != labs[2].made
-    assert all(runner.made[0][1] == request().tile for runner in labs)
+    assert runners[0].made == runners[1].made != runners[2].made
+    assert all(runner.made[0][1] == request().tile for runner in runners)
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ def test_a_final_is_repeated_when_it_failed_or_others_came_between(tmp_path: Pat
 
     log = tmp_path / "log"
     assert race(log, Broken(), 24).outcome.seconds is None
-    labs = [FakeTrialRunner() for _ in range(4)]
-    winner = race(log, labs[0], 24)
-    assert (labs[0].made, labs[0].finals_made) == ([], 1) and winner.outcome.seconds
+    runners = [FakeTrialRunner() for _ in range(4)]
+    winner = race(log, runners[0], 24)
+    assert (runners[0].made, runners[0].finals_made) == ([], 1) and winner.outcome.seconds
     other = plan(request(LAYERS[0], "im2row"))
-    tune([other], 9, labs[1], Log(log), lambda state: None)
-    assert race(log, labs[2], 24).request == winner.request and labs[2].finals_made == 1
-    race(log, labs[3], 24)
-    assert labs[3].finals_made == 0
+    tune([other], 9, runners[1], Log(log), lambda state: None)
+    assert race(log, runners[2], 24).request == winner.request and runners[2].finals_made == 1
+    race(log, runners[3], 24)
+    assert runners[3].finals_made == 0
     # One algorithm's final alone, though no trial came with it.
     by_hand = [item for item in Log(log).records() if (item.stage, item.key.algorithm) == ("final", RACE[0])]
     Log(log).append(replace(by_hand[-1], time="2100-01-01T00:00:00.000+00:00"))
-    race(log, labs[3], 24)
-    assert (labs[3].made, labs[3].finals_made) == ([], 1)
+    race(log, runners[3], 24)
+    assert (runners[3].made, runners[3].finals_made) == ([], 1)
 
 
 def test_trials_that_do_not_count_are_told(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class ContestantProxy:
         self._session = 0  # in which it was set up
 
     def ask(self, message: Setup | Play | Check, patience: float) -> object:
-        """`patience` is measure's, for this machine; a device has a pace of its own."""
+        """`patience` is measure's, for this machine; a device has deadlines of its own."""
         if isinstance(message, Setup):
             self._setup = message
         try:
