@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tvmconv.measure.interleaved import Outcome, Rules, measure
+from tvmconv.measure.interleaved import Best, Conditions, Outcome, Rules, measure
 from tvmconv.target.targets import native
 from tvmconv.verify.reference import Case, integer_case
 from tvmconv.workload.shape import ConvShape
@@ -26,5 +26,7 @@ def fake(**options: Any) -> Any:
     return Fake(**options)
 
 
-def run(*entries: Any, rules: Rules = QUICK, cpus: Sequence[int] = CPUS[:1], **options: Any) -> Outcome:
-    return measure(entries, SHAPE, CASE, isa=native().isa, cpus=cpus, rules=rules, **options)
+def run(*entries: Any, smallest: Sequence[Any] = (), best: Best | None = None, **conditions: Any) -> Outcome:
+    progress = conditions.pop("progress", lambda done, wanted: None)
+    given = Conditions(**{"isa": native().isa, "cpus": CPUS[:1], "rules": QUICK, **conditions})
+    return measure(entries, SHAPE, CASE, given, best=best or Best(), smallest=smallest, progress=progress)

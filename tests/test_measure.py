@@ -205,7 +205,7 @@ def test_a_contestant_dies_with_its_parent(tmp_path: Path) -> None:
 import os, signal, threading, time
 from pathlib import Path
 from fake_contestant import Fake
-from tvmconv.measure.interleaved import measure
+from tvmconv.measure.interleaved import Conditions, measure
 from tvmconv.verify.reference import integer_case
 from tvmconv.workload.shape import ConvShape
 from tvmconv.target.targets import native
@@ -220,7 +220,7 @@ def die_when_it_has_started():
 threading.Thread(target=die_when_it_has_started).start()
 shape = ConvShape.parse({str(SHAPE)!r})
 entry = Fake(log=log, fault="hang")
-measure([entry], shape, integer_case(shape, 0), isa=native().isa, cpus=[{CPU}])
+measure([entry], shape, integer_case(shape, 0), Conditions(native().isa, [{CPU}]))
 """
     done = subprocess.run([sys.executable, "-c", program], timeout=30, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from tvmconv.measure import peers
 from tvmconv.measure.entries import PeerEntry
-from tvmconv.measure.interleaved import Rules, measure
+from tvmconv.measure.interleaved import Conditions, Rules, measure
 from tvmconv.measure.peers.runner import Profiled, Unable
 from tvmconv.target.targets import native
 from tvmconv.verify.reference import integer_case
@@ -99,8 +99,8 @@ def test_a_peer_s_own_profile_is_of_the_convolution_alone(peer: peers.Peer) -> N
 def test_a_peer_is_measured_and_its_overhead_on_the_smallest_problem(peer: peers.Peer, threads: int) -> None:
     shape = ConvShape.parse("ic64ih28oc64kh3ph1")
     entry, cpus = PeerEntry(peer.name), sorted(os.sched_getaffinity(0))[:threads]
-    options = {"isa": native().isa, "cpus": cpus, "threads": threads, "rules": QUICK}
-    (measurement,) = measure([entry], shape, integer_case(shape), **options, smallest=[entry]).measurements
+    conditions = Conditions(native().isa, cpus, threads, QUICK)
+    (measurement,) = measure([entry], shape, integer_case(shape), conditions, smallest=[entry]).measurements
     assert (measurement.status, measurement.max_error) == ("ok", 0.0), measurement.reason
     assert measurement.seconds and measurement.overhead
     assert 0 < measurement.overhead < measurement.seconds.median

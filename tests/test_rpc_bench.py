@@ -20,7 +20,7 @@ from tvmconv.database import results
 from tvmconv.database.rows import Row
 from tvmconv.measure.contestant import SMALLEST, Failure, Play, Ready, Setup, Turn
 from tvmconv.measure.entries import KernelEntry
-from tvmconv.measure.interleaved import Rules, measure
+from tvmconv.measure.interleaved import Conditions, Rules, measure
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.remote_measure import SessionGroup
 from tvmconv.rpc.deploy.local_device import NativeDevice, emulated_command
@@ -141,11 +141,8 @@ def test_measure_on_a_device(there: Remote) -> None:
         [entry("direct"), entry("indirect")],
         SHAPE,
         case,
-        isa=NATIVE.isa,
-        cpus=(CPU,),
-        rules=rules,
+        Conditions(NATIVE.isa, (CPU,), rules=rules, start=stage.contestant),
         smallest=[entry("direct", SMALLEST), None],
-        start=stage.contestant,
     )
     assert time.monotonic() - began < 60
     assert [(found.status, found.reason) for found in outcome.measurements if found.status != "ok"] == []

@@ -9,7 +9,7 @@ from tvmconv.bench.plan import Setting, finished
 from tvmconv.database.rows import Row
 from tvmconv.measure.comparable import Timed
 from tvmconv.measure.entries import Entry
-from tvmconv.measure.interleaved import Best, Measurement, Rules, measure
+from tvmconv.measure.interleaved import Best, Conditions, Measurement, Rules, measure
 from tvmconv.verify.reference import integer_case
 from tvmconv.workload.shape import ConvShape
 
@@ -38,10 +38,7 @@ class Contest:
             list(entries.values()),
             shape,
             integer_case(shape),
-            isa=self.setting.target.isa,
-            cpus=self.setting.cpus,
-            threads=self.setting.threads,
-            rules=self.rules,
+            Conditions(self.setting.target.isa, self.setting.cpus, self.setting.threads, self.rules),
             best=self.best,
             progress=progress,
         )

@@ -14,7 +14,7 @@ from tvmconv.database.rows import FIGURES, Row
 from tvmconv.measure import probe
 from tvmconv.measure.contestant import SMALLEST
 from tvmconv.measure.entries import Entry, KernelEntry, PeerEntry
-from tvmconv.measure.interleaved import Best, Measurement, Rules, measure
+from tvmconv.measure.interleaved import Best, Conditions, Measurement, Rules, measure
 from tvmconv.measure.peers import Peer, available
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.remote_measure import SessionGroup
@@ -82,14 +82,10 @@ class Bench:
                 list(timed),
                 layer.shape,
                 integer_case(layer.shape),
-                isa=self.setting.target.isa,
-                cpus=self.setting.cpus,
-                threads=self.setting.threads,
-                rules=self.rules,
+                self._conditions(layer.shape),
                 best=self.best,
                 smallest=[same[0].smallest for same in timed.values()],
                 progress=progress,
-                **self._stage(layer.shape),
             )
             self.best = outcome.best
             for same, measurement in zip(timed.values(), outcome.measurements, strict=True):
@@ -106,14 +102,14 @@ class Bench:
         """Whether times mean nothing."""
         return self.remote is not None and self.remote.where.emulated
 
-    def _stage(self, shape: ConvShape) -> dict[str, Any]:
-        """The session group for contestants on a device; None here."""
+    def _conditions(self, shape: ConvShape) -> Conditions:
+        here = Conditions(self.setting.target.isa, self.setting.cpus, self.setting.threads, self.rules)
         if self.remote is None:
-            return {}
+            return here
         # TVM measures whole rounds, and each device sends more than times.
         seconds = 2 * self.rules.max_time
         group = SessionGroup(self.remote, self.setting.target, shape, seconds, probed=not self._is_emulated)
-        return {"start": group.contestant}
+        return replace(here, start=group.contestant)
 
     def _kernels(self, kernels: Sequence[Built]) -> Iterator[_Entrant]:
         """The kernels' rows, verified; those that are exact are to be timed."""

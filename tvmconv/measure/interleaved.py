@@ -116,39 +116,47 @@ class Outcome:
     best: Best
 
 
-_DEFAULT_RULES, _NOTHING_SEEN = Rules(), Best()
+_NOTHING_SEEN = Best()
 
 
 def _here() -> Worker:
     return Worker("tvmconv.measure.contestant")
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """How to measure. isa: of the probes; cpus, threads: of each contestant; start: gives a contestant its process,
+    here or on a device."""
+
+    isa: Isa
+    cpus: Sequence[int]
+    threads: int = 1
+    rules: Rules = field(default_factory=Rules)
+    start: Callable[[], Process] = _here
+
+
 def measure(
     entries: Sequence[Entry],
     shape: ConvShape,
     case: Case,
+    conditions: Conditions,
     *,
-    isa: Isa,
-    cpus: Sequence[int],
-    threads: int = 1,
-    rules: Rules = _DEFAULT_RULES,
     best: Best = _NOTHING_SEEN,
     smallest: Sequence[Entry | None] = (),
     progress: Callable[[int, int], None] = lambda done, wanted: None,
-    start: Callable[[], Process] = _here,
 ) -> Outcome:
     """Time all entries on one layer: x to y = case.fused, bias and clamp included.
 
-    `isa` is what the probes measure, `best` what they have seen in earlier layers. `smallest` gives each entry's
-    counterpart for contestant.SMALLEST, None where there is none; left out, no overheads are measured. `progress`
-    is called with the turns that count so far (fewer again, if the core has turned out to be faster) and the number
-    wanted. `start` gives each contestant its process, here or on a device. One that fails, crashes or hangs has that as
-    its result; the others go on. No process is left behind.
+    `best` is what the probes have seen in earlier layers. `smallest` gives each entry's counterpart for
+    contestant.SMALLEST, None where there is none; left out, no overheads are measured. `progress` is called with the
+    turns that count so far (fewer again, if the core has turned out to be faster) and the number wanted. A contestant
+    that fails, crashes or hangs has that as its result; the others go on. No process is left behind.
     """
-    contestants = [_Contestant(rules, shape, start()) for _ in entries]
+    isa, cpus, threads, rules = conditions.isa, tuple(conditions.cpus), conditions.threads, conditions.rules
+    contestants = [_Contestant(rules, shape, conditions.start()) for _ in entries]
     try:
         for contestant, entry, small in zip(contestants, entries, smallest or [None] * len(entries), strict=True):
-            contestant.set_up(Setup(entry, shape, case, threads, tuple(cpus), isa, small))
+            contestant.set_up(Setup(entry, shape, case, threads, cpus, isa, small))
         best = _play(contestants, rules, best, progress)
         for contestant in contestants:
             contestant.check()

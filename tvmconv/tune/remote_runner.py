@@ -17,7 +17,7 @@ from typing import Any
 
 from tvmconv.compiler.builder import Request
 from tvmconv.measure.entries import KernelEntry
-from tvmconv.measure.interleaved import Best, Rules, measure
+from tvmconv.measure.interleaved import Best, Conditions, Rules, measure
 from tvmconv.rpc.client.connection import Remote
 from tvmconv.rpc.client.remote_measure import SessionGroup
 from tvmconv.rpc.client.verify import verify
@@ -153,12 +153,8 @@ class RemoteTrialRunner:
             [KernelEntry(kernel) for kernel in kernels],
             request.shape,
             case,
-            isa=request.made_for.isa,
-            cpus=remote.cpus,
-            threads=self._threads,
-            rules=rules,
+            Conditions(request.made_for.isa, remote.cpus, self._threads, rules, group.contestant),
             best=self._best,
-            start=group.contestant,
         )
         self._best = outcome.best
         return [measured_outcome(result) for result in outcome.measurements]

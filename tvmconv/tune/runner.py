@@ -15,7 +15,7 @@ from tvmconv.compiler.builder import Request
 from tvmconv.database.rows import here
 from tvmconv.measure.contestant import Failure
 from tvmconv.measure.entries import KernelEntry
-from tvmconv.measure.interleaved import Best, Rules, measure
+from tvmconv.measure.interleaved import Best, Conditions, Rules, measure
 from tvmconv.support.worker import WorkerLost, patience
 from tvmconv.support.worker_pool import WorkerPool
 from tvmconv.target.devices import LOCAL
@@ -152,10 +152,7 @@ class LocalTrialRunner:
                 [KernelEntry(file) for file in built if isinstance(file, Path)],
                 shape,
                 integer_case(shape),
-                isa=self._isa,
-                cpus=self._cpus,
-                threads=self._threads,
-                rules=self._config.final,
+                Conditions(self._isa, self._cpus, self._threads, self._config.final),
                 best=self._best,
             )
         self._best = measured.best
